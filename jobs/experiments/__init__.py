@@ -1,0 +1,1 @@
+"""Experiment files that come with the project: `python -m jobs.pipeline NAME` finds NAME.toml here."""

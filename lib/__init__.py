@@ -1,0 +1,1 @@
+"""What the field would know without Ray: images, networks, features, affine maps, losses. Nothing here imports ray."""

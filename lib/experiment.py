@@ -1,0 +1,222 @@
+"""The experiment file: what is compared, on which images, with which settings. All of it is checked before any work starts.
+
+    experiment = load("lite", ["images.train=photos/train.csv", "fit.iterations=1000"])
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lib import storage
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class ExperimentError(ValueError):
+    """The experiment can't be run as it is written; the message names the field and what it allows."""
+
+
+class Section(BaseModel):
+    """A table of the experiment file: unknown keys are refused, nothing changes after it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Split(Section):
+    """Where one split's labelled images are. In the file a plain string stands for `location` alone."""
+
+    location: str
+    format: Literal["auto", "tree", "listing", "webdataset", "parquet"] = "auto"
+    base: str | None = None  # of a listing: what its paths are relative to, if not its own folder
+    image_column: str = "image"  # of Parquet with the images' bytes
+    label_column: str = "label"
+
+    @model_validator(mode="before")
+    @classmethod
+    def from_string(cls, value: Any) -> Any:
+        return {"location": value} if isinstance(value, str) else value
+
+
+class Images(Section):
+    train: Split
+    val: Split
+    classes: str | None = None  # file of all class names (wnids), one a line; line k is class k when sorted
+    max_rejected: Fraction = 0.001  # share of a split's images that may be unreadable
+    max_pixels: Positive = 100_000_000  # images with more are rejected before they are decoded
+
+    def split(self, name: str) -> Split:
+        return self.train if name == "train" else self.val
+
+
+class Preprocessing(Section):
+    """What replaces the network's own settings in timm's data config; None keeps them."""
+
+    input_size: Positive | None = None  # pixels, height and width
+    crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
+    crop_mode: Literal["center", "squash", "border"] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+
+class Network(Section):
+    """One pretrained network, by timm's name."""
+
+    model: str
+    weights: str = "timm"  # "timm", "random", "package:MODULE", or the path or URI of a .safetensors or .pth file
+    options: dict[str, Any] = {}  # keyword arguments for timm.create_model
+    class_offset: Annotated[int, Field(ge=0)] = 0  # 1 for a network whose class 0 is "background"
+    preprocessing: Preprocessing = Preprocessing()
+
+
+class Extract(Section):
+    batch_size: Positive = 64
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    tf32: bool = False  # TensorFloat-32 matrix products on GPUs
+    dtype: Literal["float32", "float16"] = "float32"  # of the numbers in the feature tables
+    decode_cpus: Annotated[float, Field(gt=0)] = 0.5  # of each decoding task
+    network_cpus: Annotated[float, Field(gt=0)] = 1  # of each actor with the networks
+    threads: Positive = 2  # torch's, in an actor without a GPU
+    max_actors: Positive | None = None  # None: one a GPU, or one for every two cores
+
+
+class Fit(Section):
+    """The paper's hyperparameters ("Fitting" in the paper's section 3) unless set otherwise."""
+
+    iterations: Positive = 100_000
+    batch_size: Positive = 2048
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    decay: Annotated[float, Field(ge=0, lt=1)] = 1e-5  # the learning rate is multiplied by 1 - decay every iteration
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    tf32: bool = False
+    checkpoint_every: Positive = 5_000  # iterations
+    cpus: Positive = 1  # of each worker, and torch's threads there
+    max_failures: Annotated[int, Field(ge=0)] = 3  # workers that may die before the fit is given up
+
+
+class Demo(Section):
+    """Pictures to draw and networks to train before the experiment starts: no download, no file from elsewhere."""
+
+    train_pictures: Positive = 6000
+    val_pictures: Positive = 2000
+    picture_size: Annotated[int, Field(ge=32)] = 64  # pixels
+    epochs: Positive = 8
+
+
+class Published(Section):
+    """Values printed elsewhere, shown beside the measured ones. Percent and points, as printed."""
+
+    source: str
+    features: str  # network that gives the features
+    classifier: str  # network that gives the classifier
+    correct: int | None = None
+    accuracy: float | None = None
+    loss: float | None = None
+
+
+class Experiment(Section):
+    name: str
+    seed: int = 0
+    limit: Positive | None = None  # the first N images of each split
+    images: Images
+    networks: dict[str, Network]
+    extract: Extract = Extract()
+    fit: Fit = Fit()
+    demo: Demo | None = None
+    published: list[Published] = []
+
+    @model_validator(mode="after")
+    def check_networks(self) -> Experiment:
+        if len(self.networks) < 2:
+            raise ValueError(f"networks: two or more are compared, this experiment names {len(self.networks)}")
+        for name in [self.name, *self.networks]:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or "-to-" in name:
+                raise ValueError(f"name {name!r}: letters, digits, '_', '.' and '-' are allowed, '-to-' is not")
+        for row in self.published:
+            unknown = {row.features, row.classifier} - set(self.networks)
+            if unknown:
+                raise ValueError(f"published: {sorted(unknown)} not among the networks {list(self.networks)}")
+        return self
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """All ordered pairs (source A, target B) with A != B: one map M_{A->B} each."""
+        return [(a, b) for a in self.networks for b in self.networks if a != b]
+
+
+def load(experiment: str, overrides: list[str] | None = None, experiments: Path | None = None) -> Experiment:
+    """Read `experiment` (a name in the folder `experiments`, or a TOML file), with `key.path=value` overrides applied.
+
+    Raises ExperimentError: no such file, not TOML, an unknown key, a wrong type, an impossible value.
+    """
+    path = _find(experiment, experiments)
+    try:
+        values = tomllib.loads(storage.read_bytes(str(path)).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path} is not TOML: {error}") from error
+    values.setdefault("name", Path(str(path)).stem)
+    for override in overrides or []:
+        _override(values, override)
+    try:
+        return Experiment.model_validate(values)
+    except ValidationError as error:
+        raise ExperimentError(f"{path}:\n" + "\n".join(_readable(item) for item in error.errors())) from error
+
+
+def _find(experiment: str, folder: Path | None) -> str:
+    if "://" in experiment or Path(experiment).is_file():
+        return experiment
+    named = [] if folder is None else sorted(folder.glob("*.toml"))
+    for path in named:
+        if path.stem == experiment:
+            return str(path)
+    names = ", ".join(path.stem for path in named) or "none"
+    raise ExperimentError(f"no experiment {experiment!r}: give a TOML file, or one of these names: {names}")
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    """Set the field that `key.path=value` names; the value is read as TOML, else it is a string."""
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ExperimentError(f"--set {override!r}: write key.path=value, as in fit.iterations=1000")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = key.strip().split(".")
+    table = values
+    for parent in parents:
+        child = table.get(parent, {})
+        table[parent] = {"location": child} if isinstance(child, str) else child
+        table = table[parent]
+        if not isinstance(table, dict):
+            raise ExperimentError(f"--set {override!r}: {parent!r} is a value, not a table with fields")
+    table[last] = value
+
+
+def _readable(error: Any) -> str:
+    """One line for one of pydantic's findings: the field, what is wrong, what was given."""
+    field = ".".join(str(part) for part in error["loc"]) or "experiment"
+    if error["type"] == "extra_forbidden":
+        return f"  {field}: unknown key. {_allowed(error['loc'][:-1])}"
+    given = "" if error["type"] in ("missing", "value_error") else f" (given: {error['input']!r})"
+    return f"  {field}: {error['msg']}{given}"
+
+
+def _allowed(location: tuple[Any, ...]) -> str:
+    """The keys that the table at `location` allows."""
+    tables: dict[str, type[Section]] = {
+        "": Experiment, "images": Images, "images.train": Split, "images.val": Split, "extract": Extract, "fit": Fit,
+        "demo": Demo, "networks": Network, "preprocessing": Preprocessing, "published": Published,
+    }  # fmt: skip
+    path = ".".join(str(part) for part in location)
+    if path not in tables:
+        path = "preprocessing" if path.endswith("preprocessing") else path.partition(".")[0]
+    return "Allowed: " + ", ".join(tables[path].model_fields)
