@@ -1,6 +1,6 @@
-"""The experiment file: what is compared, on which images, with which settings. All of it is checked before any work starts.
+"""The experiment file: what is compared, on which images, with which settings; checked before any work starts.
 
-    experiment = load("lite", ["images.train=photos/train.csv", "fit.iterations=1000"])
+experiment = load("lite", ["images.train=photos/train.csv", "fit.iterations=1000"])
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class Extract(Section):
     network_cpus: Annotated[float, Field(gt=0)] = 1  # of each actor with the networks
     threads: Positive = 2  # torch's, in an actor without a GPU
     max_actors: Positive | None = None  # None: one a GPU, or one for every two cores
+    rows_per_file: Positive = 1024  # what a killed run may have to do again, at the most, in each writing task
 
 
 class Fit(Section):
@@ -145,6 +146,18 @@ class Experiment(Section):
             if unknown:
                 raise ValueError(f"published: {sorted(unknown)} not among the networks {list(self.networks)}")
         return self
+
+    def located(self, folder: str) -> Experiment:
+        """The experiment with "{root}" in its locations replaced by `folder`, `<root>/<experiment>`."""
+        values = self.model_dump()
+        images, networks = values["images"], values["networks"]
+        for table, key in [
+            *((images[split], key) for split in ("train", "val") for key in ("location", "base")),
+            (images, "classes"),
+            *((network, "weights") for network in networks.values()),
+        ]:
+            table[key] = table[key] and table[key].replace("{root}", folder)
+        return Experiment.model_validate(values)
 
     def pairs(self) -> list[tuple[str, str]]:
         """All ordered pairs (source A, target B) with A != B: one map M_{A->B} each."""

@@ -44,7 +44,7 @@ def is_folder(uri: str) -> bool:
 
 
 def files_below(uri: str, suffix: str = "", recursive: bool = False) -> list[str]:
-    """Paths, in `uri`'s file system, of the files below it whose name ends with `suffix`, sorted; [] without the folder."""
+    """Sorted paths, in `uri`'s file system, of the files below it ending with `suffix`; [] without the folder."""
     filesystem, path = resolve(uri)
     found = filesystem.get_file_info(pafs.FileSelector(path, recursive=recursive, allow_not_found=True))
     return sorted(info.path for info in found if info.type == pafs.FileType.File and info.path.endswith(suffix))
@@ -97,4 +97,6 @@ def writable(uri: str) -> None:
         write_bytes(probe, b"")
         delete(probe)
     except OSError as error:
-        raise StorageError(f"cannot write under {uri}: {error}. Check that it exists and that you may write there") from error
+        raise StorageError(
+            f"cannot write under {uri}: {error}. Check that it exists and that you may write there"
+        ) from error

@@ -1,0 +1,129 @@
+"""What every stage's command shares: its arguments, the experiment they name, Ray, the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import ray
+from lib.images import UnreadableImage
+from lib.listing import ListingError
+
+from lib import storage
+from lib.experiment import Experiment, ExperimentError, load
+from lib.networks import NetworkError
+from lib.tables import ManifestMismatch, TableError
+
+EXPERIMENTS = Path(__file__).parent / "experiments"
+BAD_EXPERIMENT, FAILED = 2, 1
+
+
+class RunError(RuntimeError):
+    """The run can't end well; the message says what to do."""
+
+
+# What people read is the message of these; for anything else the traceback stands above the last line.
+EXPECTED = (
+    RunError, storage.StorageError, ListingError, NetworkError, ManifestMismatch, TableError, UnreadableImage,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of an experiment: its settings as they were written, and where its files are."""
+
+    written: Experiment
+    root: str
+    overwrite: bool = False
+
+    @property
+    def folder(self) -> str:
+        """`<root>/<experiment>`; absolute where local, since Ray's workers have other working directories."""
+        root = self.root if "://" in self.root else os.path.abspath(os.path.expanduser(self.root))
+        return storage.join(root, self.written.name)
+
+    @property
+    def experiment(self) -> Experiment:
+        """The settings with "{root}" resolved."""
+        return self.written.located(self.folder)
+
+    def path(self, *parts: str) -> str:
+        return storage.join(self.folder, *parts)
+
+
+Stage = Callable[[Run], int]  # does what is still to be done; returns how many tables, maps or reports it made
+
+
+def say(stage: str, text: str) -> None:
+    print(f"[{stage}] {text}", flush=True)
+
+
+def parse(description: str | None, arguments: list[str] | None = None) -> tuple[Run, str | None]:
+    """The run that the command line asks for, and Ray's address. Raises ExperimentError."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", help="a name in jobs/experiments, or a TOML file")
+    parser.add_argument("--root", default="runs", help="where results go, a folder or s3://, gs:// (default: runs)")
+    parser.add_argument("--address", help="Ray's address (default: RAY_ADDRESS, else a Ray started here)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one field")
+    parser.add_argument("--limit", type=int, help="only the first N images of each split")
+    parser.add_argument("--overwrite", action="store_true", help="make anew what was made from other settings")
+    options = parser.parse_args(arguments)
+    overrides = options.set + ([f"limit={options.limit}"] if options.limit is not None else [])
+    return Run(load(options.experiment, overrides, EXPERIMENTS), options.root, options.overwrite), options.address
+
+
+def start_ray(address: str | None) -> None:
+    """Connect to the cluster at `address` or RAY_ADDRESS, else start Ray on this machine."""
+    if ray.is_initialized():
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address, log_to_driver=True)
+    else:
+        ray.init(include_dashboard=False)
+    progress = sys.stderr.isatty()  # no terminal bars in a log file
+    ray.data.DataContext.get_current().enable_progress_bars = progress
+
+
+def main(stage: Stage, description: str | None, arguments: list[str] | None = None) -> NoReturn:
+    """Run one stage as a command: exit code 0 where all was done, 2 for a bad experiment, 1 for a failure."""
+    try:
+        run, address = parse(description, arguments)
+        storage.writable(run.folder)
+    except (ExperimentError, storage.StorageError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_EXPERIMENT)
+    try:
+        start_ray(address)
+        made = stage(run)
+    except ExperimentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_EXPERIMENT)
+    except Exception as error:
+        sys.exit(report_failure(error))
+    if not made:
+        print(f"Nothing to do: all of {run.folder} is finished.", flush=True)
+    sys.exit(0)
+
+
+def report_failure(error: Exception) -> int:
+    """Print what went wrong; the last line says what to do."""
+    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) and error.cause else error
+    if isinstance(cause, ExperimentError):
+        print(f"error: {cause}", file=sys.stderr)
+        return BAD_EXPERIMENT
+    if isinstance(cause, EXPECTED):
+        print(f"error: {cause}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+        print(
+            f"error: {type(cause).__name__}. What is finished is kept: run the same command again to go on from there.",
+            file=sys.stderr,
+        )
+    return FAILED

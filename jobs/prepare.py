@@ -1,0 +1,91 @@
+"""What the demo needs before it can start: pictures drawn, networks trained on them. Other experiments need nothing.
+
+python -m jobs.prepare demo
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import ray
+import safetensors.torch
+import timm
+import torch
+
+from jobs.command import Run, main, say
+from lib import experiment as settings
+from lib import pictures, small, storage, tables
+
+CHUNKS = 8  # tasks that draw one split
+
+
+def prepare(run: Run) -> int:
+    """Draw both splits and train each network, each from scratch and by itself; what is there is kept."""
+    if run.experiment.demo is None:
+        return 0
+    return draw(run, run.experiment.demo) + train(run, run.experiment.demo)
+
+
+def draw(run: Run, demo: settings.Demo) -> int:
+    made = 0
+    for place, (split, count) in enumerate([("train", demo.train_pictures), ("val", demo.val_pictures)]):
+        folder = run.experiment.images.split(split).location
+        seed = 2 * run.experiment.seed + place  # both splits from pictures that the other never sees
+        product = tables.Product(
+            manifest=f"{folder}.manifest.json",
+            data=(folder,),
+            made_from={"pictures": count, "size": demo.picture_size, "seed": seed},
+        )
+        if not product.begin(run.overwrite):
+            continue
+        edges = [count * chunk // CHUNKS for chunk in range(CHUNKS + 1)]
+        draw_some = ray.remote(num_cpus=1)(pictures.draw_split)
+        chunks = itertools.pairwise(edges)
+        ray.get([draw_some.remote(folder, count, demo.picture_size, seed, first, last) for first, last in chunks])
+        product.finish(count)
+        say("prepare", f"{count} pictures drawn in {folder}")
+        made += 1
+    return made
+
+
+def train(run: Run, demo: settings.Demo) -> int:
+    products = {}
+    for place, (name, network) in enumerate(run.experiment.networks.items()):
+        product = tables.Product(
+            manifest=network.weights.removesuffix("safetensors") + "manifest.json",
+            data=(network.weights,),
+            made_from={
+                "model": network.model,
+                "options": network.options,
+                "demo": demo.model_dump(),
+                "seed": run.experiment.seed + place,
+            },
+        )
+        if product.begin(run.overwrite):
+            products[name] = product
+    folder = run.experiment.images.train.location
+    tasks = [
+        train_network.remote(run.experiment.networks[name], folder, demo.epochs, product.made_from["seed"], name)
+        for name, product in products.items()
+    ]
+    for (name, product), pictures_seen in zip(products.items(), ray.get(tasks), strict=True):
+        product.finish(pictures_seen)
+        say("prepare", f"network {name} is trained")
+    return len(products)
+
+
+@ray.remote(num_cpus=1)
+def train_network(network: settings.Network, folder: str, epochs: int, seed: int, name: str) -> int:
+    """Train one network from scratch and write its weights; how many pictures it saw."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    model = timm.create_model(network.model, **network.options)
+    pixels, labels = small.read_pictures(folder)
+    small.train(model, pixels, labels, epochs, seed, lambda line: say("prepare", f"{name}: {line}"))
+    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+    storage.write_bytes(network.weights, safetensors.torch.save(state))
+    return len(pixels)
+
+
+if __name__ == "__main__":
+    main(prepare, __doc__)

@@ -1,0 +1,86 @@
+"""From a batch of decoded pixels to a batch of features: the unit of work of the extraction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from lib import experiment, tables
+from lib.networks import Network
+
+
+class ExtractFeatures:
+    """F of several networks on one device, fed with the pixels that lib.images.DecodeImages makes.
+
+    `geometries` gives for each network the number k of its column `pixels_k`. Raises NetworkError while loading.
+    """
+
+    def __init__(
+        self,
+        networks: dict[str, experiment.Network],
+        geometries: dict[str, int],
+        settings: experiment.Extract,
+        device: str | None = None,
+    ) -> None:
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if self.device == "cpu":
+            torch.set_num_threads(settings.threads)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
+        self.settings = settings
+        self.geometries = geometries
+        self.networks = {name: Network(name, network, self.device) for name, network in networks.items()}
+        self.schema = tables.feature_schema(
+            {name: network.feature_size for name, network in self.networks.items()}, settings.dtype
+        )
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> pa.Table:
+        """{"image_id", "label", "reason", "pixels_k" (n, h, w, 3) uint8} -> feature schema with a `reason` column.
+
+        A rejected image (reason not empty) keeps its row, its features are null.
+        """
+        rejected = np.asarray([bool(reason) for reason in batch["reason"]])
+        columns: list[Any] = [
+            pa.array(list(batch["image_id"]), pa.string()),
+            pa.array(batch["label"], pa.int32(), mask=np.asarray(batch["label"]) < 0),
+        ]
+        for name, network in self.networks.items():
+            pixels = np.asarray(batch[f"pixels_{self.geometries[name]}"])
+            vectors = in_full_batches(
+                lambda full, net=network: self._features(net, full), pixels, self.settings.batch_size
+            )
+            columns.append(vector_column(vectors.astype(self.settings.dtype), rejected))
+        columns.append(pa.array(list(batch["reason"]), pa.string()))
+        return pa.table(columns, schema=self.schema.append(pa.field("reason", pa.string())))
+
+    @torch.inference_mode()
+    def _features(self, network: Network, pixels: np.ndarray) -> np.ndarray:
+        precision = getattr(torch, self.settings.precision)
+        faster = precision != torch.float32
+        with torch.autocast(self.device, precision) if faster else nullcontext():
+            return network.features(network.normalise(pixels)).float().cpu().numpy()
+
+
+def in_full_batches(compute: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, size: int) -> np.ndarray:
+    """`compute` over `rows` in batches of exactly `size`, the last one filled up with zeros.
+
+    Matrix products round differently for different batch sizes; with one size an image's features don't depend on
+    which images happened to travel with it, so that a resumed run equals an undisturbed one.
+    """
+    results = []
+    for start in range(0, len(rows), size):
+        batch = rows[start : start + size]
+        full = np.zeros((size, *rows.shape[1:]), rows.dtype)
+        full[: len(batch)] = batch
+        results.append(compute(full)[: len(batch)])
+    return np.concatenate(results)
+
+
+def vector_column(vectors: np.ndarray, missing: np.ndarray | None = None) -> pa.FixedSizeListArray:
+    """(n, d) numbers -> fixed_size_list<number>[d], null where `missing` (n,) says so."""
+    mask = None if missing is None or not missing.any() else pa.array(missing)
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1], mask=mask)

@@ -1,0 +1,89 @@
+"""Fitting M_{A->B} as the paper does: Adam on the distance of unit-length vectors, rows drawn at random, no labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from lib import experiment
+from lib.maps import AffineMap
+
+
+def unit_distance(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """E of each pair of rows, (n,): || x/|x| - y/|y| ||^2, the paper's error. Lies in [0, 4].
+
+    With both at unit length it equals |x|^2 + |y|^2 - 2 x.y = 2 - 2 cos(x, y); the difference is squared all the same,
+    since 2 - 2 cos cancels to noise where x and y nearly agree.
+    """
+    return (functional.normalize(x, dim=1) - functional.normalize(y, dim=1)).square().sum(1)
+
+
+class AdamFit:
+    """The paper's fit of one map, in steps, with all its state: it can be saved after any of them and goes on equally.
+
+    `X` (n, d_A) are A's features, `Y` (n, d_B) B's features of the same images, both on the device that computes.
+    M' starts at Glorot-uniform random weights, b at zero. Raises ValueError where X and Y aren't of the same images.
+    """
+
+    def __init__(self, X: torch.Tensor, Y: torch.Tensor, settings: experiment.Fit, seed: int) -> None:
+        if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or len(X) == 0:
+            raise ValueError(
+                f"expected features (n, d_A) and (n, d_B), n > 0, got {tuple(X.shape)} and {tuple(Y.shape)}"
+            )
+        self.X, self.Y, self.settings = X, Y, settings
+        self.draw = torch.Generator(X.device).manual_seed(seed)
+        limit = (6 / (X.shape[1] + Y.shape[1])) ** 0.5  # Glorot and Bengio 2010, equation 16
+        start = torch.rand(Y.shape[1], X.shape[1], generator=torch.Generator().manual_seed(seed))
+        self.weight = ((2 * start - 1) * limit).to(X.device).requires_grad_()
+        self.bias = torch.zeros(Y.shape[1], device=X.device).requires_grad_()
+        self.adam = torch.optim.Adam(
+            [self.weight, self.bias],
+            lr=settings.learning_rate,
+            betas=(settings.beta1, settings.beta2),
+            eps=settings.epsilon,
+        )
+        self.errors: list[torch.Tensor] = []
+
+    @property
+    def iteration(self) -> int:
+        """How many are done."""
+        return len(self.errors)
+
+    def step(self) -> None:
+        """One iteration: a random batch, its mean error E, Adam, with the learning rate of this iteration."""
+        self.adam.param_groups[0]["lr"] = self.settings.learning_rate * (1 - self.settings.decay) ** self.iteration
+        rows = torch.randint(len(self.X), (self.settings.batch_size,), device=self.X.device, generator=self.draw)
+        error = unit_distance(self.Y[rows], functional.linear(self.X[rows], self.weight, self.bias)).mean()
+        self.adam.zero_grad()
+        error.backward()
+        self.adam.step()
+        self.errors.append(error.detach())
+
+    def curve(self) -> np.ndarray:
+        """E of each batch so far, (iterations,) float32. Where the features are on a GPU this waits for it."""
+        return torch.stack(self.errors).float().cpu().numpy() if self.errors else np.empty(0, np.float32)
+
+    def map(self) -> AffineMap:
+        """The map as it is now."""
+        return AffineMap(self.weight.detach().clone(), self.bias.detach().clone())
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs to go on exactly where this fit is."""
+        return {
+            "weight": self.weight.detach().cpu(),
+            "bias": self.bias.detach().cpu(),
+            "adam": self.adam.state_dict(),
+            "draw": self.draw.get_state(),
+            "errors": torch.from_numpy(self.curve()),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        with torch.no_grad():
+            self.weight.copy_(state["weight"])
+            self.bias.copy_(state["bias"])
+        self.adam.load_state_dict(state["adam"])
+        self.draw.set_state(state["draw"])
+        self.errors = list(state["errors"].to(self.X.device))

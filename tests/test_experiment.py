@@ -1,0 +1,71 @@
+"""The experiment file: what is allowed is read, everything else is refused by the name of its field."""
+
+from pathlib import Path
+
+import pytest
+
+from lib.experiment import ExperimentError, load
+
+EXPERIMENTS = Path(__file__).parent.parent / "jobs" / "experiments"
+
+
+@pytest.mark.parametrize("name", ["demo", "lite", "paper"])
+def test_experiments_that_come_with_the_project_are_valid(name: str) -> None:
+    assert load(name, [], EXPERIMENTS).name == name
+
+
+def test_paper_has_the_papers_hyperparameters() -> None:
+    fit = load("paper", [], EXPERIMENTS).fit
+    assert (fit.iterations, fit.batch_size, fit.learning_rate, fit.decay) == (100_000, 2048, 0.1, 1e-5)
+    assert (fit.beta1, fit.beta2, fit.epsilon) == (0.9, 0.999, 1e-8)
+
+
+def test_overrides_are_read_as_toml_else_as_strings() -> None:
+    experiment = load(
+        "lite", ["fit.iterations=7", "images.train=a/b.csv", "images.train.base=c", "extract.tf32=true"], EXPERIMENTS
+    )
+    assert experiment.fit.iterations == 7
+    assert (experiment.images.train.location, experiment.images.train.base) == ("a/b.csv", "c")
+    assert experiment.extract.tf32 is True
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("fit.iterations=0", ["fit.iterations", "greater than or equal to 1"]),
+        ("fit.iterations=many", ["fit.iterations", "integer", "many"]),
+        ("fit.speed=1", ["fit.speed", "unknown key", "iterations"]),
+        ("extract.precision=int8", ["extract.precision", "bfloat16"]),
+        ("networks.lite0.model=1", ["networks.lite0.model", "string"]),
+        ("networks.lite0.preprocessing.crop=1", ["preprocessing.crop", "crop_pct"]),
+        ("networks.a-to-b.model=x", ["a-to-b", "not"]),
+        ("name=a/b", ["a/b", "letters"]),
+        ("fit.iterations", ["key.path=value"]),
+        ("seed.x=1", ["seed.x", "not a table"]),
+    ],
+)
+def test_bad_values_are_refused_by_name(override: str, words: list[str]) -> None:
+    overrides = ["seed=1", override]
+    with pytest.raises(ExperimentError) as refusal:
+        load("lite", overrides, EXPERIMENTS)
+    for word in words:
+        assert word in str(refusal.value)
+
+
+def test_one_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "one.toml"
+    path.write_text('[images]\ntrain = "a"\nval = "b"\n[networks.a]\nmodel = "resnet18"\n')
+    with pytest.raises(ExperimentError, match="two or more"):
+        load(str(path))
+
+
+def test_unknown_experiment_names_those_that_exist() -> None:
+    with pytest.raises(ExperimentError, match="demo, lite, paper"):
+        load("litt", [], EXPERIMENTS)
+
+
+def test_root_is_put_into_locations_only_when_asked() -> None:
+    demo = load("demo", [], EXPERIMENTS)
+    assert demo.images.train.location == "{root}/pictures/train"
+    assert demo.located("s3://b/demo").images.train.location == "s3://b/demo/pictures/train"
+    assert demo.located("/r").networks["resnet"].weights == "/r/networks/resnet.safetensors"

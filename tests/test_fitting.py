@@ -1,0 +1,85 @@
+"""The paper's error and fit, against truths: a known map is found again, a fit goes on exactly where it stopped."""
+
+import io
+
+import hypothesis.extra.numpy as arrays
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+
+from lib.experiment import Fit
+from lib.fitting import AdamFit, unit_distance
+from lib.maps import AffineMap
+
+vectors = arrays.arrays(np.float64, (5, 3), elements=st.floats(-100, 100).filter(lambda x: abs(x) > 1e-3))
+
+
+@given(vectors, vectors, st.floats(0.1, 10))
+def test_error_is_two_minus_two_cosines_and_knows_no_length(x: np.ndarray, y: np.ndarray, scale: float) -> None:
+    X, Y = torch.from_numpy(x), torch.from_numpy(y)
+    error = unit_distance(X, Y)
+    torch.testing.assert_close(error, 2 - 2 * torch.cosine_similarity(X, Y), atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(error, unit_distance(X, scale * Y), atol=1e-9, rtol=1e-9)
+    assert ((error >= 0) & (error <= 4 + 1e-12)).all()
+
+
+def known_pair(n: int = 2000) -> tuple[torch.Tensor, torch.Tensor, AffineMap]:
+    draw = torch.Generator().manual_seed(1)
+    X = torch.rand(n, 6, generator=draw)
+    true = AffineMap(torch.randn(4, 6, generator=draw), torch.randn(4, generator=draw))
+    return X, true(X), true
+
+
+def test_a_known_map_is_found_again_up_to_the_length_that_e_leaves_open() -> None:
+    X, Y, true = known_pair()
+    fitting = AdamFit(X, Y, Fit(iterations=1500, batch_size=256, learning_rate=0.02, decay=3e-3), seed=0)
+    for _ in range(1500):
+        fitting.step()
+    held_out = torch.rand(500, 6, generator=torch.Generator().manual_seed(9))
+    assert fitting.curve()[-1] < 1e-4 < fitting.curve()[0]
+    assert float(unit_distance(true(held_out), fitting.map()(held_out)).mean()) < 1e-4
+
+
+def test_first_step_is_adams_as_kingma_and_ba_write_it() -> None:
+    """The first Adam step moves each parameter by the learning rate, against the sign of its gradient."""
+    X, Y, _ = known_pair(300)
+    fitting = AdamFit(X, Y, Fit(batch_size=64), seed=3)
+    before = fitting.map().weight
+    fitting.step()
+    moved = (fitting.map().weight - before).abs()
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.1), rtol=1e-3, atol=1e-4)
+
+
+def test_learning_rate_decays_every_iteration() -> None:
+    X, Y, _ = known_pair(300)
+    fitting = AdamFit(X, Y, Fit(batch_size=8, decay=0.5), seed=3)
+    for _ in range(3):
+        fitting.step()
+    assert fitting.adam.param_groups[0]["lr"] == pytest.approx(0.1 * 0.25)
+
+
+def test_a_restored_fit_ends_equal_to_an_undisturbed_one() -> None:
+    X, Y, _ = known_pair(300)
+    whole = AdamFit(X, Y, Fit(batch_size=32), seed=5)
+    for _ in range(30):
+        whole.step()
+    first = AdamFit(X, Y, Fit(batch_size=32), seed=5)
+    for _ in range(12):
+        first.step()
+    file = io.BytesIO()
+    torch.save(first.state(), file)
+    file.seek(0)
+    second = AdamFit(X, Y, Fit(batch_size=32), seed=5)
+    second.restore(torch.load(file, weights_only=True))
+    assert second.iteration == 12
+    for _ in range(18):
+        second.step()
+    assert torch.equal(second.map().weight, whole.map().weight)
+    np.testing.assert_array_equal(second.curve(), whole.curve())
+
+
+def test_features_of_other_images_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(3, 2\) and \(4, 2\)"):
+        AdamFit(torch.ones(3, 2), torch.ones(4, 2), Fit(), seed=0)

@@ -1,0 +1,48 @@
+"""Who may import whom: lib never imports Ray, inside lib only modules above; jobs meet in files alone."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ORDER = [
+    "storage", "experiment", "listing", "shards", "images", "small", "pictures", "networks", "tables", "features",
+    "maps", "fitting", "predictions", "losses", "regions", "results", "figures", "page", "report",
+]  # fmt: skip
+SHARED_BY_JOBS = {"command", "sink"}
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lib").glob("*.py")), ids=lambda path: path.stem)
+def test_lib_imports_no_ray_and_only_modules_above(path: Path) -> None:
+    names = imported(path)
+    assert not [name for name in names if name.split(".")[0] in ("ray", "jobs")]
+    if path.stem == "__init__":
+        return
+    assert path.stem in ORDER, f"put {path.stem} into ORDER, below all that it imports"
+    above = ORDER[: ORDER.index(path.stem)]
+    below = {name.split(".")[1] for name in names if name.startswith("lib.")} - set(above)
+    assert not below, f"{path.stem} imports {below}, which stand below it"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.py")), ids=lambda path: path.stem)
+def test_jobs_do_not_import_each_other(path: Path) -> None:
+    others = {name.split(".")[1] for name in imported(path) if name.startswith("jobs.")}
+    if path.stem != "pipeline":
+        assert others <= SHARED_BY_JOBS
+
+
+def test_lib_has_an_init_and_tests_have_no_lib() -> None:
+    assert (ROOT / "lib" / "__init__.py").exists()
+    assert not (ROOT / "tests" / "lib").exists()

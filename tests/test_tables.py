@@ -1,0 +1,92 @@
+"""Feature tables and manifests: what was written comes back, by image_id, and other settings are refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lib import storage, tables
+from lib.features import vector_column
+
+
+def write_pass(folder: str, columns: dict[str, np.ndarray], ids: list[str], parts: int = 1) -> None:
+    """A finished feature table, in `parts` files."""
+    vectors = {name: vector_column(values) for name, values in columns.items()}
+    table = pa.table({"image_id": ids, "label": pa.array(range(len(ids)), pa.int32()), **vectors})
+    for part in range(parts):
+        rows = range(part, len(table), parts)
+        tables.write_table(storage.join(folder, f"part-{part}.parquet"), table.take(list(rows)))
+    made_from = {"networks": dict.fromkeys(columns, {}), "images": "x"}
+    tables.Product(storage.join(folder, "manifest.json"), (folder,), made_from).finish(len(table))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_features_of_two_passes_are_matched_by_image_id(tmp_path: Path, dtype: str) -> None:
+    a = np.arange(20).reshape(10, 2).astype(dtype)
+    b = np.arange(30).reshape(10, 3).astype(dtype)
+    ids = [f"i{k}" for k in range(10)]
+    shuffled = np.random.default_rng(0).permutation(10)
+    write_pass(str(tmp_path / "a"), {"a": a}, ids, parts=3)
+    write_pass(str(tmp_path / "b"), {"b": b[shuffled]}, [ids[k] for k in shuffled], parts=2)
+    found = tables.read_features(str(tmp_path), ["a", "b"])
+    assert list(found.image_id) == ids
+    assert found.vectors["a"].dtype == np.float32
+    np.testing.assert_array_equal(found.vectors["a"], a.astype(np.float32))
+    np.testing.assert_array_equal(found.vectors["b"], b.astype(np.float32))
+
+
+def test_an_id_missing_on_either_side_is_an_error(tmp_path: Path) -> None:
+    write_pass(str(tmp_path / "a"), {"a": np.ones((2, 2), np.float32)}, ["x", "y"])
+    write_pass(str(tmp_path / "b"), {"b": np.ones((2, 2), np.float32)}, ["x", "z"])
+    with pytest.raises(tables.TableError, match="image_ids"):
+        tables.read_features(str(tmp_path), ["a", "b"])
+
+
+def test_an_unfinished_table_is_not_read(tmp_path: Path) -> None:
+    write_pass(str(tmp_path / "a"), {"a": np.ones((2, 2), np.float32)}, ["x", "y"])
+    storage.delete(str(tmp_path / "a" / "manifest.json"))
+    with pytest.raises(tables.TableError, match=r"jobs\.extract"):
+        tables.read_features(str(tmp_path), ["a"])
+
+
+def test_columns_are_plain_arrow_types(tmp_path: Path) -> None:
+    write_pass(str(tmp_path / "a"), {"a": np.ones((2, 4), np.float16)}, ["x", "y"])
+    assert tables.read_schema(str(tmp_path / "a")).field("a").type == pa.list_(pa.float16(), 4)
+
+
+def product(folder: Path, **made_from: object) -> tables.Product:
+    return tables.Product(str(folder / "manifest.json"), (str(folder),), made_from)
+
+
+def test_a_product_is_begun_finished_and_then_skipped(tmp_path: Path) -> None:
+    assert product(tmp_path, seed=1).begin()
+    assert product(tmp_path, seed=1).begin(), "unfinished: goes on"
+    product(tmp_path, seed=1).finish(3)
+    assert not product(tmp_path, seed=1).begin()
+
+
+@pytest.mark.parametrize("finish", [True, False])
+def test_other_settings_are_refused_unless_told_to_overwrite(tmp_path: Path, finish: bool) -> None:
+    folder = tmp_path / "table"
+    product(folder, fit={"seed": 1}).begin()
+    (folder / "part.parquet").write_bytes(b"old")
+    if finish:
+        product(folder, fit={"seed": 1}).finish(3)
+    with pytest.raises(tables.ManifestMismatch, match=r"fit\.seed was 1, now 2.*--overwrite"):
+        product(folder, fit={"seed": 2}).begin()
+    assert product(folder, fit={"seed": 2}).begin(overwrite=True)
+    assert not (folder / "part.parquet").exists()
+
+
+def test_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
+    write_pass(str(tmp_path), {"a": np.ones((2, 2), np.float32)}, ["x", "y"])
+    (tmp_path / "half.parquet").write_bytes((tmp_path / "part-0.parquet").read_bytes()[:-20])
+    assert tables.remove_broken(str(tmp_path)) == 1
+    assert not (tmp_path / "half.parquet").exists()
+    assert (tmp_path / "part-0.parquet").exists()
+
+
+def test_an_unusable_location_is_named() -> None:
+    with pytest.raises(storage.StorageError, match="ftp://host/x"):
+        storage.resolve("ftp://host/x")
