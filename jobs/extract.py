@@ -12,8 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-from lib.images import DecodeImages, Geometry
-from lib.listing import list_images, read_classes
 
 from jobs.command import Run, RunError, main, say
 from jobs.sink import TableSink
@@ -21,6 +19,8 @@ from lib import experiment as settings
 from lib import storage, tables
 from lib.experiment import ExperimentError
 from lib.features import ExtractFeatures
+from lib.images import DecodeImages, Geometry
+from lib.listing import detect_format, list_images, read_classes, tree_classes
 from lib.networks import Network
 
 SPLITS = ("train", "val")
@@ -99,8 +99,6 @@ def check_labels(
 
 def tree_size(split: settings.Split) -> int | None:
     """How many class folders a tree has; None for the other formats, which carry their labels."""
-    from lib.listing import detect_format, tree_classes
-
     return len(tree_classes(split)) if detect_format(split) == "tree" else None
 
 
@@ -200,7 +198,7 @@ def stream(run: Run, listing: pa.Table, names: list[str], described: dict[str, D
     features.write_datasink(sink, ray_remote_args={"num_cpus": 0.25})
 
 
-def actor_resources(options: settings.Extract) -> tuple[dict[str, float], int]:
+def actor_resources(options: settings.Extract) -> tuple[dict[str, Any], int]:
     """What an actor with the networks asks for, and how many there may be. Raises RunError where none could start."""
     resources = ray.cluster_resources()
     cpus, gpus = resources.get("CPU", 0), int(resources.get("GPU", 0))

@@ -39,13 +39,17 @@ def draw(run: Run, demo: settings.Demo) -> int:
         if not product.begin(run.overwrite):
             continue
         edges = [count * chunk // CHUNKS for chunk in range(CHUNKS + 1)]
-        draw_some = ray.remote(num_cpus=1)(pictures.draw_split)
         chunks = itertools.pairwise(edges)
         ray.get([draw_some.remote(folder, count, demo.picture_size, seed, first, last) for first, last in chunks])
         product.finish(count)
         say("prepare", f"{count} pictures drawn in {folder}")
         made += 1
     return made
+
+
+@ray.remote(num_cpus=1)
+def draw_some(folder: str, count: int, size: int, seed: int, first: int, last: int) -> None:
+    pictures.draw_split(folder, count, size, seed, first, last)
 
 
 def train(run: Run, demo: settings.Demo) -> int:

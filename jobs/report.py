@@ -8,6 +8,7 @@ from __future__ import annotations
 from jobs.command import Run, main, say
 from lib import report as page
 from lib import storage, tables
+from lib.figures import Curve
 
 
 def report(run: Run) -> int:
@@ -32,7 +33,7 @@ def report(run: Run) -> int:
     return made
 
 
-def curve(run: Run, source: str, target: str) -> tuple[object, object]:
+def curve(run: Run, source: str, target: str) -> Curve:
     table = tables.read_curve(run.path("maps", f"{source}-to-{target}.curve.parquet"))
     return table["iteration"].to_numpy(), table["error"].to_numpy()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,7 @@ class ExtractFeatures:
         ]
         for name, network in self.networks.items():
             pixels = np.asarray(batch[f"pixels_{self.geometries[name]}"])
-            vectors = in_full_batches(
-                lambda full, net=network: self._features(net, full), pixels, self.settings.batch_size
-            )
+            vectors = in_full_batches(partial(self._features, network), pixels, self.settings.batch_size)
             columns.append(vector_column(vectors.astype(self.settings.dtype), rejected))
         columns.append(pa.array(list(batch["reason"]), pa.string()))
         return pa.table(columns, schema=self.schema.append(pa.field("reason", pa.string())))

@@ -10,6 +10,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -103,7 +104,9 @@ class Network:
 
 def features(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """F: everything up to and including the global pool, in timm's terms."""
-    return model.forward_head(model.forward_features(images), pre_logits=True).flatten(1)  # type: ignore[operator]
+    timms: Any = model
+    pooled: torch.Tensor = timms.forward_head(timms.forward_features(images), pre_logits=True)
+    return pooled.flatten(1)
 
 
 def load_model(name: str, settings: experiment.Network) -> nn.Module:
@@ -193,7 +196,8 @@ def cached(uri: str) -> Path:
 
 def split_classifier(name: str, model: nn.Module, offset: int) -> Classifier:
     """C of a timm model: a Linear layer, or a 1x1 convolution after the pool. Raises NetworkError for any other."""
-    layer = model.get_classifier() if hasattr(model, "get_classifier") else None
+    timms: Any = model
+    layer = timms.get_classifier() if hasattr(model, "get_classifier") else None
     if not isinstance(layer, nn.Linear | nn.Conv2d) or (isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1)):
         raise NetworkError(
             f"network {name!r} can't be split into features and classifier: its classifier is "

@@ -133,10 +133,12 @@ def parquet_files(folder: str) -> tuple[pafs.FileSystem, list[str]]:
     return storage.resolve(folder)[0], storage.files_below(folder, ".parquet")
 
 
-def read_schema(folder: str) -> pa.Schema | None:
-    """The schema of the Parquet files in `folder`; None where there are none."""
+def read_schema(folder: str) -> pa.Schema:
+    """The schema of the Parquet files in `folder`. Raises TableError where there are none."""
     filesystem, files = parquet_files(folder)
-    return pq.read_schema(files[0], filesystem=filesystem) if files else None
+    if not files:
+        raise TableError(f"{folder} has no rows")
+    return pq.read_schema(files[0], filesystem=filesystem)
 
 
 def read_rows(folder: str, schema: pa.Schema, prefix: str = "") -> pa.Table:

@@ -17,7 +17,7 @@ def write_pass(folder: str, columns: dict[str, np.ndarray], ids: list[str], part
     for part in range(parts):
         rows = range(part, len(table), parts)
         tables.write_table(storage.join(folder, f"part-{part}.parquet"), table.take(list(rows)))
-    made_from = {"networks": dict.fromkeys(columns, {}), "images": "x"}
+    made_from = {"networks": {name: {} for name in columns}, "images": "x"}
     tables.Product(storage.join(folder, "manifest.json"), (folder,), made_from).finish(len(table))
 
 

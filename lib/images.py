@@ -1,0 +1,155 @@
+"""Image bytes to the uint8 pixels that a network wants: fetched by range, decoded once, cropped for each geometry."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import timm.data
+from PIL import Image, UnidentifiedImageError
+
+from lib import storage
+
+# images.max_pixels is the limit that counts, checked before decoding; Pillow's own would warn at another number.
+Image.MAX_IMAGE_PIXELS = None
+
+
+class UnreadableImage(ValueError):  # noqa: N818 - what it is
+    """An image that can't be read; the message is "category: detail", the category one of a few that are counted."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The part of timm's evaluation transform before normalisation: what it does to the pixels' places."""
+
+    input_size: tuple[int, int, int]  # channels, height, width
+    crop_pct: float
+    crop_mode: str
+    interpolation: str
+
+    def transform(self) -> Callable[[Image.Image], np.ndarray]:
+        """RGB image -> (height, width, 3) uint8, bit-equal to timm's transform up to normalisation."""
+        return _transform(self)
+
+
+@lru_cache(maxsize=16)
+def _transform(geometry: Geometry) -> Callable[[Image.Image], np.ndarray]:
+    # use_prefetcher leaves the pixels uint8: timm's own loaders normalise on the device as well.
+    timms = timm.data.create_transform(**asdict(geometry), is_training=False, use_prefetcher=True)
+
+    def to_pixels(image: Image.Image) -> np.ndarray:
+        return np.ascontiguousarray(np.asarray(timms(image)).transpose(1, 2, 0))
+
+    return to_pixels
+
+
+def read_images(listing: pa.Table) -> list[bytes | Exception]:
+    """Each LISTING row's bytes; where they can't be fetched the exception, which makes a rejected row of it."""
+    found: list[bytes | Exception] = []
+    for row in listing.select(["path", "start", "length", "column"]).to_pylist():
+        try:
+            found.append(_read(**row))
+        except (OSError, storage.StorageError, pa.ArrowInvalid) as error:
+            found.append(error)
+    return found
+
+
+def _read(path: str, start: int | None, length: int | None, column: str | None) -> bytes:
+    if start is None:
+        return storage.read_bytes(path)
+    if column is not None:
+        return _parquet_row(path, column, start)
+    filesystem, name = storage.resolve(path)
+    with filesystem.open_input_file(name) as file:
+        return bytes(file.read_at(length, start))
+
+
+def _parquet_row(path: str, column: str, row: int) -> bytes:
+    starts = _row_group_starts(path)
+    group = int(np.searchsorted(starts, row, side="right")) - 1
+    value = _row_group(path, column, group)[row - int(starts[group])].as_py()
+    if value is None:
+        raise OSError(f"row {row} of {path} has no image")
+    return bytes(value)
+
+
+@lru_cache(maxsize=4)
+def _row_group_starts(path: str) -> np.ndarray:
+    filesystem, name = storage.resolve(path)
+    footer = pq.read_metadata(name, filesystem=filesystem)
+    return np.cumsum([0, *(footer.row_group(k).num_rows for k in range(footer.num_row_groups - 1))])
+
+
+@lru_cache(maxsize=2)  # successive batches come from the same row group
+def _row_group(path: str, column: str, group: int) -> pa.ChunkedArray:
+    """The images' bytes of one row group, from a binary column or Hugging Face's struct of bytes and path."""
+    filesystem, name = storage.resolve(path)
+    with pq.ParquetFile(name, filesystem=filesystem) as file:
+        images = file.read_row_group(group, columns=[column])[column]
+    if pa.types.is_struct(images.type):
+        return pa.chunked_array([chunk.field("bytes") for chunk in images.chunks])
+    return images
+
+
+def decode(data: bytes, max_pixels: int) -> Image.Image:
+    """Image bytes -> RGB, as Pillow's convert makes it, EXIF orientation ignored. Raises UnreadableImage."""
+    if not data:
+        raise UnreadableImage("empty: 0 bytes")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # of palettes with transparency, of odd EXIF: neither changes what convert does
+            image = Image.open(io.BytesIO(data))
+            if image.width * image.height > max_pixels:
+                raise UnreadableImage(f"too many pixels: {image.width} x {image.height}, {max_pixels} allowed")
+            return image.convert("RGB")
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(f"not an image: {len(data)} bytes") from error
+    except OSError as error:
+        category = "truncated" if "truncated" in str(error).lower() else "corrupt"
+        raise UnreadableImage(f"{category}: {error}") from error
+    except UnreadableImage:
+        raise
+    except MemoryError:
+        raise
+    except (
+        Exception
+    ) as error:  # Pillow's decoders raise SyntaxError, struct.error, ValueError and more on mangled files
+        raise UnreadableImage(f"corrupt: {type(error).__name__} {error}") from error
+
+
+class DecodeImages:
+    """Fetches and decodes listed images, each once for all geometries: the CPU's unit of work."""
+
+    def __init__(self, geometries: list[Geometry], max_pixels: int) -> None:
+        self.geometries, self.max_pixels = geometries, max_pixels
+
+    def __call__(self, rows: pa.Table) -> dict[str, np.ndarray]:
+        """LISTING rows -> {"image_id", "label" (-1: unknown), "reason" ("": fine), "pixels_k" (n, h, w, 3) uint8}.
+
+        Never drops a row: what can't be read has its reason, and zeros for pixels.
+        """
+        pixels = [np.zeros((len(rows), *g.input_size[1:], 3), np.uint8) for g in self.geometries]
+        reasons = np.full(len(rows), "", object)
+        for place, data in enumerate(read_images(rows)):
+            try:
+                if isinstance(data, Exception):
+                    raise UnreadableImage(f"missing: {data}") from data
+                image = decode(data, self.max_pixels)
+                for array, geometry in zip(pixels, self.geometries, strict=True):
+                    array[place] = geometry.transform()(image)
+            except UnreadableImage as error:
+                reasons[place] = str(error)
+        return {
+            "image_id": np.asarray(rows["image_id"].to_pylist(), object),
+            "label": rows["label"].fill_null(-1).to_numpy(),
+            "reason": reasons,
+            **{f"pixels_{k}": array for k, array in enumerate(pixels)},
+        }

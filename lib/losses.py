@@ -1,0 +1,73 @@
+"""Loss_{T,S} = Acc(C_T(F_T)) - Acc(C_T(M_{S->T} F_S)), from integer counts that merge and are divided once, last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The same labelled images, judged twice by one classifier: on its own features and on mapped ones.
+
+    Images without a label belong in neither count: leave them out before counting.
+    """
+
+    both: int  # right with own and with mapped features
+    fixed: int  # wrong with own, right with mapped
+    broken: int  # right with own, wrong with mapped
+    neither: int
+
+    @classmethod
+    def count(cls, own: np.ndarray, mapped: np.ndarray) -> Pairing:
+        """Two (n,) bool arrays of the same images, right or not. Raises ValueError where their lengths differ."""
+        if own.shape != mapped.shape:
+            raise ValueError(f"expected two arrays of one shape, got {own.shape} and {mapped.shape}")
+        return cls(
+            both=int((own & mapped).sum()),
+            fixed=int((~own & mapped).sum()),
+            broken=int((own & ~mapped).sum()),
+            neither=int((~own & ~mapped).sum()),
+        )
+
+    def __add__(self, other: Pairing) -> Pairing:
+        return Pairing(
+            self.both + other.both,
+            self.fixed + other.fixed,
+            self.broken + other.broken,
+            self.neither + other.neither,
+        )
+
+    @property
+    def total(self) -> int:
+        return self.both + self.fixed + self.broken + self.neither
+
+    @property
+    def own_correct(self) -> int:
+        return self.both + self.broken
+
+    @property
+    def mapped_correct(self) -> int:
+        return self.both + self.fixed
+
+    @property
+    def loss(self) -> float:
+        """Points of accuracy lost; negative where the mapped features do better.
+
+        own - mapped = (both + broken) - (both + fixed) = broken - fixed: the images right both times cancel.
+        """
+        return 100 * (self.broken - self.fixed) / self.total
+
+    def interval95(self) -> tuple[float, float]:
+        """95 % interval of the loss, in points, for paired proportions.
+
+        Bonett and Price (2012), "Adjusted Wald confidence interval for a difference of binomial proportions based on
+        paired data", equation 3: one image is added to each discordant count, p1 = (broken + 1) / (n + 2) and
+        p2 = (fixed + 1) / (n + 2); the interval is p1 - p2 +- z sqrt((p1 + p2 - (p1 - p2)^2) / (n + 2)).
+        """
+        p1, p2 = (self.broken + 1) / (self.total + 2), (self.fixed + 1) / (self.total + 2)
+        half = stats.norm.ppf(0.975) * sqrt((p1 + p2 - (p1 - p2) ** 2) / (self.total + 2))
+        return 100 * max(-1.0, p1 - p2 - half), 100 * min(1.0, p1 - p2 + half)

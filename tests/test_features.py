@@ -1,0 +1,69 @@
+"""ExtractFeatures called directly: rejected rows, types of the columns, features independent of the batch."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from lib import experiment
+from lib.features import ExtractFeatures, in_full_batches
+
+NETWORKS = {
+    "a": experiment.Network(model="test_resnet", weights="random"),
+    "b": experiment.Network(model="test_efficientnet", weights="random"),
+}
+
+
+def batch(n: int) -> dict[str, np.ndarray]:
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 64, 64, 3), dtype=np.uint8)
+    reason = np.array([""] * n, object)
+    reason[1] = "empty: 0 bytes"
+    ids = np.array([f"i{k}" for k in range(n)], object)
+    return {"image_id": ids, "label": np.array([-1, *range(n - 1)], np.int32), "reason": reason, "pixels_0": pixels}
+
+
+@pytest.fixture(scope="module")
+def extract() -> ExtractFeatures:
+    return ExtractFeatures(NETWORKS, {"a": 0, "b": 0}, experiment.Extract(batch_size=8), "cpu")
+
+
+def test_columns_and_rejected_rows(extract: ExtractFeatures) -> None:
+    table = extract(batch(5))
+    assert table["label"].to_pylist() == [None, 0, 1, 2, 3]
+    assert table["a"].is_valid().to_pylist() == [True, False, True, True, True]
+    assert pa.types.is_fixed_size_list(table.schema.field("b").type)
+    kept = table.filter(pa.array([True, False, True, True, True]))
+    images = torch.from_numpy(batch(5)["pixels_0"][[0, 2, 3, 4]])
+    network = extract.networks["a"]
+    with torch.inference_mode():
+        expected = network.features(network.normalise(images.numpy())).numpy()
+    got = np.array(kept["a"].to_pylist(), np.float32)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_features_do_not_depend_on_the_batch(extract: ExtractFeatures) -> None:
+    rows = batch(11)
+    whole = extract(rows)
+    pieces = [extract({key: value[part] for key, value in rows.items()}) for part in (slice(0, 3), slice(3, 11))]
+    assert pa.concat_tables(pieces).equals(whole)
+
+
+def test_float16_tables() -> None:
+    extract = ExtractFeatures({"a": NETWORKS["a"]}, {"a": 0}, experiment.Extract(dtype="float16"), "cpu")
+    assert extract(batch(2)).schema.field("a").type.value_type == pa.float16()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_faster_precisions_stay_near(extract: ExtractFeatures, precision: str) -> None:
+    options = experiment.Extract(precision=precision, batch_size=8)  # type: ignore[arg-type]
+    fast = np.array(ExtractFeatures({"a": NETWORKS["a"]}, {"a": 0}, options, "cpu")(batch(4))["a"].to_pylist()[2:])
+    slow = np.array(extract(batch(4))["a"].to_pylist()[2:])
+    assert 0 < np.abs(fast - slow).max() < 0.05 * np.abs(slow).max()
+
+
+def test_full_batches_cover_all_rows() -> None:
+    sizes = []
+    rows = np.arange(10.0)[:, None]
+    doubled = in_full_batches(lambda full: (sizes.append(len(full)), 2 * full)[1], rows, 4)
+    np.testing.assert_array_equal(doubled, 2 * rows)
+    assert sizes == [4, 4, 4]

