@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import NoReturn
 
 import ray
-from lib.images import UnreadableImage
-from lib.listing import ListingError
 
 from lib import storage
 from lib.experiment import Experiment, ExperimentError, load
+from lib.images import UnreadableImage
+from lib.listing import ListingError
 from lib.networks import NetworkError
 from lib.tables import ManifestMismatch, TableError
 
@@ -86,7 +86,7 @@ def start_ray(address: str | None) -> None:
     if address:
         ray.init(address=address, log_to_driver=True)
     else:
-        ray.init(include_dashboard=False)
+        ray.init(include_dashboard=True)  # Ray Train asks its state service, and complains every second without
     progress = sys.stderr.isatty()  # no terminal bars in a log file
     ray.data.DataContext.get_current().enable_progress_bars = progress
 

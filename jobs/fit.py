@@ -40,8 +40,9 @@ def fit(run: Run) -> int:
     for (source, target), product in products.items():
         curve = tables.read_curve(product.data[1])
         product.finish(len(curve), tables.CURVE, fit_error=float(curve["error"][-1].as_py()))
-        storage.delete(train_folder(run.folder, source, target))
         say("fit", f"{source} -> {target}: E {curve['error'][-1].as_py():.4f} after {len(curve)} iterations")
+    if products:
+        storage.delete(run.path("train"))  # the checkpoints
     return len(products)
 
 
@@ -76,12 +77,13 @@ def train(experiment: settings.Experiment, folder: str, source: str, target: str
         scaling_config=ScalingConfig(
             num_workers=1, use_gpu=gpu, resources_per_worker={"CPU": experiment.fit.cpus, **({"GPU": 1} if gpu else {})}
         ),
-        run_config=RunConfig(
+        run_config=RunConfig(  # type: ignore[call-arg] # mypy sees version 1
             name=f"{source}-to-{target}",
             storage_path=path,
             storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=experiment.fit.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            worker_runtime_env={"env_vars": {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0"}},  # it prints every line twice
         ),
     )
     trainer.fit()

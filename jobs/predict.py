@@ -38,13 +38,9 @@ def predict_composition(run: Run, source: str, target: str) -> int:
         storage.resolve(folder)[0].delete_file(file)
     classifier = Classifier.load(run.path("classifiers", f"{target}.safetensors"))
     map_ = None if source == target else AffineMap.load(run.path("maps", f"{source}-to-{target}.safetensors"))
+    # Tasks, not actors: workers that have imported torch once serve all compositions.
     read_vectors(features, source, target).map_batches(
-        Predict,
-        fn_constructor_args=(source, target, classifier, map_),
-        batch_format="pyarrow",
-        batch_size=1024,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, int(ray.cluster_resources()["CPU"]) - 1)),
-        num_cpus=1,
+        Predict(source, target, classifier, map_), batch_format="pyarrow", batch_size=1024, num_cpus=1
     ).write_datasink(
         TableSink(folder, "part", run.experiment.extract.rows_per_file), ray_remote_args={"num_cpus": 0.25}
     )

@@ -109,7 +109,7 @@ class Demo(Section):
     train_pictures: Positive = 6000
     val_pictures: Positive = 2000
     picture_size: Annotated[int, Field(ge=32)] = 64  # pixels
-    epochs: Positive = 8
+    epochs: Positive = 6
 
 
 class Published(Section):

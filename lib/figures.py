@@ -32,7 +32,7 @@ def error_curves(curves: dict[str, Curve], last: int = 10_000) -> Figure:
         shown = iterations <= last
         every = max(1, -(-int(shown.sum()) // POINTS))
         axes.plot(iterations[shown][::every], errors[shown][::every], label=name, color=colour, linewidth=0.7)
-    axes.set_xlabel("iteration" if every == 1 else f"iteration (every {every}th batch is drawn)")
+    axes.set_xlabel("iteration" if every == 1 else f"iteration (one batch in {every} is drawn)")
     axes.set_ylabel("error E of the training batch")
     axes.set_ylim(bottom=0)
     axes.margins(x=0.01)

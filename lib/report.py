@@ -85,13 +85,13 @@ def _sentence(results: Results, mapping: dict[str, Any]) -> str:
     own, mapped = results["networks"][target]["accuracy"], mapping["accuracy"]
     low, high = mapping["loss_ci95"]
     if low > 0:
-        change = f"loses {mapping['loss']:.2f} points"
+        change = f"loses {mapping['loss']:.2f} points of accuracy"
     elif high < 0:
-        change = f"gains {-mapping['loss']:.2f} points"
+        change = f"gains {-mapping['loss']:.2f} points of accuracy"
     else:
-        change = f"changes by {-mapping['loss']:+.2f} points, which may be chance"
+        change = f"changes by {-mapping['loss']:+.2f} points of accuracy, which may be chance"
     return (
-        f"Fed with mapped features of {source} instead of its own, {target}'s classifier {change} of accuracy "
+        f"Fed with mapped features of {source} instead of its own, {target}'s classifier {change} "
         f"({100 * own:.2f} % to {100 * mapped:.2f} %; 95 % interval of the loss {low:.2f} to {high:.2f})."
     )
 

@@ -1,0 +1,114 @@
+"""Decoding: real files, bad in the ways that real image sets are; geometry bit-equal to timm's own transform."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm.data
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from lib.experiment import Split
+from lib.images import DecodeImages, Geometry, UnreadableImage, decode
+from lib.listing import list_images
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (48, 40, 3), dtype=np.uint8)
+LIMIT = 10_000
+
+
+def encoded(image: Image.Image, kind: str, **more: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **more)
+    return file.getvalue()
+
+
+RGB = Image.fromarray(PIXELS)
+PALETTE = RGB.quantize(16)
+JPEG = encoded(RGB, "JPEG")
+EXIF = Image.Exif()
+EXIF[0x0112] = 6  # turned by 90 degrees
+# Pillow writes CMYK JPEGs with Adobe's marker and transform 0; transform 2 makes the same planes YCCK.
+CMYK = encoded(RGB.convert("CMYK"), "JPEG")
+GOOD = {
+    "a PNG named .JPEG": encoded(RGB, "PNG"),
+    "CMYK": CMYK,
+    "YCCK": CMYK.replace(b"Adobe\x00\x64\x00\x00\x00\x00\x00", b"Adobe\x00\x64\x00\x00\x00\x00\x02"),
+    "grey": encoded(RGB.convert("L"), "JPEG"),
+    "16 bits": encoded(Image.fromarray(np.full((9, 9), 40_000, np.uint16)), "PNG"),
+    "palette with transparency": encoded(PALETTE, "PNG", transparency=bytes(range(16))),
+    "EXIF orientation": encoded(RGB, "JPEG", exif=EXIF),
+    "RGBA": encoded(RGB.convert("RGBA"), "PNG"),
+}
+BAD = {
+    "empty": b"",
+    "truncated": JPEG[: len(JPEG) // 2],
+    "not an image": b"<html>404</html>",
+    "too many pixels": encoded(Image.new("L", (200, 200)), "PNG"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.filterwarnings("ignore:Palette images:UserWarning")  # Pillow's own, in the expected value alone
+def test_odd_images_become_rgb_as_pillow_converts_them(name: str) -> None:
+    image = decode(GOOD[name], LIMIT)
+    assert image.mode == "RGB"
+    expected = Image.open(io.BytesIO(GOOD[name])).convert("RGB")
+    np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
+
+
+def test_cmyk_and_ycck_are_different_files() -> None:
+    assert GOOD["CMYK"] != GOOD["YCCK"]
+
+
+def test_exif_orientation_is_ignored() -> None:
+    assert decode(GOOD["EXIF orientation"], LIMIT).size == (40, 48)
+
+
+@pytest.mark.parametrize("category", BAD)
+def test_bad_images_have_a_reason(category: str) -> None:
+    with pytest.raises(UnreadableImage, match=f"^{category}: "):
+        decode(BAD[category], LIMIT)
+
+
+@given(st.integers(0, len(JPEG) - 1), st.binary(min_size=1, max_size=8), st.sampled_from([JPEG, GOOD["RGBA"], b""]))
+def test_mangled_bytes_decode_or_are_unreadable_and_nothing_else(place: int, junk: bytes, whole: bytes) -> None:
+    mangled = whole[:place] + junk + whole[place + len(junk) :]
+    try:
+        image = decode(mangled, LIMIT)
+    except UnreadableImage as error:
+        assert ": " in str(error)
+    else:
+        assert image.mode == "RGB"
+        assert image.width * image.height <= LIMIT
+
+
+@pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
+@pytest.mark.parametrize(("size", "interpolation"), [(32, "bicubic"), (24, "bilinear")])
+def test_pixels_are_bit_equal_to_timms_transform(crop_mode: str, size: int, interpolation: str) -> None:
+    shape = {"input_size": (3, size, size), "crop_pct": 0.875, "crop_mode": crop_mode, "interpolation": interpolation}
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    timms = timm.data.create_transform(**shape, mean=mean, std=std, is_training=False)
+    pixels = Geometry(**shape).transform()(RGB)
+    assert pixels.shape == (size, size, 3)
+    normalised = (pixels.astype(np.float32) / np.float32(255) - np.float32(mean)) / np.float32(std)
+    np.testing.assert_allclose(normalised.transpose(2, 0, 1), timms(RGB).numpy(), rtol=0, atol=2e-7)
+
+
+def test_no_row_is_ever_dropped(tmp_path: Path) -> None:
+    files = {**GOOD, **BAD}
+    for place, data in enumerate(files.values()):
+        (tmp_path / f"{place:02d}.JPEG").write_bytes(data)
+    names = [f"{place:02d}.JPEG" for place in range(len(files))] + ["missing.JPEG"]
+    listing = tmp_path / "list.csv"
+    listing.write_text("path,label\n" + "".join(f"{name},3\n" for name in names))
+    geometries = [Geometry((3, 8, 8), 1.0, "center", "bilinear"), Geometry((3, 16, 16), 0.9, "center", "bicubic")]
+    batch = DecodeImages(geometries, LIMIT)(list_images(Split(location=str(listing))))
+    assert list(batch["image_id"]) == names
+    assert [reason.partition(":")[0] for reason in batch["reason"]] == [""] * len(GOOD) + [*BAD, "missing"]
+    assert batch["pixels_0"].shape == (len(names), 8, 8, 3)
+    assert batch["pixels_1"].shape == (len(names), 16, 16, 3)
+    assert not batch["pixels_1"][len(GOOD) :].any()
+    assert batch["pixels_1"][: len(GOOD)].reshape(len(GOOD), -1).any(1).all()

@@ -1,0 +1,136 @@
+"""The report from results alone: true counts in the figures, everything escaped, nothing fetched from outside."""
+
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lib import figures, report
+from lib.regions import REGIONS
+
+EVIL = "<script>alert(1)</script>"
+
+
+def example(name: str = "inception") -> dict[str, Any]:
+    """The paper's counts, as results.json holds them."""
+    regions = dict(zip(REGIONS, (35000, 1700, 2726, 1900, 2296 - 1700 + 700, 1437, 60, 5881), strict=True))
+    mapping = {
+        "source": name, "target": "resnet", "correct": 39686, "total": 50000, "accuracy": 0.79372, "loss": -1.328,
+        "loss_ci95": [-1.6, -1.05], "fixed": 2960, "broken": 2296, "fit_error": 0.1, "validation_error": 0.12,
+        "length_ratio": 1.5, "regions": regions,
+    }  # fmt: skip
+    network = {"feature_size": 4, "correct": 39022, "total": 50000, "accuracy": 0.78044}
+    return {
+        "experiment": "paper",
+        "images": {"val": {"listed": 50001, "extracted": 50000, "rejected": 1, "reasons": {"truncated": 1}}},
+        "networks": {name: network, "resnet": network},
+        "mappings": [mapping],
+        "published": [{"source": "Table 1", "features": name, "classifier": "resnet", "accuracy": 79.4, "loss": -1.4}],
+        "settings": {"seed": 1, "networks": {name: {"model": EVIL}}},
+        "versions": {"ray": "2.60"},
+    }
+
+
+CURVES = {"inception → resnet": (np.arange(1, 30_001), np.linspace(1.9, 0.1, 30_000, dtype=np.float32))}
+
+
+def test_table_has_exact_values_and_says_which_are_printed() -> None:
+    header, *_, row = report.table1(example()).splitlines()
+    assert "printed in Table 1" in header
+    for cell in ("39,686 of 50,000", "79.372", "-1.328", "-1.60 to -1.05", "2,960", "2,296", "79.4", "-1.4"):
+        assert cell in row
+
+
+@pytest.mark.parametrize(
+    ("loss", "interval", "word"),
+    [(4.3, [4, 5], "loses 4.30"), (-1.3, [-2, -1], "gains 1.30"), (0.1, [-1, 1], "chance")],
+)
+def test_verdict_claims_no_more_than_the_interval(loss: float, interval: list[float], word: str) -> None:
+    results = example()
+    results["mappings"][0] |= {"loss": loss, "loss_ci95": interval}
+    assert word in report.verdict(results)
+
+
+def test_venn_shows_the_true_counts_and_says_what_is_not_to_scale() -> None:
+    text = figures.svg(figures.region_diagram(example()["mappings"][0]["regions"], "inception", "resnet"), "f")
+    for count in ("35,000", "2,726", "5,881"):
+        assert count in text
+    assert "tenth" in text
+    even = dict.fromkeys(REGIONS, 10)
+    assert "tenth" not in figures.svg(figures.region_diagram(even, "a", "b"), "f")
+
+
+@pytest.mark.parametrize("filled", [(), (REGIONS[0],), ("target",), ("none",), ("target", "source")])
+def test_venn_of_degenerate_sets(filled: tuple[str, ...]) -> None:
+    regions = {name: 5 if name in filled else 0 for name in REGIONS}
+    ElementTree.fromstring(figures.svg(figures.region_diagram(regions, "a", "b"), "f"))
+
+
+def test_curves_of_any_length_make_small_valid_svgs_that_repeat() -> None:
+    first, second = (figures.svg(figures.error_curves(CURVES), "f") for _ in range(2))
+    assert first == second
+    assert len(first) < 1_000_000
+    ElementTree.fromstring(first)
+    assert "every 3th" not in first
+    assert "one batch in 3" in first
+
+
+class Page(HTMLParser):
+    """Collects what a page would fetch, and the ids in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for key, value in attrs:
+            if key == "id" and value:
+                self.ids.append(value)
+            if key in ("src", "href") and value and not value.startswith("#"):
+                self.fetched.append(value)
+
+
+def written(folder: Path, name: str = "inception") -> str:
+    report.write(example(name), CURVES, str(folder))
+    return (folder / "report.html").read_text()
+
+
+def test_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
+    text = written(tmp_path, name="b&<b>x")
+    page = Page()
+    page.feed(text)
+    assert page.fetched == []
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert len(page.ids) == len(set(page.ids))
+    assert page.tags.count("svg") == 2
+    assert "truncated: 1" in text
+
+
+def test_figures_are_written_as_svg_and_png(tmp_path: Path) -> None:
+    written(tmp_path)
+    for name in ("error_curves", "regions_inception-to-resnet"):
+        assert (tmp_path / "figures" / f"{name}.svg").read_text().startswith("<svg")
+        assert Image.open(tmp_path / "figures" / f"{name}.png").width > 500
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium on this machine")
+def test_page_opens_in_a_browser(tmp_path: Path) -> None:
+    written(tmp_path)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    picture = tmp_path / "page.png"
+    subprocess.run(
+        ["chromium", *flags, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=390,2000",
+         f"--screenshot={picture}", f"file://{tmp_path / 'report.html'}"],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert len(set(Image.open(picture).convert("L").resize((39, 200)).getdata())) > 20
