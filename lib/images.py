@@ -32,6 +32,7 @@ class Geometry:
     crop_pct: float
     crop_mode: str
     interpolation: str
+    fill: tuple[float, float, float] | None = None  # of a border, 0..1: timm takes the mean
 
     def transform(self) -> Callable[[Image.Image], np.ndarray]:
         """RGB image -> (height, width, 3) uint8, bit-equal to timm's transform up to normalisation."""
@@ -41,7 +42,11 @@ class Geometry:
 @lru_cache(maxsize=16)
 def _transform(geometry: Geometry) -> Callable[[Image.Image], np.ndarray]:
     # use_prefetcher leaves the pixels uint8: timm's own loaders normalise on the device as well.
-    timms = timm.data.create_transform(**asdict(geometry), is_training=False, use_prefetcher=True)
+    options = asdict(geometry)
+    fill = options.pop("fill")
+    if fill is not None:
+        options["mean"] = fill
+    timms = timm.data.create_transform(**options, is_training=False, use_prefetcher=True)
 
     def to_pixels(image: Image.Image) -> np.ndarray:
         return np.ascontiguousarray(np.asarray(timms(image)).transpose(1, 2, 0))

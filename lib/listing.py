@@ -227,8 +227,8 @@ def _parquet(split: Split, classes: list[str] | None) -> list[Row]:
         if not names and pa.types.is_struct(image) and image.get_field_index("path") >= 0:
             names = [f"{split.image_column}.path"]
         wanted = [*names, *([split.label_column] if split.label_column in schema.names else [])]
-        table = pq.read_table(file, columns=wanted, filesystem=filesystem)
-        count = pq.read_metadata(file, filesystem=filesystem).num_rows
+        with pq.ParquetFile(file, filesystem=filesystem) as parquet:  # reads a struct's field without its brother
+            table, count = parquet.read(columns=wanted), parquet.metadata.num_rows
         ids: list[str | None] = [None] * count
         if names:
             column = table[names[0].partition(".")[0]].combine_chunks()

@@ -69,13 +69,14 @@ class Network:
         config |= {key: value for key, value in settings.preprocessing.model_dump().items() if value is not None}
         if isinstance(config["input_size"], int):
             config["input_size"] = (3, config["input_size"], config["input_size"])
+        self.mean, self.std = tuple(config["mean"]), tuple(config["std"])
         self.geometry = Geometry(
             input_size=tuple(config["input_size"]),
             crop_pct=config["crop_pct"],
             crop_mode=config["crop_mode"],
             interpolation=config["interpolation"],
+            fill=self.mean if config["crop_mode"] == "border" else None,
         )
-        self.mean, self.std = tuple(config["mean"]), tuple(config["std"])
         self.classifier = split_classifier(name, self.model, settings.class_offset)
         check_split(name, self.model, self.classifier, self.geometry.input_size)
         self.feature_size = self.classifier.weight.shape[1]

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from lib import storage
+from lib.pictures import CLASSES
 
 BATCH = 32
 
@@ -111,7 +112,7 @@ def read_pictures(folder: str) -> tuple[torch.Tensor, torch.Tensor]:
     """A tree of pictures -> (n, 3, h, w) uint8 pixels and (n,) int64 labels, in the order of their paths."""
     files = storage.files_below(folder, ".JPEG", recursive=True)
     names = [file.split("/")[-2] for file in files]
-    place = {name: index for index, name in enumerate(sorted(set(names)))}
+    place = {name: index for index, name in enumerate(CLASSES)}
     filesystem, _ = storage.resolve(folder)
     pixels = []
     for file in files:

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a FutureWarning of Ray's about GPUs
+
+torch.set_num_threads(1)  # the machine is shared with Ray's workers
 
 PROJECT = Path(__file__).parent.parent
 SHARED = PROJECT.parent / "shared"

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
-    "storage", "experiment", "listing", "shards", "images", "small", "pictures", "networks", "tables", "features",
+    "storage", "experiment", "listing", "shards", "images", "pictures", "small", "networks", "tables", "features",
     "maps", "fitting", "predictions", "losses", "regions", "results", "figures", "page", "report",
 ]  # fmt: skip
 SHARED_BY_JOBS = {"command", "sink"}

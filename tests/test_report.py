@@ -120,7 +120,8 @@ def test_figures_are_written_as_svg_and_png(tmp_path: Path) -> None:
     written(tmp_path)
     for name in ("error_curves", "regions_inception-to-resnet"):
         assert (tmp_path / "figures" / f"{name}.svg").read_text().startswith("<svg")
-        assert Image.open(tmp_path / "figures" / f"{name}.png").width > 500
+        with Image.open(tmp_path / "figures" / f"{name}.png") as picture:
+            assert picture.width > 500
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium on this machine")
@@ -133,4 +134,5 @@ def test_page_opens_in_a_browser(tmp_path: Path) -> None:
          f"--screenshot={picture}", f"file://{tmp_path / 'report.html'}"],
         check=True, capture_output=True, timeout=120,
     )  # fmt: skip
-    assert len(set(Image.open(picture).convert("L").resize((39, 200)).getdata())) > 20
+    with Image.open(picture) as shown:
+        assert len(set(shown.convert("L").resize((39, 200)).tobytes())) > 20

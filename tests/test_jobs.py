@@ -1,0 +1,211 @@
+"""Stages on a real local Ray: units of work give equal arrays inside a Dataset, bad images are kept, runs resume."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.command import Run, RunError
+from lib import pictures, storage, tables
+from lib.experiment import ExperimentError, load
+from lib.features import ExtractFeatures
+from lib.images import DecodeImages, Geometry
+from lib.listing import list_images
+
+pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
+PROJECT = Path(__file__).parent.parent
+EXPERIMENT = """
+[images]
+train = "{folder}/train"
+val = "{folder}/val"
+[networks.a]
+model = "test_resnet"
+weights = "random"
+options = {{ num_classes = 12 }}
+[networks.b]
+model = "test_efficientnet"
+weights = "random"
+options = {{ num_classes = 12 }}
+[extract]
+batch_size = 16
+rows_per_file = 16
+[fit]
+iterations = 60
+batch_size = 32
+checkpoint_every = 20
+"""
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small experiment: 96 + 48 drawn pictures, two tiny networks with random weights."""
+    folder = tmp_path_factory.mktemp("experiment")
+    pictures.draw_split(str(folder / "train"), 96, 64, 0)
+    pictures.draw_split(str(folder / "val"), 48, 64, 1)
+    path = folder / "tiny.toml"
+    path.write_text(EXPERIMENT.format(folder=folder))
+    return path
+
+
+def run_of(experiment: Path, root: Path, *overrides: str) -> Run:
+    return Run(load(str(experiment), list(overrides)), str(root))
+
+
+def test_units_of_work_give_equal_arrays_directly_and_through_ray(experiment: Path, local_ray: None) -> None:
+    import ray
+
+    settings = load(str(experiment))
+    listing = list_images(settings.images.val)
+    decode = DecodeImages([Geometry((3, 64, 64), 1.0, "center", "bilinear")], 10**8)
+    extract = (dict(settings.networks), {"a": 0, "b": 0}, settings.extract, "cpu")
+    direct = ExtractFeatures(*extract)(decode(listing)).sort_by("image_id")
+    dataset = ray.data.from_arrow([listing.slice(k, 7) for k in range(0, len(listing), 7)])
+    streamed = dataset.map_batches(decode, batch_format="pyarrow", batch_size=7, num_cpus=0.5).map_batches(
+        ExtractFeatures,
+        fn_constructor_args=extract,
+        batch_format="numpy",
+        batch_size=16,
+        compute=ray.data.ActorPoolStrategy(size=1),
+        num_cpus=1,
+    )
+    through = pa.concat_tables([block for block in ray.get(streamed.to_arrow_refs())]).sort_by("image_id")
+    assert through["image_id"].equals(direct["image_id"])
+    for name in ("a", "b"):
+        assert through.schema.field(name).type == direct.schema.field(name).type
+        np.testing.assert_array_equal(np.array(through[name].to_pylist()), np.array(direct[name].to_pylist()))
+
+
+def test_bad_images_are_kept_by_reason_and_too_many_fail_the_run(
+    experiment: Path, tmp_path: Path, local_ray: None
+) -> None:
+    from jobs.extract import extract
+
+    listing = tmp_path / "list.csv"
+    folder = experiment.parent / "val"
+    good = sorted(folder.rglob("*.JPEG"))[:20]
+    (tmp_path / "empty.JPEG").touch()
+    (tmp_path / "half.JPEG").write_bytes(good[0].read_bytes()[:400])
+    names = [*map(str, good), "empty.JPEG", "half.JPEG"]
+    listing.write_text("path,label\n" + "".join(f"{name},1\n" for name in names))
+    with pytest.raises(RunError, match=r"2 of 22 images.*empty.JPEG: empty"):
+        extract(run_of(experiment, tmp_path / "root", f"images.val={listing}"))
+    run = run_of(experiment, tmp_path / "root", f"images.val={listing}", "images.max_rejected=0.1")
+    assert extract(run) == 1, "the training split was finished, this one goes on"
+    manifest = storage.read_json(run.path("features", "val", "a+b", "manifest.json"))
+    counts = {"listed": 22, "extracted": 20, "rejected": 2, "reasons": {"empty": 1, "truncated": 1}}
+    assert manifest["images"] == counts
+    rejects = tables.read_rows(run.path("rejects", "val"), tables.REJECTS)
+    assert sorted(rejects["image_id"].to_pylist()) == ["empty.JPEG", "half.JPEG"]
+    assert extract(run) == 0
+
+
+def test_a_network_added_later_gets_a_table_of_its_own(experiment: Path, tmp_path: Path, local_ray: None) -> None:
+    from jobs.extract import extract
+
+    run = run_of(experiment, tmp_path)
+    assert extract(run) == 2
+    third = 'networks.c={model="test_vit", weights="random", options={num_classes=12}}'
+    more = run_of(experiment, tmp_path, third)
+    assert extract(more) == 2
+    found = tables.read_features(more.path("features", "val"), ["a", "c"])
+    assert [len(found.vectors[name]) for name in ("a", "c")] == [48, 48]
+    assert sorted(path.name for path in (tmp_path / "tiny/features/val").iterdir()) == ["a+b", "c"]
+
+
+def test_an_interrupted_table_goes_on_and_equals_an_undisturbed_one(
+    experiment: Path, tmp_path: Path, local_ray: None
+) -> None:
+    """As if killed: no manifest, one part file lost, one cut in the middle."""
+    from jobs.extract import extract
+
+    run = run_of(experiment, tmp_path)
+    extract(run)
+    folder = Path(run.path("features", "train", "a+b"))
+    before = tables.read_features(run.path("features", "train"), ["a", "b"])
+    manifest = storage.read_json(str(folder / "manifest.json"))
+    storage.write_json(str(folder / "started.json"), {"made_from": manifest["made_from"]})
+    (folder / "manifest.json").unlink()
+    first, second, *kept = sorted(folder.glob("*.parquet"))
+    kept_bytes = [path.read_bytes() for path in kept]
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-30])
+    assert extract(run) == 1
+    assert [path.read_bytes() for path in kept] == kept_bytes, "what was written isn't computed again"
+    after = tables.read_features(run.path("features", "train"), ["a", "b"])
+    assert list(after.image_id) == list(before.image_id)
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(after.vectors[name], before.vectors[name])
+
+
+def test_labels_that_are_no_class_are_refused_before_work(experiment: Path, tmp_path: Path, local_ray: None) -> None:
+    from jobs.extract import extract
+
+    listing = tmp_path / "list.csv"
+    listing.write_text(f"path,label\n{sorted((experiment.parent / 'val').rglob('*.JPEG'))[0]},12\n")
+    with pytest.raises(ExperimentError, match=r"images\.val: label 12.*12 classes"):
+        extract(run_of(experiment, tmp_path, f"images.val={listing}"))
+    with pytest.raises(ExperimentError, match=r"12 class folders, but network 'a' has 20"):
+        extract(run_of(experiment, tmp_path, "networks.a.options={num_classes=20}"))
+
+
+def command(experiment: Path, root: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "jobs.pipeline", str(experiment), "--root", str(root), *more]
+
+
+def results(root: Path) -> dict[str, object]:
+    found: dict[str, object] = storage.read_json(str(root / "tiny" / "results.json"))
+    return found
+
+
+def test_bad_experiments_exit_with_2_before_ray_starts(experiment: Path, tmp_path: Path) -> None:
+    begin = time.monotonic()
+    bad = subprocess.run(
+        command(experiment, tmp_path, "--set", "fit.iterations=0"), cwd=PROJECT, capture_output=True, text=True
+    )
+    assert bad.returncode == 2
+    assert "fit.iterations" in bad.stderr
+    assert "Ray" not in bad.stderr
+    assert time.monotonic() - begin < 60
+
+
+@pytest.mark.timeout(900)
+def test_a_killed_pipeline_goes_on_and_a_finished_one_does_nothing(experiment: Path, tmp_path: Path) -> None:
+    """From the command line: undisturbed, killed while fitting and run again; equal results; then nothing to do."""
+    whole = subprocess.run(command(experiment, tmp_path / "whole"), cwd=PROJECT, capture_output=True, text=True)
+    assert whole.returncode == 0, whole.stderr
+    assert "| features → classifier" in whole.stdout
+
+    killed = subprocess.Popen(
+        command(experiment, tmp_path / "killed"), cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    maps = tmp_path / "killed" / "tiny" / "maps"
+    while not maps.exists():  # the fits have begun
+        assert killed.poll() is None
+        time.sleep(0.1)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed" / "tiny" / "results.json").exists()
+
+    again = subprocess.run(command(experiment, tmp_path / "killed"), cwd=PROJECT, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "features of a, b are finished, skipped" in again.stdout
+    assert results(tmp_path / "killed") == results(tmp_path / "whole")
+
+    nothing = subprocess.run(command(experiment, tmp_path / "killed"), cwd=PROJECT, capture_output=True, text=True)
+    assert nothing.returncode == 0
+    assert "Nothing to do" in nothing.stdout
+
+    other = subprocess.run(
+        command(experiment, tmp_path / "whole", "--set", "seed=5"), cwd=PROJECT, capture_output=True, text=True
+    )
+    assert other.returncode == 1
+    assert "--overwrite" in other.stderr.strip().splitlines()[-1]
+    assert pq.read_table(tmp_path / "whole/tiny/maps/a-to-b.curve.parquet").num_rows == 60
