@@ -49,7 +49,8 @@ def _repeated(count: int) -> list[str]:
 def region_diagram(regions: dict[str, int], source: str, target: str) -> Figure:
     """Fig. 5 for one direction: areas to scale, but for the innermost region, drawn at a tenth where it is most of all.
 
-    The numbers written are always the counts themselves; a note says where an area isn't to scale.
+    Three circles have too few degrees of freedom for seven areas: they come as near as circles can, which a note says.
+    The numbers written are always the counts themselves.
     """
     figure = Figure(figsize=(6.4, 5), layout="constrained")
     axes = figure.subplots()
@@ -60,10 +61,11 @@ def region_diagram(regions: dict[str, int], source: str, target: str) -> Figure:
     if union:
         _draw_sets(axes, areas, regions, labels)
     axes.set_axis_off()
-    notes = [f"None of the three right: {regions['none']:,} of {sum(regions.values()):,} images."]
-    if tenth:
-        notes.append("The innermost region is drawn at a tenth of its area.")
-    figure.supxlabel(" ".join(notes), fontsize=9)
+    notes = [
+        f"None of the three right: {regions['none']:,} of {sum(regions.values()):,} images.",
+        "Areas are as near to scale as three circles allow" + (", the innermost at a tenth." if tenth else "."),
+    ]
+    figure.supxlabel("\n".join(notes), fontsize=9)
     return figure
 
 
