@@ -26,7 +26,7 @@ def rows(results: Results) -> tuple[Row, list[Row]]:
     published = {(row["features"], row["classifier"]): row for row in results.get("published", [])}
     sources = sorted({row["source"] for row in published.values()})
     if published:
-        header += [f"{what}, printed in {'; '.join(sources)}" for what in ("accuracy %", "loss")]
+        header += [f"{what}, printed in {'; '.join(sources)}" for what in ("right", "accuracy %", "loss")]
     body = []
     for name, network in results["networks"].items():
         body.append([f"{name} → {name}", *_accuracy(network), *[""] * 6, *_printed(published, name, name)])
@@ -63,7 +63,9 @@ def _printed(published: dict[tuple[str, str], dict[str, Any]], features: str, cl
     if not published:
         return []
     row = published.get((features, classifier), {})
-    return ["" if row.get(key) is None else f"{row[key]:g}" for key in ("accuracy", "loss")]
+    right = "" if row.get("correct") is None else f"{row['correct']:,}"
+    # str, not a format: a printed 78.0 stays 78.0
+    return [right, *("" if row.get(key) is None else str(row[key]) for key in ("accuracy", "loss"))]
 
 
 def table1(results: Results) -> str:
@@ -76,8 +78,15 @@ def table1(results: Results) -> str:
 
 
 def verdict(results: Results) -> str:
-    """What the numbers answer, one sentence for each direction, without a claim that they don't carry."""
-    return " ".join(_sentence(results, mapping) for mapping in results["mappings"])
+    """What the numbers answer, without a claim that they don't carry.
+
+    A sentence for each direction of two networks; of more networks the two ends of the range.
+    """
+    mappings = sorted(results["mappings"], key=lambda mapping: mapping["loss"])
+    if len(mappings) <= 2:
+        return " ".join(_sentence(results, mapping) for mapping in results["mappings"])
+    ends = " ".join(_sentence(results, mapping) for mapping in (mappings[0], mappings[-1]))
+    return f"Of {len(mappings)} directions, the one with the least loss and the one with the most: {ends}"
 
 
 def _sentence(results: Results, mapping: dict[str, Any]) -> str:

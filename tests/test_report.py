@@ -47,6 +47,26 @@ def test_table_has_exact_values_and_says_which_are_printed() -> None:
         assert cell in row
 
 
+def test_printed_values_stay_as_printed() -> None:
+    results = example()
+    results["published"].append(
+        {"source": "Table 1", "features": "resnet", "classifier": "resnet", "correct": 39022, "accuracy": 78.0}
+    )
+    row = report.table1(results).splitlines()[3]
+    assert [cell.strip() for cell in row.split("|")][-4:-1] == ["39,022", "78.0", ""]
+
+
+def test_verdict_of_many_networks_is_the_range() -> None:
+    results = example()
+    one = results["mappings"][0]
+    results["mappings"] = [one | {"loss": loss, "loss_ci95": [loss - 1, loss + 1]} for loss in (5.0, 2.0, 9.0)]
+    text = report.verdict(results)
+    assert text.startswith("Of 3 directions")
+    assert "2.00 points" in text
+    assert "9.00 points" in text
+    assert "5.00 points" not in text
+
+
 @pytest.mark.parametrize(
     ("loss", "interval", "word"),
     [(4.3, [4, 5], "loses 4.30"), (-1.3, [-2, -1], "gains 1.30"), (0.1, [-1, 1], "chance")],

@@ -1,0 +1,73 @@
+"""The figures say nothing false: true counts whatever the circles allow, and notes of what isn't to scale."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib import figures
+from lib.regions import REGIONS
+
+PAPER = dict(zip(REGIONS, (35400, 1050, 1326, 2700, 1246, 887, 260, 7131), strict=True))
+
+
+def drawn(regions: dict[str, int]) -> list[str]:
+    """All texts of the diagram, in no order."""
+    root = ElementTree.fromstring(figures.svg(figures.region_diagram(regions, "a", "b"), "f"))
+    return ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_diagram_of_the_papers_size_has_all_counts_and_its_notes() -> None:
+    texts = drawn(PAPER)
+    for name, count in PAPER.items():
+        if name != "none":
+            assert f"{count:,}" in texts
+    assert any("None of the three right: 7,131 of 50,000" in text for text in texts)
+    assert any("drawn at a tenth" in text for text in texts)
+    assert any("are to scale, smaller parts roughly" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        (777, 4322, 779, 36004, 17, 18, 0, 5),  # "Bad circle positioning"
+        (7, 0, 1, 400, 1, 36000, 0, 400),  # VennRegionException: a circle in another one
+        (500, 0, 0, 30, 0, 0, 0, 3),  # numbers that matplotlib-venn writes into the wrong region
+    ],
+)
+def test_sets_that_circles_cannot_show_are_drawn_not_to_scale_and_say_so(counts: tuple[int, ...]) -> None:
+    regions = dict(zip(REGIONS, counts, strict=True))
+    texts = drawn(regions)
+    assert any("Not to scale" in text for text in texts)
+    assert not any("tenth" in text for text in texts)
+    assert all(f"{count:,}" in texts for name, count in regions.items() if count and name != "none")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(*[st.sampled_from([0, 1, 7, 400, 36000])] * 8))
+def test_no_count_is_ever_missing(counts: tuple[int, ...]) -> None:
+    regions = dict(zip(REGIONS, counts, strict=True))
+    texts = drawn(regions)
+    wanted = [f"{count:,}" for name, count in regions.items() if count and name != "none"]
+    assert all(texts.count(count) >= wanted.count(count) for count in wanted)
+
+
+def test_one_step_for_curves_of_unequal_length() -> None:
+    long = (np.arange(1, 9001), np.linspace(2, 0.1, 9000))
+    short = (np.arange(1, 101), np.linspace(2, 0.1, 100))
+    figure = figures.error_curves({"a -> b": long, "b -> a": short})
+    (axes,) = figure.axes
+    assert "one batch in 3 " in axes.get_xlabel()
+    assert [len(line.get_xdata()) for line in axes.get_lines()] == [3000, 34]
+
+
+def test_curves_end_where_asked() -> None:
+    curves = {"a -> b": (np.arange(1, 20_001), np.ones(20_000))}
+    ends = [figures.error_curves(curves, last).axes[0].get_lines()[0].get_xdata()[-1] for last in (500, None)]
+    assert ends == [500, 19_996]
+
+
+def test_no_curves_at_all() -> None:
+    ElementTree.fromstring(figures.svg(figures.error_curves({}), "f"))
