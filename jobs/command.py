@@ -64,12 +64,16 @@ def say(stage: str, text: str) -> None:
     print(f"[{stage}] {text}", flush=True)
 
 
+def add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--address", help="Ray's address (default: RAY_ADDRESS, else a Ray started here)")
+
+
 def parse(description: str | None, arguments: list[str] | None = None) -> tuple[Run, str | None]:
     """The run that the command line asks for, and Ray's address. Raises ExperimentError."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", help="a name in jobs/experiments, or a TOML file")
     parser.add_argument("--root", default="runs", help="where results go, a folder or s3://, gs:// (default: runs)")
-    parser.add_argument("--address", help="Ray's address (default: RAY_ADDRESS, else a Ray started here)")
+    add_address(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one field")
     parser.add_argument("--limit", type=int, help="only the first N images of each split")
     parser.add_argument("--overwrite", action="store_true", help="make anew what was made from other settings")
@@ -93,23 +97,32 @@ def start_ray(address: str | None) -> None:
 
 def main(stage: Stage, description: str | None, arguments: list[str] | None = None) -> NoReturn:
     """Run one stage as a command: exit code 0 where all was done, 2 for a bad experiment, 1 for a failure."""
-    try:
+
+    def work() -> None:
         run, address = parse(description, arguments)
-        storage.writable(run.folder)
-    except (ExperimentError, storage.StorageError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(BAD_EXPERIMENT)
-    try:
+        refuse_unwritable(run.folder)
         start_ray(address)
-        made = stage(run)
-    except ExperimentError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(BAD_EXPERIMENT)
+        if not stage(run):
+            print(f"Nothing to do: all of {run.folder} is finished.", flush=True)
+
+    sys.exit(exit_code(work))
+
+
+def refuse_unwritable(folder: str) -> None:
+    """Raise ExperimentError, before any work, where nothing can be written."""
+    try:
+        storage.writable(folder)
+    except storage.StorageError as error:
+        raise ExperimentError(str(error)) from error
+
+
+def exit_code(work: Callable[[], None]) -> int:
+    """Do it; 0 where all was done, 2 for a bad experiment, 1 for a failure, with what went wrong printed."""
+    try:
+        work()
     except Exception as error:
-        sys.exit(report_failure(error))
-    if not made:
-        print(f"Nothing to do: all of {run.folder} is finished.", flush=True)
-    sys.exit(0)
+        return report_failure(error)
+    return 0
 
 
 def report_failure(error: Exception) -> int:

@@ -5,7 +5,6 @@ python -m jobs.extract lite --set images.train=photos/train.csv --set images.val
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,93 +12,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from jobs.command import Run, RunError, main, say
+from jobs.command import Run, main, say
+from jobs.features import WRITE_CPUS, Description, check_labels, check_rejected, describe, stream
 from jobs.sink import TableSink
 from lib import experiment as settings
 from lib import storage, tables
 from lib.experiment import ExperimentError
-from lib.features import ExtractFeatures
-from lib.images import DecodeImages, Geometry
-from lib.listing import detect_format, list_images, read_classes, tree_classes
-from lib.networks import Network
+from lib.listing import list_images, read_classes
 
 SPLITS = ("train", "val")
-
-
-@dataclass(frozen=True)
-class Description:
-    """What the driver has to know of a network without holding it."""
-
-    fingerprint: str
-    classes: int
-    offset: int
-    geometry: Geometry
-    preprocessing: dict[str, Any]
-
-
-@ray.remote(num_cpus=1)
-def describe(name: str, network: settings.Network, classifier: str) -> Description:
-    """Load a network once, check its split, and write its classifier C to the URI `classifier`."""
-    loaded = Network(name, network)
-    loaded.classifier.save(classifier)
-    config = {**vars(loaded.geometry), "mean": loaded.mean, "std": loaded.std}
-    config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
-    return Description(loaded.fingerprint(), len(loaded.classifier.bias), network.class_offset, loaded.geometry, config)
 
 
 def extract(run: Run) -> int:
     """Make what is missing of the feature tables; a network that has a column in a finished table needs none."""
     experiment = run.experiment
     listings = {split: list_split(experiment, split) for split in SPLITS}
-    described = dict(
-        zip(
-            experiment.networks,
-            ray.get(
-                [
-                    describe.remote(name, network, run.path("classifiers", f"{name}.safetensors"))
-                    for name, network in experiment.networks.items()
-                ]
-            ),
-            strict=True,
-        )
-    )
+    descriptions = ray.get([describe.remote(name, network) for name, network in experiment.networks.items()])
+    described = dict(zip(experiment.networks, descriptions, strict=True))
+    if not len(listings["val"]["label"].drop_null()):
+        raise ExperimentError("images.val: no image there has a label, so that nothing can be evaluated")
     for split in SPLITS:
-        check_labels(experiment, split, listings[split], described)
+        images = experiment.images
+        check_labels(f"images.{split}", images.split(split), images.classes, listings[split], described)
+    for name, network in described.items():
+        network.classifier.save(run.path("classifiers", f"{name}.safetensors"))
     return sum(extract_split(run, split, listings[split], described) for split in SPLITS)
 
 
 def list_split(experiment: settings.Experiment, split: str) -> pa.Table:
     classes = read_classes(experiment.images.classes) if experiment.images.classes else None
     return list_images(experiment.images.split(split), classes, experiment.limit)
-
-
-def check_labels(
-    experiment: settings.Experiment, split: str, listing: pa.Table, described: dict[str, Description]
-) -> None:
-    """Raise ExperimentError where a label can't be one of a network's classes: they would all count as wrong."""
-    labels = listing["label"].drop_null()
-    if not len(labels):
-        if split == "val":
-            raise ExperimentError("images.val: no image there has a label, so that nothing can be evaluated")
-        return
-    largest = pc.max(labels).as_py()
-    folders = None if experiment.images.classes else tree_size(experiment.images.split(split))
-    for name, network in described.items():
-        classes = network.classes - network.offset
-        if largest >= classes:
-            raise ExperimentError(
-                f"images.{split}: label {largest}, but network {name!r} has {classes} classes (0 to {classes - 1})"
-            )
-        if folders is not None and folders != classes:
-            raise ExperimentError(
-                f"images.{split}: {folders} class folders, but network {name!r} has {classes} classes. "
-                "A folder's place among all classes is its label: give images.classes, a file of all class names"
-            )
-
-
-def tree_size(split: settings.Split) -> int | None:
-    """How many class folders a tree has; None for the other formats, which carry their labels."""
-    return len(tree_classes(split)) if detect_format(split) == "tree" else None
 
 
 def extract_split(run: Run, split: str, listing: pa.Table, described: dict[str, Description]) -> int:
@@ -121,9 +63,13 @@ def extract_split(run: Run, split: str, listing: pa.Table, described: dict[str, 
     done = len(listing) - len(remaining)
     say("extract", f"{split}: {len(remaining)} images to do" + (f", {done} are already done" if done else ""))
     if len(remaining):
-        stream(run, remaining, missing, described, sink)
+        networks = {network: run.experiment.networks[network] for network in missing}
+        rows = stream(remaining, networks, described, run.experiment.extract, run.experiment.images.max_pixels)
+        rows.write_datasink(sink, ray_remote_args={"num_cpus": WRITE_CPUS})
     counts = count(listing, folder, rejects, name)
-    check_rejected(run.experiment, split, counts, tables.read_rows(rejects, tables.REJECTS, f"{name}@"))
+    unread = tables.read_rows(rejects, tables.REJECTS, f"{name}@").slice(0, 5).to_pylist()
+    few = [f"{row['image_id']}: {row['reason']}" for row in unread]
+    check_rejected(f"images.{split}", counts["rejected"], counts["listed"], run.experiment.images.max_rejected, few)
     product.finish(counts["extracted"], tables.read_schema(folder), images=counts)
     say("extract", f"{split}: {counts['extracted']} extracted, {counts['rejected']} rejected of {counts['listed']}")
     return 1
@@ -169,50 +115,6 @@ def thin(listing: pa.Table, folder: str, rejects: str, name: str) -> pa.Table:
     return listing.filter(pc.invert(pc.is_in(listing["image_id"], value_set=written.combine_chunks())))
 
 
-def stream(run: Run, listing: pa.Table, names: list[str], described: dict[str, Description], sink: TableSink) -> None:
-    """Fetch, decode, compute, write: all at once, each with the resources that it asks for.
-
-    Decoding asks for other resources than the networks, since Ray Data would fuse equal ones and decode in the actor.
-    """
-    experiment = run.experiment
-    options = experiment.extract
-    actor, actors = actor_resources(options)
-    distinct = list(dict.fromkeys(described[name].geometry for name in names))
-    geometries = {name: distinct.index(described[name].geometry) for name in names}
-    rows = min(256, max(16, len(listing) // 64))  # of a block: enough blocks for all cores, few enough for the driver
-    blocks = [listing.slice(start, rows) for start in range(0, len(listing), rows)]
-    images = ray.data.from_arrow(blocks).map_batches(
-        DecodeImages(distinct, experiment.images.max_pixels),
-        batch_format="pyarrow",
-        batch_size=min(rows, options.batch_size),
-        num_cpus=options.decode_cpus,
-    )
-    features = images.map_batches(
-        ExtractFeatures,
-        fn_constructor_args=({name: experiment.networks[name] for name in names}, geometries, options),
-        batch_format="numpy",
-        batch_size=options.batch_size,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=1),
-        **actor,
-    )
-    features.write_datasink(sink, ray_remote_args={"num_cpus": 0.25})
-
-
-def actor_resources(options: settings.Extract) -> tuple[dict[str, Any], int]:
-    """What an actor with the networks asks for, and how many there may be. Raises RunError where none could start."""
-    resources = ray.cluster_resources()
-    cpus, gpus = resources.get("CPU", 0), int(resources.get("GPU", 0))
-    needed = options.network_cpus + options.decode_cpus + 0.25
-    if cpus < needed:
-        raise RunError(
-            f"the cluster has {cpus:g} CPUs, extraction needs {needed:g}: lower extract.network_cpus "
-            f"({options.network_cpus:g}) or extract.decode_cpus ({options.decode_cpus:g})"
-        )
-    actors = gpus or max(1, int(cpus // 2))
-    limit = min(actors, options.max_actors or actors)
-    return {"num_cpus": options.network_cpus, **({"num_gpus": 1} if gpus else {})}, limit
-
-
 def count(listing: pa.Table, folder: str, rejects: str, name: str) -> dict[str, Any]:
     """Listed, extracted, rejected, and the rejected by reason. Raises TableError unless each image stands once."""
     extracted = tables.read_rows(folder, tables.IMAGES)["image_id"]
@@ -232,18 +134,6 @@ def count(listing: pa.Table, folder: str, rejects: str, name: str) -> dict[str, 
         "rejected": len(rejected),
         "reasons": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
     }
-
-
-def check_rejected(experiment: settings.Experiment, split: str, counts: dict[str, Any], rejected: pa.Table) -> None:
-    """Raise RunError where more images are unreadable than the experiment allows."""
-    allowed = experiment.images.max_rejected
-    if counts["rejected"] <= allowed * counts["listed"]:
-        return
-    few = "; ".join(f"{row['image_id']}: {row['reason']}" for row in rejected.slice(0, 5).to_pylist())
-    raise RunError(
-        f"images.{split}: {counts['rejected']} of {counts['listed']} images can't be read, images.max_rejected allows "
-        f"{allowed:.2%}. {few}. Mend them, or set images.max_rejected higher, and run the same command again"
-    )
 
 
 if __name__ == "__main__":

@@ -55,14 +55,25 @@ class Images(Section):
 
 
 class Preprocessing(Section):
-    """What replaces the network's own settings in timm's data config; None keeps them."""
+    """What replaces the network's own settings in timm's data config; None keeps them.
 
+    `transform = "slim"` is TF-Slim's evaluation preprocessing, which has no crop_mode and no interpolation to choose.
+    """
+
+    transform: Literal["timm", "slim"] = "timm"
+    jpeg: Literal["pillow", "fastdct"] = "pillow"  # "fastdct" decodes JPEGs as TensorFlow does by default
     input_size: Positive | None = None  # pixels, height and width
     crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
     crop_mode: Literal["center", "squash", "border"] | None = None
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+
+    @model_validator(mode="after")
+    def check_transform(self) -> Preprocessing:
+        if self.transform == "slim" and (self.crop_mode or self.interpolation):
+            raise ValueError('transform = "slim" has its own: leave out crop_mode and interpolation')
+        return self
 
 
 class Network(Section):
@@ -181,6 +192,34 @@ def load(experiment: str, overrides: list[str] | None = None, experiments: Path 
         return Experiment.model_validate(values)
     except ValidationError as error:
         raise ExperimentError(f"{path}:\n" + "\n".join(_readable(item) for item in error.errors())) from error
+
+
+class _Networks(Section):
+    networks: dict[str, Network]
+
+
+def load_network(
+    network: str, overrides: list[str] | None = None, experiments: Path | None = None, folder: str = ""
+) -> tuple[str, Network]:
+    """Name and settings of one network: EXPERIMENT:NAME, or timm's name of a model.
+
+    `overrides` are `field=value` of its section; `folder` stands for "{root}" there. Raises ExperimentError.
+    """
+    values: dict[str, Any] = {"model": network}
+    experiment, colon, name = network.rpartition(":")
+    if colon:
+        loaded = load(experiment, [], experiments).located(folder)
+        if name not in loaded.networks:
+            raise ExperimentError(f"{experiment} has no network {name!r}: it has {', '.join(loaded.networks)}")
+        values = loaded.networks[name].model_dump()
+    for override in overrides or []:
+        _override(values, override)
+    try:
+        return name or network, _Networks.model_validate({"networks": {name or network: values}}).networks[
+            name or network
+        ]
+    except ValidationError as error:
+        raise ExperimentError(f"{network}:\n" + "\n".join(_readable(item) for item in error.errors())) from error
 
 
 def _find(experiment: str, folder: Path | None) -> str:

@@ -40,7 +40,7 @@ class ExtractFeatures:
         )
 
     def __call__(self, batch: dict[str, np.ndarray]) -> pa.Table:
-        """{"image_id", "label", "reason", "pixels_k" (n, h, w, 3) uint8} -> feature schema with a `reason` column.
+        """{"image_id", "label", "reason", "pixels_k" (n, h, w, 3)} -> feature schema with a `reason` column.
 
         A rejected image (reason not empty) keeps its row, its features are null.
         """

@@ -33,16 +33,26 @@ class Geometry:
     crop_mode: str
     interpolation: str
     fill: tuple[float, float, float] | None = None  # of a border, 0..1: timm takes the mean
+    transform: str = "timm"  # or "slim"
+    jpeg: str = "pillow"  # or "fastdct"
 
-    def transform(self) -> Callable[[Image.Image], np.ndarray]:
-        """RGB image -> (height, width, 3) uint8, bit-equal to timm's transform up to normalisation."""
-        return _transform(self)
+    @property
+    def dtype(self) -> type[np.generic]:
+        """Of the pixels: timm's transform rounds to uint8, 0..255; TF-Slim's gives float32, 0..1."""
+        return np.float32 if self.transform == "slim" else np.uint8
+
+    def pixels(self, image: Image.Image) -> np.ndarray:
+        """RGB image -> (height, width, 3), equal to the transform's up to normalisation; timm's bit by bit."""
+        if self.transform == "slim":
+            return slim_pixels(np.asarray(image), self.input_size[1:], self.crop_pct)
+        return _timms(self)(image)
 
 
 @lru_cache(maxsize=16)
-def _transform(geometry: Geometry) -> Callable[[Image.Image], np.ndarray]:
+def _timms(geometry: Geometry) -> Callable[[Image.Image], np.ndarray]:
     # use_prefetcher leaves the pixels uint8: timm's own loaders normalise on the device as well.
     options = asdict(geometry)
+    del options["transform"], options["jpeg"]
     fill = options.pop("fill")
     if fill is not None:
         options["mean"] = fill
@@ -52,6 +62,31 @@ def _transform(geometry: Geometry) -> Callable[[Image.Image], np.ndarray]:
         return np.ascontiguousarray(np.asarray(timms(image)).transpose(1, 2, 0))
 
     return to_pixels
+
+
+def slim_pixels(image: np.ndarray, size: tuple[int, int], crop_pct: float = 0.875) -> np.ndarray:
+    """TF-Slim's evaluation preprocessing up to its last line, 2 (x - 0.5): (h, w, 3) uint8 -> (*size, 3) float32.
+
+    preprocess_for_eval in tf-slim's inception_preprocessing.py: scale to 0..1, tf.image.central_crop, then TensorFlow
+    1's resize_bilinear, which neither keeps the aspect ratio nor filters: output i lies at input i * in / out.
+    """
+    (top, bottom), (left, right) = (_central(length, crop_pct) for length in image.shape[:2])
+    crop = image[top:bottom, left:right].astype(np.float32) * np.float32(1 / 255)
+    (y0, y1, dy), (x0, x1, dx) = (_between(length, out) for length, out in zip(crop.shape[:2], size, strict=True))
+    rows = crop[:, x0] + (crop[:, x1] - crop[:, x0]) * dx[None, :, None]
+    return rows[y0] + (rows[y1] - rows[y0]) * dy[:, None, None]
+
+
+def _central(length: int, share: float) -> tuple[int, int]:
+    start = int((length - length * share) / 2)
+    return start, length - start
+
+
+def _between(length: int, out: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of `out` places the two input places that it lies between, and how far it is from the first."""
+    place = np.arange(out, dtype=np.float32) * np.float32(np.float32(length) / np.float32(out))
+    lower = np.floor(place).astype(np.int64)
+    return lower, np.minimum(lower + 1, length - 1), place - lower.astype(np.float32)
 
 
 def read_images(listing: pa.Table) -> list[bytes | Exception]:
@@ -102,8 +137,13 @@ def _row_group(path: str, column: str, group: int) -> pa.ChunkedArray:
     return images
 
 
-def decode(data: bytes, max_pixels: int) -> Image.Image:
-    """Image bytes -> RGB, as Pillow's convert makes it, EXIF orientation ignored. Raises UnreadableImage."""
+def decode(data: bytes, max_pixels: int, jpeg: str = "pillow") -> Image.Image:
+    """Image bytes -> RGB, as Pillow's convert makes it, EXIF orientation ignored. Raises UnreadableImage.
+
+    With `jpeg` "fastdct" grey and YCbCr JPEGs are decoded as TensorFlow does by default, with libjpeg's fast inverse
+    transform; what Pillow can't read is unreadable all the same.
+    """
+    fast = fast_decoder() if jpeg == "fastdct" else None
     if not data:
         raise UnreadableImage("empty: 0 bytes")
     try:
@@ -114,6 +154,9 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
             image = Image.open(io.BytesIO(data))
             if image.width * image.height > max_pixels:
                 raise UnreadableImage(f"too many pixels: {image.width} x {image.height}, {max_pixels} allowed")
+            if fast is not None and image.format == "JPEG" and image.mode in ("L", "RGB"):
+                image.load()  # Pillow judges what is truncated: the other decoder fills that up with grey
+                return Image.fromarray(fast(data, fastdct=True, strict=False))
             return image.convert("RGB")
     except UnidentifiedImageError as error:
         raise UnreadableImage(f"not an image: {len(data)} bytes") from error
@@ -130,26 +173,35 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         raise UnreadableImage(f"corrupt: {type(error).__name__} {error}") from error
 
 
+def fast_decoder() -> Callable[..., np.ndarray]:
+    """simplejpeg's decoder of a JPEG to (h, w, 3) uint8. Raises ModuleNotFoundError that says what to install."""
+    try:
+        from simplejpeg import decode_jpeg
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("jpeg = \"fastdct\" needs simplejpeg: pip install -e '.[slim]'") from error
+    return decode_jpeg
+
+
 class DecodeImages:
-    """Fetches and decodes listed images, each once for all geometries: the CPU's unit of work."""
+    """Fetches and decodes listed images, each once for all geometries of one decoder: the CPU's unit of work."""
 
     def __init__(self, geometries: list[Geometry], max_pixels: int) -> None:
         self.geometries, self.max_pixels = geometries, max_pixels
 
     def __call__(self, rows: pa.Table) -> dict[str, np.ndarray]:
-        """LISTING rows -> {"image_id", "label" (-1: unknown), "reason" ("": fine), "pixels_k" (n, h, w, 3) uint8}.
+        """LISTING rows -> {"image_id", "label" (-1: unknown), "reason" ("": fine), "pixels_k" (n, h, w, 3)}.
 
         Never drops a row: what can't be read has its reason, and zeros for pixels.
         """
-        pixels = [np.zeros((len(rows), *g.input_size[1:], 3), np.uint8) for g in self.geometries]
+        pixels = [np.zeros((len(rows), *g.input_size[1:], 3), g.dtype) for g in self.geometries]
         reasons = np.full(len(rows), "", object)
         for place, data in enumerate(read_images(rows)):
             try:
                 if isinstance(data, Exception):
                     raise UnreadableImage(f"missing: {data}") from data
-                image = decode(data, self.max_pixels)
+                images = {jpeg: decode(data, self.max_pixels, jpeg) for jpeg in {g.jpeg for g in self.geometries}}
                 for array, geometry in zip(pixels, self.geometries, strict=True):
-                    array[place] = geometry.transform()(image)
+                    array[place] = geometry.pixels(images[geometry.jpeg])
             except UnreadableImage as error:
                 reasons[place] = str(error)
         return {

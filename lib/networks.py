@@ -19,9 +19,10 @@ import timm.data
 import torch
 from torch import nn
 
-import lib.small  # noqa: F401 - registers the demo's networks with timm
+import lib.slim
+import lib.small  # noqa: F401 - both register their networks with timm
 from lib import experiment, storage
-from lib.images import Geometry
+from lib.images import Geometry, fast_decoder
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "affine-features"
 
@@ -37,6 +38,11 @@ class Classifier:
     weight: torch.Tensor  # (classes, d)
     bias: torch.Tensor  # (classes,)
     offset: int = 0
+
+    @property
+    def classes(self) -> int:
+        """How many labels there are: the background is none."""
+        return len(self.bias) - self.offset
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """(n, d) features -> (n, classes) scores."""
@@ -64,18 +70,26 @@ class Network:
     def __init__(self, name: str, settings: experiment.Network, device: str = "cpu") -> None:
         self.name = name
         self.device = device
+        if settings.preprocessing.jpeg == "fastdct":
+            try:
+                fast_decoder()
+            except ModuleNotFoundError as error:
+                raise NetworkError(f"network {name!r}: {error}") from error
         self.model = load_model(name, settings).eval().requires_grad_(False)
         config = timm.data.resolve_model_data_config(self.model)
         config |= {key: value for key, value in settings.preprocessing.model_dump().items() if value is not None}
+        slim = config["transform"] == "slim"
         if isinstance(config["input_size"], int):
             config["input_size"] = (3, config["input_size"], config["input_size"])
         self.mean, self.std = tuple(config["mean"]), tuple(config["std"])
         self.geometry = Geometry(
             input_size=tuple(config["input_size"]),
             crop_pct=config["crop_pct"],
-            crop_mode=config["crop_mode"],
-            interpolation=config["interpolation"],
-            fill=self.mean if config["crop_mode"] == "border" else None,
+            crop_mode="squash" if slim else config["crop_mode"],
+            interpolation="bilinear" if slim else config["interpolation"],
+            fill=self.mean if config["crop_mode"] == "border" and not slim else None,
+            transform=config["transform"],
+            jpeg=config["jpeg"],
         )
         self.classifier = split_classifier(name, self.model, settings.class_offset)
         check_split(name, self.model, self.classifier, self.geometry.input_size)
@@ -85,9 +99,13 @@ class Network:
         self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
 
     def normalise(self, pixels: np.ndarray) -> torch.Tensor:
-        """(n, h, w, 3) uint8 -> (n, 3, h, w) float32, as timm's ToTensor and Normalize compute it, on the device."""
-        images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float()
-        return images.div_(255).sub_(self._mean).div_(self._std)
+        """(n, h, w, 3) pixels -> (n, 3, h, w) float32, as timm's ToTensor and Normalize compute it, on the device.
+
+        uint8 pixels are 0..255; float32 ones (of the transforms that don't round) are 0..1 already.
+        """
+        images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
+        images = images.float().div_(255) if images.dtype == torch.uint8 else images.clone()
+        return images.sub_(self._mean).div_(self._std)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """F: (n, 3, h, w) normalised images -> (n, d) feature vectors, the last layer's input."""

@@ -1,9 +1,10 @@
-"""Top-1 predictions of a composition: C_B(F_B), or C_B(M_{A->B} F_A) with A's features in place of B's."""
+"""Predictions of a composition: C_B(F_B), or C_B(M_{A->B} F_A) with A's features in place of B's."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from lib import tables
@@ -41,6 +42,29 @@ class Predict:
     def best(self, features: torch.Tensor) -> pa.Array:
         """(n, d_B) -> (n,) class index in the labels' terms: a background class becomes -1."""
         return pa.array((self.classifier(features).argmax(1) - self.classifier.offset).numpy(), pa.int32())
+
+
+class TopK:
+    """Counts of right answers of one network on its own features: the label is first, or among the first k."""
+
+    def __init__(self, network: str, classifier: Classifier, k: int) -> None:
+        self.network, self.k = network, min(k, classifier.classes)
+        self.classifier = Classifier(classifier.weight.double(), classifier.bias.double(), classifier.offset)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Feature rows with a `reason` -> one row: total, top1, topk, unlabelled, rejected (counts); few reasons."""
+        rejected = rows.filter(pc.not_equal(rows["reason"], ""))
+        judged = rows.filter(pc.and_(pc.equal(rows["reason"], ""), pc.is_valid(rows["label"])))
+        best = torch.empty(0, self.k, dtype=torch.int64)
+        if len(judged):
+            best = self.classifier(column_vectors(judged, self.network)).topk(self.k).indices - self.classifier.offset
+        right = best == torch.from_numpy(judged["label"].to_numpy().astype(np.int64))[:, None]
+        few = [f"{row['image_id']}: {row['reason']}" for row in rejected.slice(0, 5).to_pylist()]
+        counts = {"total": len(judged), "top1": int(right[:, :1].sum()), "topk": int(right.sum())}
+        counts |= {"unlabelled": len(rows) - len(rejected) - len(judged), "rejected": len(rejected)}
+        return pa.table(
+            {**{name: [count] for name, count in counts.items()}, "few": pa.array([few], pa.list_(pa.string()))}
+        )
 
 
 def column_vectors(rows: pa.Table, network: str) -> torch.Tensor:

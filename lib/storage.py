@@ -54,7 +54,7 @@ def read_bytes(uri: str) -> bytes:
     """The whole file. Raises StorageError where it can't be read."""
     filesystem, path = resolve(uri)
     try:
-        with filesystem.open_input_stream(path) as stream:
+        with filesystem.open_input_stream(path, compression=None) as stream:  # .gz is read as it is
             return bytes(stream.read())
     except OSError as error:
         raise StorageError(f"cannot read {uri}: {error}") from error
@@ -66,7 +66,7 @@ def write_bytes(uri: str, data: bytes) -> None:
     filesystem.create_dir(os.path.dirname(path), recursive=True)
     local = isinstance(filesystem, pafs.LocalFileSystem)
     target = f"{path}.{uuid.uuid4().hex}.tmp" if local else path
-    with filesystem.open_output_stream(target) as stream:
+    with filesystem.open_output_stream(target, compression=None) as stream:
         stream.write(data)
     if local:
         filesystem.move(target, path)

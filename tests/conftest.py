@@ -28,6 +28,15 @@ def photos() -> Path:
 
 
 @pytest.fixture(scope="session")
+def slim() -> Path:
+    """What TensorFlow computed with TF-Slim's networks, which a fresh machine of a user has not."""
+    folder = SHARED / "slim"
+    if not folder.is_dir():
+        pytest.skip(f"no golden data of TF-Slim in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """One Ray on this machine for all tests that ask for it."""
     import ray

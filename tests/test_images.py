@@ -90,7 +90,7 @@ def test_pixels_are_bit_equal_to_timms_transform(crop_mode: str, size: int, inte
     shape = {"input_size": (3, size, size), "crop_pct": 0.875, "crop_mode": crop_mode, "interpolation": interpolation}
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     timms = timm.data.create_transform(**shape, mean=mean, std=std, is_training=False)
-    pixels = Geometry(**shape, fill=mean if crop_mode == "border" else None).transform()(RGB)
+    pixels = Geometry(**shape, fill=mean if crop_mode == "border" else None).pixels(RGB)
     assert pixels.shape == (size, size, 3)
     normalised = (pixels.astype(np.float32) / np.float32(255) - np.float32(mean)) / np.float32(std)
     np.testing.assert_allclose(normalised.transpose(2, 0, 1), timms(RGB).numpy(), rtol=0, atol=2e-7)

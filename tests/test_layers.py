@@ -7,10 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
-    "storage", "experiment", "listing", "shards", "images", "pictures", "small", "networks", "tables", "features",
-    "maps", "fitting", "predictions", "losses", "regions", "results", "figures", "page", "report",
+    "storage", "experiment", "listing", "images", "pictures", "small", "wire", "sstables", "checkpoints", "slim",
+    "slim_variables", "networks", "tables", "features", "maps", "fitting", "predictions", "losses", "regions",
+    "results", "figures", "page", "report",
 ]  # fmt: skip
-SHARED_BY_JOBS = {"command", "sink"}
+SHARED_BY_JOBS = {"command", "features", "sink"}
 
 
 def imported(path: Path) -> set[str]:

