@@ -68,6 +68,13 @@ def add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", help="Ray's address (default: RAY_ADDRESS, else a Ray started here)")
 
 
+def positive(text: str) -> int:
+    """An argument that counts: argparse's type, which refuses the rest."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse(description: str | None, arguments: list[str] | None = None) -> tuple[Run, str | None]:
     """The run that the command line asks for, and Ray's address. Raises ExperimentError."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,7 +82,7 @@ def parse(description: str | None, arguments: list[str] | None = None) -> tuple[
     parser.add_argument("--root", default="runs", help="where results go, a folder or s3://, gs:// (default: runs)")
     add_address(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one field")
-    parser.add_argument("--limit", type=int, help="only the first N images of each split")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N images of each split")
     parser.add_argument("--overwrite", action="store_true", help="make anew what was made from other settings")
     options = parser.parse_args(arguments)
     overrides = options.set + ([f"limit={options.limit}"] if options.limit is not None else [])

@@ -15,7 +15,7 @@ from collections import Counter
 
 import ray
 
-from jobs.command import EXPERIMENTS, RunError, add_address, exit_code, start_ray
+from jobs.command import EXPERIMENTS, RunError, add_address, exit_code, positive, start_ray
 from jobs.features import check_labels, check_rejected, describe, stream
 from lib import storage
 from lib.experiment import Extract, Images, Network, Split, load_network
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("images", metavar="IMAGES", help="a tree, a listing, shards, or Parquet with images")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override one of its fields")
     parser.add_argument("--classes", help="a file of all class names, for trees that don't hold every class")
-    parser.add_argument("--limit", type=int, help="only the first N images")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
     parser.add_argument("--root", default="runs", help='what "{root}" in an experiment stands for (default: runs)')
     add_address(parser)
     options = parser.parse_args(arguments)

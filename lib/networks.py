@@ -150,6 +150,10 @@ def load_weights(name: str, model: nn.Module, weights: str) -> None:
     """Load a .safetensors or .pth file (never executing pickles), or the one file of an installed weights package."""
     by_order = weights.startswith("package:")
     path = package_file(name, weights.removeprefix("package:")) if by_order else cached(weights)
+    if not path.is_file():
+        raise NetworkError(
+            f"network {name!r}: there is no file {weights} with its weights; put it there, or name another"
+        )
     try:
         if path.suffix == ".safetensors":
             state = safetensors.torch.load_file(path)

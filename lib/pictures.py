@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from lib import storage
 
-# Corners of each shape on the unit circle's scale; an inner radius below 1 makes stars and crosses.
+# Label k is the k-th of these names in the order of the alphabet, which is the order here.
 CLASSES = (
     "arrow", "bolt", "circle", "crescent", "cross", "heart",
     "hexagon", "ring", "square", "star", "trapezoid", "triangle",

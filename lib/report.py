@@ -98,7 +98,7 @@ def _sentence(results: Results, mapping: dict[str, Any]) -> str:
     elif high < 0:
         change = f"gains {-mapping['loss']:.2f} points of accuracy"
     else:
-        change = f"changes by {-mapping['loss']:+.2f} points of accuracy, which may be chance"
+        change = f"changes by {0 - mapping['loss']:+.2f} points of accuracy, which may be chance"
     return (
         f"Fed with mapped features of {source} instead of its own, {target}'s classifier {change} "
         f"({100 * own:.2f} % to {100 * mapped:.2f} %; 95 % interval of the loss {low:.2f} to {high:.2f})."

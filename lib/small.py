@@ -21,12 +21,13 @@ from lib import storage
 from lib.pictures import CLASSES
 
 BATCH = 32
+SIZE = 64  # pixels, height and width of the networks' input
 
 
 def _config(**more: Any) -> dict[str, Any]:
     """timm's pretrained_cfg: what its data config is read from."""
     return {
-        "input_size": (3, 64, 64),
+        "input_size": (3, SIZE, SIZE),
         "crop_pct": 1.0,
         "interpolation": "bilinear",
         "mean": (0.5, 0.5, 0.5),
@@ -109,7 +110,10 @@ def small_resnet(pretrained: bool = False, **options: Any) -> nn.Module:
 
 
 def read_pictures(folder: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """A tree of pictures -> (n, 3, h, w) uint8 pixels and (n,) int64 labels, in the order of their paths."""
+    """A tree of pictures -> (n, 3, SIZE, SIZE) uint8 pixels and (n,) int64 labels, in the order of their paths.
+
+    Pictures of another size are resized as extraction does it.
+    """
     files = storage.files_below(folder, ".JPEG", recursive=True)
     names = [file.split("/")[-2] for file in files]
     place = {name: index for index, name in enumerate(CLASSES)}
@@ -117,7 +121,8 @@ def read_pictures(folder: str) -> tuple[torch.Tensor, torch.Tensor]:
     pixels = []
     for file in files:
         with filesystem.open_input_file(file) as stream, Image.open(stream) as image:
-            pixels.append(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+            resized = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+            pixels.append(np.asarray(resized).transpose(2, 0, 1))
     return torch.from_numpy(np.stack(pixels)), torch.tensor([place[name] for name in names])
 
 

@@ -30,7 +30,7 @@ def test_a_split_is_the_same_however_it_is_divided(tmp_path: Path) -> None:
     assert sorted({path.parts[0] for path in whole}) == list(pictures.CLASSES)
     assert all(Image.open(io.BytesIO(data)).format == "JPEG" for data in whole.values())
     pixels, labels = small.read_pictures(str(tmp_path / "whole"))
-    assert pixels.shape == (24, 3, 32, 32)
+    assert pixels.shape == (24, 3, 64, 64), "resized to what the networks take"
     assert torch.bincount(labels).tolist() == [2] * 12
 
 
@@ -55,3 +55,9 @@ def test_training_learns_and_repeats(name: str) -> None:
         x = small.normalise(model, pixels)
         assert (model(x).argmax(1) == labels).float().mean() > 0.9
         torch.testing.assert_close(model.get_classifier()(features(model, x)), model(x))
+
+
+@pytest.mark.parametrize("name", ["small_inception", "small_resnet"])
+def test_a_last_batch_of_one_picture_is_trained_on(name: str) -> None:
+    pixels, labels = torch.zeros(small.BATCH + 1, 3, 64, 64, dtype=torch.uint8), torch.zeros(small.BATCH + 1).long()
+    small.train(timm.create_model(name, num_classes=2), pixels, labels, 1, 0, lambda line: None)
