@@ -1,156 +1,106 @@
-"""Feature tables -> affine maps M_{A->B}: Ray Train, one run for each direction, side by side where resources allow.
+"""Feature tables -> maps M_{A->B} for all ordered pairs of networks, as many side by side as resources allow.
 
 python -m jobs.fit lite --set fit.iterations=1000
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-import time
 from typing import Any
 
-import pyarrow as pa
 import ray
-import ray.train
-import torch
-from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
 
 from jobs.command import Run, main, say
-from lib import experiment as settings
+from jobs.sums import fit_pair, sum_moments
+from jobs.training import side_by_side, train
 from lib import storage, tables
-from lib.fitting import AdamFit
+from lib.variants import Variant, stem, variants
 
-# These change neither the map nor its curve (but for rounding), so a run may go on with others.
-NOT_RECORDED = {"checkpoint_every", "cpus", "max_failures"}
+Key = tuple[str, str, Variant]  # source, target, how
+# These change neither a map nor its curve (but for rounding), so a run may go on with others; or they choose maps.
+NOT_RECORDED = {
+    "checkpoint_every", "cpus", "max_failures", "families", "seeds", "ranks", "learning_curve",
+}  # fmt: skip
 
 
 def fit(run: Run) -> int:
-    """Fit the maps that are missing, all ordered pairs of networks."""
+    """Fit the maps that are missing."""
     products = {}
     for source, target in run.experiment.pairs():
-        product = map_product(run, source, target)
-        if product.begin(run.overwrite):
-            products[source, target] = product
-        else:
+        missing = 0
+        for variant in pair_variants(run, source, target):
+            product = map_product(run, source, target, variant)
+            if product.begin(run.overwrite):
+                products[source, target, variant] = product
+                missing += 1
+        if not missing:
             say("fit", f"{source} -> {target} is finished, skipped")
-    fits = [train.remote(run.experiment, run.folder, source, target) for source, target in products]
-    ray.get(fits)
-    for (source, target), product in products.items():
-        curve = tables.read_curve(product.data[1])
-        product.finish(len(curve), tables.CURVE, fit_error=float(curve["error"][-1].as_py()))
-        say("fit", f"{source} -> {target}: E {curve['error'][-1].as_py():.4f} after {len(curve)} iterations")
-    if products:
-        storage.delete(run.path("train"))  # the checkpoints
+    by_adam = {key: product for key, product in products.items() if key[2].family == "affine"}
+    in_closed_form = {key: product for key, product in products.items() if key not in by_adam}
+    fit_by_adam(run, by_adam)
+    fit_in_closed_form(run, in_closed_form)
     return len(products)
 
 
-def map_product(run: Run, source: str, target: str) -> tables.Product:
-    experiment, stem = run.experiment, run.path("maps", f"{source}-to-{target}")
+def pair_variants(run: Run, source: str, target: str) -> list[Variant]:
+    sizes = [tables.feature_size(run.path("features", "train"), network) for network in (source, target)]
+    return variants(run.experiment.fit, min(sizes))
+
+
+def map_product(run: Run, source: str, target: str, variant: Variant) -> tables.Product:
+    experiment = run.experiment
+    path = run.path("maps", stem(source, target, variant, experiment.fit))
+    if variant.family == "classifiers":
+        files = [run.path("classifiers", f"{network}.safetensors") for network in (source, target)]
+        made_from: dict[str, Any] = {"classifiers": [tables.file_digest(file) for file in files]}
+        return tables.Product(f"{path}.manifest.json", (f"{path}.safetensors",), {"variant": variant.name, **made_from})
     features = run.path("features", "train")
+    made_from = {network: tables.features_digest(features, network) for network in (source, target)}
+    made_from = {"variant": variant.name, "source": made_from[source], "target": made_from[target]}
+    if variant.family != "affine":
+        return tables.Product(f"{path}.manifest.json", (f"{path}.safetensors",), made_from)
+    made_from |= {"seed": experiment.seed + variant.seed, "fit": experiment.fit.model_dump(exclude=NOT_RECORDED)}
+    checkpoints = run.path("train", stem(source, target, variant, experiment.fit))
     return tables.Product(
-        manifest=f"{stem}.manifest.json",
-        data=(f"{stem}.safetensors", f"{stem}.curve.parquet", train_folder(run.folder, source, target)),
-        made_from={
-            "source": tables.features_digest(features, source),
-            "target": tables.features_digest(features, target),
-            "seed": experiment.seed,
-            "fit": experiment.fit.model_dump(exclude=NOT_RECORDED),
-        },
+        f"{path}.manifest.json", (f"{path}.safetensors", f"{path}.curve.parquet", checkpoints), made_from
     )
 
 
-def train_folder(folder: str, source: str, target: str) -> str:
-    """Where Ray Train keeps the checkpoints of an unfinished fit."""
-    return storage.join(folder, "train", f"{source}-to-{target}")
+def fit_by_adam(run: Run, products: dict[Key, tables.Product]) -> None:
+    """One run of Ray Train each, so many at a time as there is room for."""
+    waiting, running = list(products), {}
+    while waiting or running:
+        while waiting and len(running) < side_by_side(run.experiment.fit):
+            key = waiting.pop(0)
+            running[train.remote(run.experiment, run.folder, *key)] = key
+        done, _ = ray.wait(list(running), num_returns=1)
+        key = running.pop(done[0])
+        ray.get(done[0])
+        curve = tables.read_curve(products[key].data[1])
+        products[key].finish(len(curve), tables.CURVE, fit_error=float(curve["error"][-1].as_py()))
+        say("fit", f"{title(key)}: E {curve['error'][-1].as_py():.4f} after {len(curve)} iterations")
+    if products:
+        storage.delete(run.path("train"))  # the checkpoints
 
 
-@ray.remote(num_cpus=0)
-def train(experiment: settings.Experiment, folder: str, source: str, target: str) -> None:
-    """Run Ray Train for one direction until its map and curve are written."""
-    gpu = ray.cluster_resources().get("GPU", 0) > 0
-    filesystem, path = storage.resolve(storage.join(folder, "train"))
-    trainer = TorchTrainer(
-        train_loop,
-        train_loop_config={"experiment": experiment, "folder": folder, "source": source, "target": target},
-        scaling_config=ScalingConfig(
-            num_workers=1, use_gpu=gpu, resources_per_worker={"CPU": experiment.fit.cpus, **({"GPU": 1} if gpu else {})}
-        ),
-        run_config=RunConfig(  # type: ignore[call-arg] # mypy sees version 1
-            name=f"{source}-to-{target}",
-            storage_path=path,
-            storage_filesystem=filesystem,
-            failure_config=FailureConfig(max_failures=experiment.fit.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            worker_runtime_env={"env_vars": {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0"}},  # it prints every line twice
-        ),
-    )
-    trainer.fit()
+def fit_in_closed_form(run: Run, products: dict[Key, tables.Product]) -> None:
+    """Sum over the training features once, then one task a pair."""
+    if not products:
+        return
+    networks = {network for source, target, variant in products for network in (source, target) if variant.sums}
+    moments = sum_moments(run.path("features", "train"), sorted(networks)) if networks else []
+    pairs: dict[tuple[str, str], list[Variant]] = {}
+    for source, target, variant in products:
+        pairs.setdefault((source, target), []).append(variant)
+    tasks = [fit_pair.remote(run.experiment.fit, run.folder, *pair, which, moments) for pair, which in pairs.items()]
+    for (source, target), which, made in zip(pairs, pairs.values(), ray.get(tasks), strict=True):
+        for variant in which:
+            products[source, target, variant].finish(1, **made[variant])
+        say("fit", f"{source} -> {target}: {', '.join(variant.name for variant in which)} in closed form")
 
 
-def train_loop(config: dict[str, Any]) -> None:
-    """Ray Train's worker: the whole fit, from the last checkpoint where there is one."""
-    experiment, source, target = config["experiment"], config["source"], config["target"]
-    options = experiment.fit
-    device = ray.train.torch.get_device()
-    if device.type == "cpu":
-        torch.set_num_threads(options.cpus)
-    torch.backends.cuda.matmul.allow_tf32 = options.tf32
-    features = tables.read_features(storage.join(config["folder"], "features", "train"), [source, target])
-    X, Y = (torch.from_numpy(features.vectors[network]).to(device) for network in (source, target))
-    fitting = AdamFit(X, Y, options, experiment.seed)
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        restore(fitting, checkpoint)
-    progress = Progress(f"{source} -> {target}", fitting.iteration, options.iterations)
-    while fitting.iteration < options.iterations:
-        fitting.step()
-        progress.show(fitting)
-        if fitting.iteration % options.checkpoint_every == 0 or fitting.iteration == options.iterations:
-            save(fitting)
-    stem = storage.join(config["folder"], "maps", f"{source}-to-{target}")
-    errors = fitting.curve()
-    curve = pa.table([pa.array(range(1, len(errors) + 1), pa.int64()), pa.array(errors)], schema=tables.CURVE)
-    tables.write_table(f"{stem}.curve.parquet", curve)
-    fitting.map().save(f"{stem}.safetensors")
-
-
-def save(fitting: AdamFit) -> None:
-    """Report a checkpoint to Ray Train, which puts it into the run's storage."""
-    with tempfile.TemporaryDirectory() as folder:
-        torch.save(fitting.state(), os.path.join(folder, "fit.pt"))
-        ray.train.report({"iteration": fitting.iteration}, checkpoint=Checkpoint.from_directory(folder))
-
-
-def restore(fitting: AdamFit, checkpoint: Checkpoint) -> None:
-    with checkpoint.as_directory() as folder:
-        fitting.restore(torch.load(os.path.join(folder, "fit.pt"), weights_only=True))
-
-
-class Progress:
-    """A line every ten seconds: iteration, error, iterations per second, time left."""
-
-    SECONDS = 10.0
-
-    def __init__(self, title: str, start: int, iterations: int) -> None:
-        self.title, self.start, self.iterations = title, start, iterations
-        self.begin = self.last = time.monotonic()
-        if start:
-            say("fit", f"{title}: goes on from iteration {start}")
-
-    def show(self, fitting: AdamFit) -> None:
-        now = time.monotonic()
-        if now - self.last < self.SECONDS:
-            return
-        self.last = now
-        rate = (fitting.iteration - self.start) / (now - self.begin)
-        left = (self.iterations - fitting.iteration) / rate
-        say(
-            "fit",
-            f"{self.title}: iteration {fitting.iteration} of {self.iterations}, E {float(fitting.errors[-1]):.4f}, "
-            f"{rate:.0f} iterations/s, {left:.0f} s left",
-        )
+def title(key: Key) -> str:
+    source, target, variant = key
+    return f"{source} -> {target}" + (f" (seed + {variant.seed})" if variant.seed else "")
 
 
 if __name__ == "__main__":

@@ -98,9 +98,19 @@ class Extract(Section):
     rows_per_file: Positive = 1024  # what a killed run may have to do again, at the most, in each writing task
 
 
-class Fit(Section):
-    """The paper's hyperparameters ("Fitting" in the paper's section 3) unless set otherwise."""
+Family = Literal["affine", "least_squares", "orthogonal", "classifiers"]
 
+
+class Fit(Section):
+    """The paper's hyperparameters ("Fitting" in the paper's section 3) unless set otherwise.
+
+    The first family is the one that Table 1 and the figures are about; "affine" is the paper's, fitted by Adam.
+    """
+
+    families: list[Family] = ["affine", "least_squares", "orthogonal", "classifiers"]
+    seeds: Positive = 1  # fits by Adam of each map: seed, seed + 1, ...
+    ranks: list[Positive] = [1, 4, 16, 64, 256]  # of least-squares maps; those below the features' sizes are fitted
+    learning_curve: bool = True  # least-squares maps of 1/16, 1/8, 1/4 and 1/2 of the training rows
     iterations: Positive = 100_000
     batch_size: Positive = 2048
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
@@ -112,6 +122,18 @@ class Fit(Section):
     checkpoint_every: Positive = 5_000  # iterations
     cpus: Positive = 1  # of each worker, and torch's threads there
     max_failures: Annotated[int, Field(ge=0)] = 3  # workers that may die before the fit is given up
+
+    @model_validator(mode="after")
+    def check_families(self) -> Fit:
+        if not self.families or len(set(self.families)) < len(self.families):
+            raise ValueError(f"families: one or more, each once, not {self.families}")
+        return self
+
+
+class Evaluate(Section):
+    neighbours: Positive = 10  # k of the mutual nearest-neighbour overlap
+    neighbour_rows: Positive = 10_000  # evaluation images it is computed on, at the most
+    examples: Annotated[int, Field(ge=0)] = 8  # fixed and broken images shown of each mapping, of each kind
 
 
 class Demo(Section):
@@ -142,6 +164,7 @@ class Experiment(Section):
     networks: dict[str, Network]
     extract: Extract = Extract()
     fit: Fit = Fit()
+    evaluate: Evaluate = Evaluate()
     demo: Demo | None = None
     published: list[Published] = []
 
@@ -266,7 +289,7 @@ def _allowed(location: tuple[Any, ...]) -> str:
     """The keys that the table at `location` allows."""
     tables: dict[str, type[Section]] = {
         "": Experiment, "images": Images, "images.train": Split, "images.val": Split, "extract": Extract, "fit": Fit,
-        "demo": Demo, "networks": Network, "preprocessing": Preprocessing, "published": Published,
+        "evaluate": Evaluate, "demo": Demo, "networks": Network, "preprocessing": Preprocessing, "published": Published,
     }  # fmt: skip
     path = ".".join(str(part) for part in location)
     if path not in tables:

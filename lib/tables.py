@@ -58,6 +58,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def file_digest(uri: str) -> str:
+    """Short sha256 of a file's bytes."""
+    return hashlib.sha256(storage.read_bytes(uri)).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Product:
     """Something a stage makes: its manifest, all that is deleted where it is made anew, and what it is made from."""
@@ -174,6 +179,11 @@ class Features:
     image_id: np.ndarray  # (n,) str
     label: np.ndarray  # (n,) int32, -1 where unknown
     vectors: dict[str, np.ndarray]  # (n, d) each
+
+
+def feature_size(features: str, network: str) -> int:
+    """d of a network's column. Raises TableError where there is no finished table with one."""
+    return int(read_schema(find_pass(features, network)).field(network).type.list_size)
 
 
 def finished_pass(features: str, network: str) -> str | None:

@@ -7,11 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
-    "storage", "experiment", "listing", "images", "pictures", "small", "wire", "sstables", "checkpoints", "slim",
-    "slim_variables", "networks", "tables", "features", "maps", "fitting", "predictions", "losses", "regions",
-    "results", "figures", "page", "report",
+    "storage", "experiment", "variants", "listing", "images", "pictures", "small", "wire", "sstables", "checkpoints",
+    "slim", "slim_variables", "networks", "tables", "chunks", "features", "maps", "moments", "closed_forms", "fitting",
+    "predictions", "losses", "classes", "agreement", "measures", "similarity", "regions", "results", "figures", "page",
+    "report",
 ]  # fmt: skip
-SHARED_BY_JOBS = {"command", "features", "sink"}
+SHARED_BY_JOBS = {"command", "features", "sink", "sums", "training"}
 
 
 def imported(path: Path) -> set[str]:

@@ -1,0 +1,122 @@
+"""One affine map by the paper's Adam: a run of Ray Train, which goes on from its last checkpoint after a worker dies."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.train
+import torch
+from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from jobs.command import say
+from lib import experiment as settings
+from lib import storage, tables
+from lib.fitting import AdamFit
+from lib.variants import Variant, stem
+
+
+def side_by_side(options: settings.Fit) -> int:
+    """How many fits the cluster has room for at once; more would hold their controllers' memory and wait."""
+    resources = ray.cluster_resources()
+    return max(1, int(resources.get("GPU", 0) or resources.get("CPU", 1) // options.cpus))
+
+
+@ray.remote(num_cpus=0)
+def train(experiment: settings.Experiment, folder: str, source: str, target: str, variant: Variant) -> None:
+    """Run Ray Train for one map until it and its curve are written."""
+    name = stem(source, target, variant, experiment.fit)
+    gpu = ray.cluster_resources().get("GPU", 0) > 0
+    filesystem, path = storage.resolve(storage.join(folder, "train"))
+    trainer = TorchTrainer(
+        train_loop,
+        train_loop_config={
+            "experiment": experiment,
+            "folder": folder,
+            "source": source,
+            "target": target,
+            "name": name,
+            "seed": experiment.seed + variant.seed,
+        },
+        scaling_config=ScalingConfig(
+            num_workers=1, use_gpu=gpu, resources_per_worker={"CPU": experiment.fit.cpus, **({"GPU": 1} if gpu else {})}
+        ),
+        run_config=RunConfig(  # type: ignore[call-arg] # mypy sees version 1
+            name=name,
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=FailureConfig(max_failures=experiment.fit.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            worker_runtime_env={"env_vars": {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0"}},  # it prints every line twice
+        ),
+    )
+    trainer.fit()
+
+
+def train_loop(config: dict[str, Any]) -> None:
+    """Ray Train's worker: the whole fit, from the last checkpoint where there is one."""
+    experiment, source, target = config["experiment"], config["source"], config["target"]
+    options = experiment.fit
+    device = ray.train.torch.get_device()
+    if device.type == "cpu":
+        torch.set_num_threads(options.cpus)
+    torch.backends.cuda.matmul.allow_tf32 = options.tf32
+    features = tables.read_features(storage.join(config["folder"], "features", "train"), [source, target])
+    X, Y = (torch.from_numpy(features.vectors[network]).to(device) for network in (source, target))
+    fitting = AdamFit(X, Y, options, config["seed"])
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        restore(fitting, checkpoint)
+    progress = Progress(config["name"], fitting.iteration, options.iterations)
+    while fitting.iteration < options.iterations:
+        fitting.step()
+        progress.show(fitting)
+        if fitting.iteration % options.checkpoint_every == 0 or fitting.iteration == options.iterations:
+            save(fitting)
+    path = storage.join(config["folder"], "maps", config["name"])
+    errors = fitting.curve()
+    curve = pa.table([pa.array(range(1, len(errors) + 1), pa.int64()), pa.array(errors)], schema=tables.CURVE)
+    tables.write_table(f"{path}.curve.parquet", curve)
+    fitting.map().save(f"{path}.safetensors")
+
+
+def save(fitting: AdamFit) -> None:
+    """Report a checkpoint to Ray Train, which puts it into the run's storage."""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(fitting.state(), os.path.join(folder, "fit.pt"))
+        ray.train.report({"iteration": fitting.iteration}, checkpoint=Checkpoint.from_directory(folder))
+
+
+def restore(fitting: AdamFit, checkpoint: Checkpoint) -> None:
+    with checkpoint.as_directory() as folder:
+        fitting.restore(torch.load(os.path.join(folder, "fit.pt"), weights_only=True))
+
+
+class Progress:
+    """A line every ten seconds: iteration, error, iterations per second, time left."""
+
+    SECONDS = 10.0
+
+    def __init__(self, title: str, start: int, iterations: int) -> None:
+        self.title, self.start, self.iterations = title, start, iterations
+        self.begin = self.last = time.monotonic()
+        if start:
+            say("fit", f"{title}: goes on from iteration {start}")
+
+    def show(self, fitting: AdamFit) -> None:
+        now = time.monotonic()
+        if now - self.last < self.SECONDS:
+            return
+        self.last = now
+        rate = (fitting.iteration - self.start) / (now - self.begin)
+        left = (self.iterations - fitting.iteration) / rate
+        say(
+            "fit",
+            f"{self.title}: iteration {fitting.iteration} of {self.iterations}, E {float(fitting.errors[-1]):.4f}, "
+            f"{rate:.0f} iterations/s, {left:.0f} s left",
+        )

@@ -1,0 +1,75 @@
+"""Which maps are fitted for each pair of networks: the main one, and others that it is set beside."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.experiment import Fit
+
+# Disjoint parts of the training rows, as shares of them; each is as large as all before it together (but the first).
+# So 2, 3, ... parts are 1/16, 1/8, ... of the rows, and the last of them is half of it: two folds to choose a ridge by.
+PARTS = (1 / 32, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
+SHARES = tuple(np.cumsum(PARTS)[1:].tolist())
+
+
+def parts_of(image_ids: list[str]) -> np.ndarray:
+    """(n,) which of the PARTS each image is in: by its id alone, whatever the order of the rows."""
+    place = np.array([zlib.crc32(image_id.encode()) / 2**32 for image_id in image_ids])
+    return np.searchsorted(np.cumsum(PARTS), place, side="right")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to fit a map."""
+
+    family: str
+    seed: int = 0  # added to the experiment's
+    rank: int | None = None  # of the weight; None: full
+    share: float = 1.0  # of the training rows
+
+    @property
+    def sums(self) -> bool:
+        """Whether it is made from sums over the training features."""
+        return self.family in ("least_squares", "orthogonal")
+
+    @property
+    def parts(self) -> int:
+        """How many of the PARTS it is made from."""
+        return SHARES.index(self.share) + 2
+
+    @property
+    def name(self) -> str:
+        """As in the names of its files."""
+        parts = [self.family]
+        if self.seed:
+            parts.append(f"seed{self.seed}")
+        if self.rank is not None:
+            parts.append(f"rank{self.rank}")
+        if self.share < 1:
+            parts.append(f"1of{round(1 / self.share)}rows")
+        return ".".join(parts)
+
+
+def main(fit: Fit) -> Variant:
+    """The variant that Table 1 is about."""
+    return Variant(fit.families[0])
+
+
+def variants(fit: Fit, smaller: int) -> list[Variant]:
+    """All variants of a pair whose smaller feature size is `smaller`, the main one first."""
+    found = [Variant(family) for family in fit.families]
+    if "affine" in fit.families:
+        found += [Variant("affine", seed=seed) for seed in range(1, fit.seeds)]
+    if "least_squares" in fit.families:
+        found += [Variant("least_squares", rank=rank) for rank in sorted(set(fit.ranks)) if rank < smaller]
+        found += [Variant("least_squares", share=share) for share in SHARES[:-1] if fit.learning_curve]
+    return found
+
+
+def stem(source: str, target: str, variant: Variant, fit: Fit) -> str:
+    """Name of the map's files, and of the folder of its predictions: the main variant's has no more than the pair."""
+    pair = f"{source}-to-{target}"
+    return pair if variant == main(fit) else f"{pair}.{variant.name}"

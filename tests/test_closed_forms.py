@@ -1,0 +1,296 @@
+"""Closed-form maps, against solvers that know nothing of sums: numpy's lstsq on the rows, scipy's Procrustes, ALS."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import linalg, spatial
+
+from lib.closed_forms import RIDGES, choose_ridge, from_classifiers, least_squares, low_rank, orthogonal
+from lib.fitting import unit_distance
+from lib.maps import AffineMap
+from lib.moments import Moments
+
+
+def correlated(n: int = 200, d_A: int = 6, d_B: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features with a mean, correlations, and a noisy affine relation; target lengths differ."""
+    draw = np.random.default_rng(seed)
+    F_A = draw.normal(size=(n, d_A)) @ draw.normal(size=(d_A, d_A)) + draw.normal(size=d_A)
+    F_B = F_A @ draw.normal(size=(d_A, d_B)) + 2 * draw.normal(size=(n, d_B)) + 3
+    return F_A, F_B
+
+
+def known_pair(d_A: int, d_B: int, isometric: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """A's features are an affine map of B's unit vectors, one to one: some affine map takes them back exactly."""
+    draw = np.random.default_rng(3)
+    Y = unit(draw.normal(size=(300, d_B)) + 0.3)
+    into = np.linalg.qr(draw.normal(size=(d_A, d_B)))[0] * 2.5 if isometric else draw.normal(size=(d_A, d_B))
+    return Y @ into.T + draw.normal(size=d_A), Y * draw.uniform(1, 9, (300, 1))
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def applied(m: AffineMap, F_A: np.ndarray) -> np.ndarray:
+    assert m.weight.dtype == m.bias.dtype == torch.float32
+    return AffineMap(m.weight.double(), m.bias.double())(torch.from_numpy(F_A)).numpy()
+
+
+def error(F_A: np.ndarray, F_B: np.ndarray, m: AffineMap) -> float:
+    return float(unit_distance(torch.from_numpy(F_B), torch.from_numpy(applied(m, F_A))).mean())
+
+
+def mean_length(F_B: np.ndarray) -> float:
+    return float(np.linalg.norm(F_B, axis=1).mean())
+
+
+def ridge_by_rows(X: np.ndarray, Y: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge regression as least squares with a row sqrt(lambda) e_i -> 0 for each weight; none for the bias."""
+    d = X.shape[1]
+    penalty = np.sqrt(ridge * ((X - X.mean(0)) ** 2).sum() / d)
+    rows = np.block([[X, np.ones((len(X), 1))], [penalty * np.eye(d), np.zeros((d, 1))]])
+    solution = np.linalg.lstsq(rows, np.vstack([Y, np.zeros((d, Y.shape[1]))]), rcond=None)[0]
+    return solution[:-1].T, solution[-1]
+
+
+@pytest.mark.parametrize("ridge", [0, 1e-3, 0.5, 30])
+@pytest.mark.parametrize("sizes", [(6, 4), (4, 6)])
+def test_least_squares_is_numpys_of_the_rows_at_the_targets_mean_length(ridge: float, sizes: tuple[int, int]) -> None:
+    F_A, F_B = correlated(200, *sizes)
+    found = least_squares(Moments.of(F_A, F_B), ridge)
+    weight, bias = ridge_by_rows(F_A, unit(F_B), ridge)
+    np.testing.assert_allclose(found.weight, mean_length(F_B) * weight, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.bias, mean_length(F_B) * bias, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("ridge", [0, 1e-3, 0.5])
+def test_more_dimensions_than_rows(ridge: float) -> None:
+    """Against the dual form (n, n), W = Y^T (X X^T + lambda)^+ X with rows centred."""
+    F_A, F_B = correlated(20, 50, 7)
+    X, Y = F_A - F_A.mean(0), unit(F_B) - unit(F_B).mean(0)
+    dual = np.linalg.pinv(X @ X.T + ridge * (X**2).sum() / 50 * np.eye(20), rcond=1e-12)
+    found = least_squares(Moments.of(F_A, F_B), ridge)
+    np.testing.assert_allclose(found.weight, mean_length(F_B) * Y.T @ dual @ X, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(5, 3), (4, 4)])
+def test_a_known_map_is_found_again(sizes: tuple[int, int]) -> None:
+    F_A, F_B = known_pair(*sizes)
+    m = least_squares(Moments.of(F_A, F_B), 0)
+    assert error(F_A, F_B, m) < 1e-9
+    np.testing.assert_allclose(np.linalg.norm(applied(m, F_A), axis=1), mean_length(F_B), rtol=1e-5)
+
+
+def test_constant_features_get_no_weight_and_change_nothing() -> None:
+    F_A, F_B = correlated()
+    plain = least_squares(Moments.of(F_A, F_B), 0.2)
+    with_constants = np.column_stack([np.zeros(200), F_A, np.full(200, 0.3)])
+    found = least_squares(Moments.of(with_constants, F_B), 0.2 * 8 / 6)  # two more dimensions share the trace
+    np.testing.assert_allclose(found.weight[:, 1:-1], plain.weight, rtol=1e-5)
+    np.testing.assert_allclose(found.weight[:, [0, -1]], np.zeros((4, 2)), atol=1e-12)
+    np.testing.assert_allclose(found.bias, plain.bias, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("constants", [[0.1, 0.2, 0.3], [0.1, 3.3, 1e3], [0.7, 0.7, 0.7], [0, 0, 0]])
+def test_only_constant_features_give_the_mean_target(constants: list[float]) -> None:
+    """Centred sums aren't quite zero then, by rounding, and of either sign."""
+    F_A, F_B = np.tile(constants, (200, 1)), correlated()[1]
+    for m in (
+        least_squares(Moments.of(F_A, F_B), 1e-3),
+        orthogonal(Moments.of(F_A, F_B)),
+        *low_rank(Moments.of(F_A, F_B), 1e-3, [1]).values(),
+    ):
+        expected = mean_length(F_B) * unit(F_B).mean(0)
+        np.testing.assert_allclose(m.bias, expected, rtol=1e-5)
+        np.testing.assert_array_equal(m.weight, np.zeros((4, 3)))
+
+
+@pytest.mark.parametrize("fit", [lambda m: least_squares(m, 0.1), orthogonal, lambda m: low_rank(m, 0.1, [2])[2]])
+def test_moved_turned_scaled_and_repeated_source_rows_are_mapped_alike(fit) -> None:  # type: ignore[no-untyped-def]
+    F_A, F_B = correlated()
+    expected = applied(fit(Moments.of(F_A, F_B)), F_A)
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0]
+    changed = 7 * F_A @ turn + 20
+    np.testing.assert_allclose(applied(fit(Moments.of(changed, F_B)), changed), expected, rtol=1e-4, atol=1e-4)
+    once = Moments.of(F_A, F_B)
+    np.testing.assert_allclose(applied(fit(once + once), F_A), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("by_scores", [False, True])
+def test_held_out_errors_are_those_of_refits_on_the_rows(by_scores: bool) -> None:
+    F_A, F_B = correlated(90)
+    C_B = np.random.default_rng(5).normal(size=(9, 4)) + 2 if by_scores else None
+    found = choose_ridge([Moments.of(F_A[k::3], F_B[k::3]) for k in range(3)], [1e-4, 0.1, 3, 50], C_B)
+    expected = dict.fromkeys([1e-4, 0.1, 3, 50], 0.0)
+    for ridge in expected:
+        for k in range(3):
+            inside = np.arange(90) % 3 == k
+            weight, bias = ridge_by_rows(F_A[~inside], unit(F_B[~inside]), ridge)
+            wrong = unit(F_B[inside]) - F_A[inside] @ weight.T - bias
+            if C_B is not None:
+                scores = wrong @ C_B.T
+                wrong = scores - scores.mean(1, keepdims=True)
+            expected[ridge] += (wrong**2).sum() / 90
+    assert found[1] == pytest.approx(expected, rel=1e-9)
+    assert found[0] == min(expected, key=expected.__getitem__)
+
+
+def test_an_exact_relation_asks_for_the_smallest_ridge() -> None:
+    F_A, F_B = known_pair(5, 3)
+    assert choose_ridge([Moments.of(F_A[k::4], F_B[k::4]) for k in range(4)])[0] == min(RIDGES)
+
+
+def test_unrelated_features_ask_for_more_ridge_the_more_the_better() -> None:
+    """True of the expected error; one draw can deny it, so the errors of twenty are added up."""
+    total = np.zeros(4)
+    for seed in range(20):
+        F_A, F_B = np.split(np.random.default_rng(seed).normal(size=(60, 80)), 2, axis=1)
+        errors = choose_ridge([Moments.of(F_A[k::4], F_B[k::4]) for k in range(4)], [1e-4, 1e-2, 1, 100])[1]
+        total += list(errors.values())
+    assert (np.diff(total) < 0).all()
+
+
+def test_the_two_measures_of_error_differ_where_the_classifier_reads_little() -> None:
+    """Many target features have nothing of the source: they ask for a large ridge, but no class score reads them."""
+    draw = np.random.default_rng(2)
+    F_A = draw.normal(size=(60, 20))
+    F_B = np.column_stack([F_A[:, :2] + 0.01 * draw.normal(size=(60, 2)), 3 * draw.normal(size=(60, 30))]) + 1
+    C_B = np.column_stack([np.eye(2), np.zeros((2, 30))])
+    folds = [Moments.of(F_A[k::5], F_B[k::5]) for k in range(5)]
+    assert choose_ridge(folds, classifier_weight=C_B)[0] < choose_ridge(folds)[0]
+
+
+def test_square_procrustes_is_scipys() -> None:
+    F_A, F_B = correlated(d_A=5, d_B=5)
+    X, Y = F_A - F_A.mean(0), unit(F_B) - unit(F_B).mean(0)
+    rotation, nuclear = linalg.orthogonal_procrustes(X, Y)  # X @ rotation ~ Y
+    found = orthogonal(Moments.of(F_A, F_B))
+    np.testing.assert_allclose(found.weight, mean_length(F_B) * nuclear / (X**2).sum() * rotation.T, rtol=1e-5)
+    np.testing.assert_allclose(applied(found, F_A).mean(0), mean_length(F_B) * unit(F_B).mean(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(5, 5), (3, 5)])
+def test_a_similarity_into_as_many_or_more_dimensions_is_as_near_as_scipys(sizes: tuple[int, int]) -> None:
+    """scipy scales both to length 1 and reports the smallest sum of squares; a smaller space gets columns of zeros."""
+    F_A, F_B = correlated(200, *sizes)
+    padded = np.pad(F_A - F_A.mean(0), ((0, 0), (0, 5 - sizes[0])))
+    disparity = spatial.procrustes(unit(F_B), padded)[2]
+    left = unit(F_B) - applied(orthogonal(Moments.of(F_A, F_B)), F_A) / mean_length(F_B)
+    assert (left**2).sum() / ((unit(F_B) - unit(F_B).mean(0)) ** 2).sum() == pytest.approx(disparity, rel=1e-6)
+
+
+def test_projection_is_the_transpose_of_the_targets_best_embedding() -> None:
+    F_A, F_B = correlated(200, 7, 3)
+    X, Y = F_A - F_A.mean(0), unit(F_B) - unit(F_B).mean(0)
+    embedding = linalg.orthogonal_procrustes(np.pad(Y, ((0, 0), (0, 4))), X)[0][:3]  # (3, 7): Y @ embedding ~ X
+    scale = (X @ embedding.T * Y).sum() / ((X @ embedding.T) ** 2).sum()  # regression of Y on X W^T, one number
+    found = orthogonal(Moments.of(F_A, F_B))
+    np.testing.assert_allclose(found.weight, mean_length(F_B) * scale * embedding, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(5, 5), (3, 8), (8, 3), (60, 50)])
+def test_smaller_side_of_the_weight_is_orthonormal_up_to_one_scale(sizes: tuple[int, int]) -> None:
+    weight = orthogonal(Moments.of(*correlated(40, *sizes))).weight.double().numpy()  # 40 rows: (60, 50) lacks rank
+    gram = weight.T @ weight if sizes[0] < sizes[1] else weight @ weight.T
+    np.testing.assert_allclose(gram, gram[0, 0] * np.eye(min(sizes)), atol=1e-6 * gram[0, 0])
+    assert gram[0, 0] > 0
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (7, 3)])
+def test_a_known_similarity_is_found_again(sizes: tuple[int, int]) -> None:
+    F_A, F_B = known_pair(*sizes, isometric=True)
+    assert error(F_A, F_B, orthogonal(Moments.of(F_A, F_B))) < 1e-9
+
+
+def objective(X: np.ndarray, Y: np.ndarray, weight: np.ndarray, penalty: float) -> float:
+    return float(((Y - X @ weight.T) ** 2).sum() + penalty * (weight**2).sum())
+
+
+def alternating(X: np.ndarray, Y: np.ndarray, penalty: float, rank: int) -> float:
+    """The least objective that alternating least squares over weight = P Q finds, from several starts."""
+    X1, Y1 = np.vstack([X, np.sqrt(penalty) * np.eye(X.shape[1])]), np.pad(Y, ((0, X.shape[1]), (0, 0)))
+    best = np.inf
+    for seed in range(4):
+        P = np.random.default_rng(seed).normal(size=(Y.shape[1], rank))
+        for _ in range(400):
+            Q = np.linalg.lstsq(X1, Y1 @ np.linalg.pinv(P).T, rcond=None)[0].T
+            P = np.linalg.lstsq(X1 @ Q.T, Y1, rcond=None)[0].T
+        best = min(best, objective(X, Y, P @ Q, penalty))
+    return best
+
+
+@pytest.mark.parametrize("sizes", [(6, 4), (4, 6)])
+@pytest.mark.parametrize("ridge", [1e-3, 0.5])
+def test_no_map_of_low_rank_does_better(sizes: tuple[int, int], ridge: float) -> None:
+    F_A, F_B = correlated(80, *sizes)
+    X, Y = F_A - F_A.mean(0), unit(F_B) - unit(F_B).mean(0)
+    penalty = ridge * (X**2).sum() / sizes[0]
+    errors = []
+    for rank, m in low_rank(Moments.of(F_A, F_B), ridge, [1, 2, 3]).items():
+        weight = m.weight.double().numpy() / mean_length(F_B)
+        assert np.linalg.matrix_rank(weight, tol=1e-5 * np.linalg.norm(weight)) == rank
+        errors.append(objective(X, Y, weight, penalty))
+        assert errors[-1] == pytest.approx(alternating(X, Y, penalty, rank), rel=1e-6)
+        np.testing.assert_allclose(applied(m, F_A).mean(0), mean_length(F_B) * unit(F_B).mean(0), rtol=1e-5)
+    assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize("sizes", [(6, 4), (4, 6), (30, 40)])
+def test_full_rank_is_least_squares(sizes: tuple[int, int]) -> None:
+    moments = Moments.of(*correlated(25, *sizes))
+    full, found = least_squares(moments, 0.1), low_rank(moments, 0.1, [min(sizes), 99])
+    for m in found.values():
+        torch.testing.assert_close(m.weight, full.weight)
+        torch.testing.assert_close(m.bias, full.bias)
+
+
+def test_rank_of_the_rows_is_enough() -> None:
+    """25 rows span 24 centred directions: rank 24 already holds all of the solution, though d is 30 and more."""
+    moments = Moments.of(*correlated(25, 30, 40))
+    torch.testing.assert_close(low_rank(moments, 0.1, [24])[24].weight, least_squares(moments, 0.1).weight)
+
+
+def classifiers(classes: int, d_S: int, d_T: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(4)
+    return (
+        draw.normal(size=(classes, d_S)), draw.normal(size=classes),
+        draw.normal(size=(classes, d_T)), draw.normal(size=classes),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("d_T", [7, 12])
+def test_targets_classifier_gives_the_sources_scores(d_T: int) -> None:
+    W_S, b_S, W_T, b_T = classifiers(7, 5, d_T)
+    F_S = np.random.default_rng(6).normal(size=(30, 5))
+    mapped = applied(from_classifiers(W_S, b_S, W_T, b_T), F_S)
+    np.testing.assert_allclose(mapped @ W_T.T + b_T, F_S @ W_S.T + b_S, atol=1e-5)
+
+
+def test_more_classes_than_target_features_give_the_nearest_scores() -> None:
+    W_S, b_S, W_T, b_T = classifiers(9, 5, 4)
+    F_S = np.random.default_rng(6).normal(size=(30, 5))
+    nearest = np.array([np.linalg.lstsq(W_T, W_S @ f + b_S - b_T, rcond=None)[0] for f in F_S])
+    tensors = [torch.from_numpy(a).float() for a in (W_S, b_S, W_T, b_T)]  # as lib.networks.Classifier has them
+    np.testing.assert_allclose(applied(from_classifiers(*tensors), F_S), nearest, rtol=1e-4, atol=1e-5)
+
+
+def test_other_classes_are_refused() -> None:
+    W_S, b_S, W_T, b_T = classifiers(7, 5, 6)
+    with pytest.raises(ValueError, match=r"\(7, 5\).*\(6, 6\).*background"):
+        from_classifiers(W_S, b_S, W_T[1:], b_T[1:])
+
+
+def test_what_no_map_can_be_made_of_is_refused() -> None:
+    moments = Moments.of(*correlated())
+    with pytest.raises(ValueError, match="one row or more"):
+        least_squares(Moments.empty(3, 2), 0.1)
+    with pytest.raises(ValueError, match="one row or more"):
+        orthogonal(Moments.empty(3, 2))
+    with pytest.raises(ValueError, match=r"0 or more, got -1"):
+        least_squares(moments, -1)
+    with pytest.raises(ValueError, match="two folds"):
+        choose_ridge([moments])
+    with pytest.raises(ValueError, match=r"\(classes, 4\), got \(10, 6\)"):
+        choose_ridge([moments, moments], classifier_weight=np.ones((10, 6)))
+    with pytest.raises(ValueError, match=r"ranks of 1 or more, got \[2, 0\]"):
+        low_rank(moments, 0.1, [2, 0])
