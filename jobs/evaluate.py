@@ -1,37 +1,54 @@
-"""Prediction tables -> results.json: one Ray task joins them on image_id and counts.
+"""Prediction tables -> results.json: one Ray task joins them on image_id and counts, others measure the features.
 
 python -m jobs.evaluate lite
 """
 
 from __future__ import annotations
 
+from functools import reduce
+from itertools import combinations
+from operator import add
 from typing import Any
 
+import numpy as np
 import ray
 
 from jobs.command import Run, main, say
-from lib import results, storage, tables
+from lib import chunks, examples, results, storage, tables
+from lib.chunks import Chunk
+from lib.listing import class_names
+from lib.measures import CrossSums, nearest, overlap, sample
+from lib.networks import Classifier
+from lib.results import Mapped, own
+from lib.variants import stem, variants
 
 SPLITS = ("train", "val")
 
 
 def evaluate(run: Run) -> int:
-    """Write results.json, unless the one there was made from the same predictions."""
+    """Write results.json and examples.parquet, unless those there were made from the same predictions."""
     product = tables.Product(
-        manifest=run.path("results.manifest.json"), data=(run.path("results.json"),), made_from=made_from(run)
+        manifest=run.path("results.manifest.json"),
+        data=(run.path("results.json"), run.path("examples.parquet")),
+        made_from=made_from(run),
     )
     if not product.begin(run.overwrite):
         say("evaluate", "results.json is finished, skipped")
         return 0
-    counted = ray.get(count.remote(run.folder, list(run.experiment.networks), run.experiment.pairs()))
+    names = class_names(run.experiment.images)
+    sums = sum_features(run)
+    counted, chosen = ray.get(count.remote(run.folder, described(run), all_maps(run), sums, names, run.experiment))
     found = {
         "experiment": run.experiment.name,
         "images": {split: image_counts(run, split) for split in SPLITS},
         **counted,
+        "measures": measures(run, ray.get(sums)),
         "published": [row.model_dump() for row in run.experiment.published],
         "settings": run.written.model_dump(exclude={"published"}),
         "versions": tables.versions(),
     }
+    shown = ray.get(thumbnails.remote(run.experiment, chosen, names))
+    tables.write_table(run.path("examples.parquet"), shown)
     storage.write_json(run.path("results.json"), found)
     product.finish(len(counted["mappings"]))
     say("evaluate", f"{run.path('results.json')} is written")
@@ -39,36 +56,116 @@ def evaluate(run: Run) -> int:
 
 
 def made_from(run: Run) -> dict[str, Any]:
-    compositions = [*((name, name) for name in run.experiment.networks), *run.experiment.pairs()]
-    manifests = {
-        results.title(composition): storage.read_json(
-            run.path("predictions", results.title(composition), "manifest.json")
-        )["made_from"]
-        for composition in compositions
-    }
+    names = [*map(own, run.experiment.networks), *(one.name for one in all_maps(run))]
+    manifests = {name: storage.read_json(run.path("predictions", name, "manifest.json"))["made_from"] for name in names}
     return {
         "predictions": tables.digest(manifests),
         "published": [row.model_dump() for row in run.experiment.published],
+        "evaluate": run.experiment.evaluate.model_dump(),
     }
+
+
+def described(run: Run) -> dict[str, dict[str, int]]:
+    """Each network's feature size and number of classes."""
+    features = run.path("features", "val")
+    return {
+        name: {
+            "feature_size": tables.feature_size(features, name),
+            "classes": Classifier.load(run.path("classifiers", f"{name}.safetensors")).classes,
+        }
+        for name in run.experiment.networks
+    }
+
+
+def all_maps(run: Run) -> list[Mapped]:
+    """Every map, of each pair the main one first, with what its manifest says."""
+    fit = run.experiment.fit
+    sizes = {name: tables.feature_size(run.path("features", "val"), name) for name in run.experiment.networks}
+    found = []
+    for source, target in run.experiment.pairs():
+        for variant in variants(fit, min(sizes[source], sizes[target])):
+            name = stem(source, target, variant, fit)
+            manifest = storage.read_json(run.path("maps", f"{name}.manifest.json"))
+            error, rows = manifest.get("fit_error"), manifest.get("training_rows")
+            found.append(Mapped(source, target, variant, name, error, rows))
+    return found
+
+
+@ray.remote(num_cpus=1, num_returns=2)
+def count(
+    folder: str, networks: dict[str, dict[str, int]], maps: list[Mapped], sums: CrossSums, names: Any, experiment: Any
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The final task: reads all prediction tables, joins them on image_id, and counts; and picks images to show."""
+    schemas = {own(name): tables.PREDICTIONS for name in networks}
+    schemas |= {one.name: tables.MAPPED_PREDICTIONS for one in maps}
+    judged = results.judge(
+        {name: tables.read_rows(storage.join(folder, "predictions", name), schema) for name, schema in schemas.items()}
+    )
+    mains = {(one.source, one.target): one for one in reversed(maps)}
+    picked = [
+        results.pick_examples(judged, one, experiment.evaluate.examples, experiment.seed)
+        for one in reversed(mains.values())
+    ]
+    return results.evaluate(judged, networks, maps, sums, names), [row for rows in picked for row in rows]
+
+
+def sum_features(run: Run) -> ray.ObjectRef:
+    """CrossSums of all networks' evaluation features, in the object store."""
+    networks = list(run.experiment.networks)
+    work = chunks.chunks(run.path("features", "val"), networks)
+    tasks = min(len(work), max(1, int(ray.cluster_resources().get("CPU", 1))))
+    return add_up.remote(*[sum_chunks.remote(work[task::tasks], networks) for task in range(tasks)])
 
 
 @ray.remote(num_cpus=1)
-def count(folder: str, networks: list[str], pairs: list[tuple[str, str]]) -> dict[str, Any]:
-    """The final task: reads all prediction tables, joins them on image_id, and counts."""
-    predictions = {
-        (source, target): tables.read_rows(
-            storage.join(folder, "predictions", results.title((source, target))),
-            tables.PREDICTIONS if source == target else tables.MAPPED_PREDICTIONS,
-        )
-        for source, target in [*((name, name) for name in networks), *pairs]
-    }
-    features = storage.join(folder, "features", "val")
-    sizes = {name: tables.read_schema(tables.find_pass(features, name)).field(name).type.list_size for name in networks}
-    errors = {
-        pair: storage.read_json(storage.join(folder, "maps", f"{results.title(pair)}.manifest.json"))["fit_error"]
-        for pair in pairs
-    }
-    return results.evaluate(predictions, sizes, errors)
+def sum_chunks(work: list[Chunk], networks: list[str]) -> CrossSums:
+    def of(chunk: Chunk) -> CrossSums:
+        rows = chunks.read(chunk)
+        return CrossSums.of({network: chunks.vectors(rows, network) for network in networks})
+
+    return reduce(add, map(of, work))
+
+
+@ray.remote(num_cpus=1)
+def add_up(*shares: CrossSums) -> CrossSums:
+    return reduce(add, shares)
+
+
+def measures(run: Run, sums: CrossSums) -> list[dict[str, Any]]:
+    """CKA and mutual nearest neighbours of each two networks."""
+    options, features = run.experiment.evaluate, run.path("features", "val")
+    rows = min(sums.n, options.neighbour_rows)
+    k = min(options.neighbours, rows - 1)
+    if k < 1:
+        return []
+    networks = list(run.experiment.networks)
+    near = dict(
+        zip(networks, ray.get([neighbours.remote(features, network, rows, k) for network in networks]), strict=True)
+    )
+    return [
+        {
+            "a": a,
+            "b": b,
+            "cka": sums.cka(a, b),
+            "neighbours": overlap(near[a], near[b]),
+            "neighbours_by_chance": k / (rows - 1),
+            "k": k,
+            "rows": rows,
+        }
+        for a, b in combinations(networks, 2)
+    ]
+
+
+@ray.remote(num_cpus=1)
+def neighbours(features: str, network: str, rows: int, k: int) -> np.ndarray:
+    """(rows, k) nearest neighbours among a sample of the images, the same one for all networks."""
+    found = tables.read_features(features, [network])
+    return nearest(found.vectors[network][sample(found.image_id.tolist(), rows)], k)
+
+
+@ray.remote(num_cpus=1)
+def thumbnails(experiment: Any, chosen: list[dict[str, Any]], names: list[str] | None) -> Any:
+    return examples.table(experiment.images, experiment.limit, chosen, names)
 
 
 def image_counts(run: Run, split: str) -> dict[str, Any]:

@@ -108,9 +108,7 @@ def finished(run: Run, split: str, network: str, wanted: dict[str, Any]) -> bool
 def thin(listing: pa.Table, folder: str, rejects: str, name: str) -> pa.Table:
     """The images that an earlier, interrupted run didn't write. Rejected ones are tried again: they may be mended."""
     tables.remove_broken(folder)
-    for file in storage.files_below(rejects, ".parquet"):
-        if file.rpartition("/")[2].startswith(f"{name}@"):
-            storage.resolve(rejects)[0].delete_file(file)
+    storage.delete_files(rejects, ".parquet", prefix=f"{name}@")
     written = tables.read_rows(folder, tables.IMAGES)["image_id"]
     return listing.filter(pc.invert(pc.is_in(listing["image_id"], value_set=written.combine_chunks())))
 

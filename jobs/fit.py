@@ -67,7 +67,8 @@ def map_product(run: Run, source: str, target: str, variant: Variant) -> tables.
 
 def fit_by_adam(run: Run, products: dict[Key, tables.Product]) -> None:
     """One run of Ray Train each, so many at a time as there is room for."""
-    waiting, running = list(products), {}
+    waiting = list(products)
+    running: dict[ray.ObjectRef, Key] = {}
     while waiting or running:
         while waiting and len(running) < side_by_side(run.experiment.fit):
             key = waiting.pop(0)

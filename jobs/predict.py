@@ -7,71 +7,80 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow as pa
 import ray
 
 from jobs.command import Run, main, say
-from jobs.sink import TableSink
-from lib import storage, tables
-from lib.features import vector_column
+from lib import chunks, storage, tables
+from lib.chunks import Chunk
 from lib.maps import AffineMap
 from lib.networks import Classifier
 from lib.predictions import Predict
+from lib.variants import stem, variants
+
+FILES = 4  # of the feature table that one task reads: 4,096 images, unless extract.rows_per_file says otherwise
 
 
 def predict(run: Run) -> int:
-    """Make the missing prediction tables of all compositions C_B(F_B) and C_B(M_{A->B} F_A)."""
-    own = [(name, name) for name in run.experiment.networks]
-    return sum(predict_composition(run, source, target) for source, target in [*own, *run.experiment.pairs()])
-
-
-def predict_composition(run: Run, source: str, target: str) -> int:
-    folder = run.path("predictions", f"{source}-to-{target}")
+    """Make the missing prediction tables of all compositions C_B(F_B) and C_B(M_{A->B} F_A), every chunk a task."""
     features = run.path("features", "val")
-    product = tables.Product(
-        manifest=storage.join(folder, "manifest.json"), data=(folder,), made_from=made_from(run, source, target)
-    )
-    if not product.begin(run.overwrite):
-        say("predict", f"{source} -> {target} is finished, skipped")
-        return 0
-    for file in storage.files_below(folder, ".parquet"):  # of an interrupted run: faster done again than matched
-        storage.resolve(folder)[0].delete_file(file)
-    classifier = Classifier.load(run.path("classifiers", f"{target}.safetensors"))
-    map_ = None if source == target else AffineMap.load(run.path("maps", f"{source}-to-{target}.safetensors"))
-    # Tasks, not actors: workers that have imported torch once serve all compositions.
-    read_vectors(features, source, target).map_batches(
-        Predict(source, target, classifier, map_), batch_format="pyarrow", batch_size=1024, num_cpus=1
-    ).write_datasink(
-        TableSink(folder, "part", run.experiment.extract.rows_per_file), ray_remote_args={"num_cpus": 0.25}
-    )
-    schema = tables.PREDICTIONS if map_ is None else tables.MAPPED_PREDICTIONS
-    rows = len(tables.read_rows(folder, schema))
-    product.finish(rows, schema)
-    say("predict", f"{source} -> {target}: {rows} images")
-    return 1
+    missing: dict[str, tables.Product] = {}
+    tasks = []
+    for source, target in [*((name, name) for name in run.experiment.networks), *run.experiment.pairs()]:
+        products = {name: composition(run, source, target, name) for name in compositions(run, source, target)}
+        todo = {name: product for name, product in products.items() if product.begin(run.overwrite)}
+        if not todo:
+            say("predict", f"{source} -> {target} is finished, skipped")
+            continue
+        for name in todo:
+            storage.delete_files(run.path("predictions", name), ".parquet")  # an interrupted run's
+        missing |= todo
+        work = chunks.chunks(features, list(dict.fromkeys([source, target])), FILES)
+        tasks += [judge.remote(run.folder, source, target, list(todo), *place) for place in enumerate(work)]
+    rows: dict[str, int] = {}
+    for counted in ray.get(tasks):
+        rows |= {name: rows.get(name, 0) + count for name, count in counted.items()}
+    for name, product in missing.items():
+        source, _, target = name.partition("-to-")
+        product.finish(rows[name], tables.PREDICTIONS if source == target else tables.MAPPED_PREDICTIONS)
+    if missing:
+        say("predict", f"{len(missing)} compositions of {max(rows.values())} images")
+    return len(missing)
 
 
-def made_from(run: Run, source: str, target: str) -> dict[str, Any]:
+def compositions(run: Run, source: str, target: str) -> list[str]:
+    """Names of the prediction tables of one pair: its own, or one for each of its maps."""
+    if source == target:
+        return [f"{source}-to-{target}"]
+    sizes = [tables.feature_size(run.path("features", "val"), network) for network in (source, target)]
+    fit = run.experiment.fit
+    return [stem(source, target, variant, fit) for variant in variants(fit, min(sizes))]
+
+
+def composition(run: Run, source: str, target: str, name: str) -> tables.Product:
     features = run.path("features", "val")
-    made = {"source": tables.features_digest(features, source), "target": tables.features_digest(features, target)}
+    made_from: dict[str, Any] = {
+        "source": tables.features_digest(features, source),
+        "target": tables.features_digest(features, target),
+    }
     if source != target:
-        manifest = storage.read_json(run.path("maps", f"{source}-to-{target}.manifest.json"))
-        made["map"] = tables.digest(manifest["made_from"])
-    return made
+        manifest = storage.read_json(run.path("maps", f"{name}.manifest.json"))
+        made_from["map"] = tables.digest(manifest["made_from"])
+    folder = run.path("predictions", name)
+    return tables.Product(storage.join(folder, "manifest.json"), (folder,), made_from)
 
 
-def read_vectors(features: str, source: str, target: str) -> ray.data.Dataset:
-    """The evaluation split's columns of both networks: streamed from one table, or matched by image_id from two."""
-    networks = list(dict.fromkeys([source, target]))
-    folders = {tables.find_pass(features, network) for network in networks}
-    if len(folders) == 1:
-        filesystem, files = tables.parquet_files(folders.pop())
-        return ray.data.read_parquet(files, filesystem=filesystem, columns=["image_id", "label", *networks])
-    found = tables.read_features(features, networks)
-    columns = {network: vector_column(vectors) for network, vectors in found.vectors.items()}
-    labels = pa.array(found.label, pa.int32(), mask=found.label < 0)
-    table = pa.table({"image_id": pa.array(found.image_id, pa.string()), "label": labels, **columns})
-    return ray.data.from_arrow([table.slice(start, 1024) for start in range(0, len(table), 1024)])
+@ray.remote(num_cpus=1)
+def judge(folder: str, source: str, target: str, names: list[str], number: int, chunk: Chunk) -> dict[str, int]:
+    """Write one chunk's part of these prediction tables; how many rows each has. Done again it writes the same."""
+    classifier = Classifier.load(storage.join(folder, "classifiers", f"{target}.safetensors"))
+    rows = chunks.read(chunk)
+    for name in names:
+        map_ = None
+        if source != target:
+            map_ = AffineMap.load(storage.join(folder, "maps", f"{name}.safetensors"))
+        predicted = Predict(source, target, classifier, map_)(rows)
+        tables.write_table(storage.join(folder, "predictions", name, f"part-{number:06d}.parquet"), predicted)
+    return dict.fromkeys(names, len(rows))
 
 
 if __name__ == "__main__":

@@ -54,35 +54,48 @@ def fit_pair(
     options: settings.Fit, folder: str, source: str, target: str, which: list[Variant], moments: list[ray.ObjectRef]
 ) -> Made:
     """Fit and save these maps of one pair; what their manifests say of each."""
+    C_S, C_T = (
+        Classifier.load(storage.join(folder, "classifiers", f"{name}.safetensors")) for name in (source, target)
+    )
     parts = [part.pair(source, target) for part in ray.get(moments)]
+    ridges = Ridges(parts, _labels(C_T)[0])
     made: Made = {}
-    ridges: dict[float, float] = {}
     for variant in which:
         if variant.family == "classifiers":
-            C_S, C_T = (
-                Classifier.load(storage.join(folder, "classifiers", f"{name}.safetensors")) for name in (source, target)
-            )
-            map_ = from_classifiers(*_without_background(C_S), *_without_background(C_T))
-            made[variant] = {}
+            map_, made[variant] = from_classifiers(*_labels(C_S), *_labels(C_T)), {}
         else:
             map_, made[variant] = _from_sums(variant, parts, ridges)
         map_.save(storage.join(folder, "maps", f"{stem(source, target, variant, options)}.safetensors"))
     return made
 
 
-def _without_background(classifier: Classifier) -> tuple[np.ndarray, np.ndarray]:
+def _labels(classifier: Classifier) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and bias of the classes that labels name: without the background."""
     return classifier.weight[classifier.offset :].numpy(), classifier.bias[classifier.offset :].numpy()
 
 
-def _from_sums(variant: Variant, parts: list[Moments], ridges: dict[float, float]) -> tuple[AffineMap, dict[str, Any]]:
-    """A map from the part of the rows that it is to be made from; `ridges` keeps what was chosen for each share."""
-    mine = parts[: variant.parts]
-    moments = reduce(add, mine)
+class Ridges:
+    """The ridge for each share of the training rows, chosen once, by cross-validation without labels."""
+
+    def __init__(self, parts: list[Moments], classifier_weight: np.ndarray) -> None:
+        self.parts, self.classifier_weight = parts, classifier_weight
+        self.chosen: dict[float, float] = {}
+
+    def __call__(self, variant: Variant) -> float:
+        if variant.share not in self.chosen:
+            mine = self.parts[: variant.parts]
+            smaller = [part for part, share in zip(mine, PARTS, strict=False) if share < PARTS[variant.parts - 1]]
+            folds = [*([reduce(add, smaller)] if smaller else []), *mine[len(smaller) :]]  # of about equal size
+            self.chosen[variant.share], _ = choose_ridge(folds, classifier_weight=self.classifier_weight)
+        return self.chosen[variant.share]
+
+
+def _from_sums(variant: Variant, parts: list[Moments], ridges: Ridges) -> tuple[AffineMap, dict[str, Any]]:
+    """A map from the part of the training rows that it is to be made from, and what its manifest says of it."""
+    moments = reduce(add, parts[: variant.parts])
     if variant.family == "orthogonal":
         return orthogonal(moments), {"training_rows": moments.n}
-    if variant.share not in ridges:  # two folds of about equal size: the parts double
-        ridges[variant.share], _ = choose_ridge([reduce(add, mine[:-1]), mine[-1]])
-    ridge = ridges[variant.share]
+    ridge = ridges(variant)
     described = {"training_rows": moments.n, "ridge": ridge}
     if variant.rank is not None:
         return low_rank(moments, ridge, [variant.rank])[variant.rank], described

@@ -1,4 +1,4 @@
-"""One affine map by the paper's Adam: a run of Ray Train, which goes on from its last checkpoint after a worker dies."""
+"""One affine map by the paper's Adam: a run of Ray Train, going on from its last checkpoint after a worker dies."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from lib import storage
-from lib.experiment import Split
+from lib.experiment import Images, Split
 
 # One row an image. `path` is a whole file where `start` is null; a tar shard, from which bytes start..start+length are
 # the image; or a Parquet file, where `column` has it in row number `start`.
@@ -93,6 +93,13 @@ def read_classes(uri: str) -> list[str]:
     if twice or not names:
         raise ListingError(f"{uri}: expected one class name on each line, each once; found twice: {twice[:5]}")
     return sorted(names)
+
+
+def class_names(images: Images) -> list[str] | None:
+    """The classes' names in the order of their labels, where a file or the folders of a tree tell them."""
+    if images.classes:
+        return read_classes(images.classes)
+    return tree_classes(images.val) or None if detect_format(images.val) == "tree" else None
 
 
 def tree_classes(split: Split) -> list[str]:

@@ -61,6 +61,15 @@ class Pairing:
         """
         return 100 * (self.broken - self.fixed) / self.total
 
+    @property
+    def p_value(self) -> float:
+        """McNemar's exact test (1947): are fixed and broken images as many as each other, but for chance? Two-sided.
+
+        Given fixed + broken = m, each of the m is one or the other with probability 1/2. 1 where m is 0.
+        """
+        changed = self.fixed + self.broken
+        return float(stats.binomtest(self.fixed, changed, 0.5).pvalue) if changed else 1.0
+
     def interval95(self) -> tuple[float, float]:
         """95 % interval of the loss, in points, for paired proportions.
 
@@ -71,3 +80,16 @@ class Pairing:
         p1, p2 = (self.broken + 1) / (self.total + 2), (self.fixed + 1) / (self.total + 2)
         half = stats.norm.ppf(0.975) * sqrt((p1 + p2 - (p1 - p2) ** 2) / (self.total + 2))
         return 100 * max(-1.0, p1 - p2 - half), 100 * min(1.0, p1 - p2 + half)
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Holm's (1979) step-down correction of m tests made at once, in the order of the tests.
+
+    The i-th smallest (from 0) is multiplied by m - i; none is corrected to less than a smaller one, or to more than 1.
+    """
+    m = len(p_values)
+    ascending = np.argsort(p_values, kind="stable")
+    corrected = np.minimum(1, np.maximum.accumulate((m - np.arange(m)) * np.asarray(p_values)[ascending]))
+    found = np.empty(m)
+    found[ascending] = corrected
+    return found.tolist()

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import torch
 
 from lib import tables
+from lib.chunks import vectors
 from lib.fitting import unit_distance
 from lib.maps import AffineMap
 from lib.networks import Classifier
@@ -69,6 +70,4 @@ class TopK:
 
 def column_vectors(rows: pa.Table, network: str) -> torch.Tensor:
     """A feature column as (n, d) float64."""
-    column = rows[network].combine_chunks()
-    numbers = column.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
-    return torch.from_numpy(numbers.reshape(len(rows), column.type.list_size))
+    return torch.from_numpy(vectors(rows, network).astype(np.float64))

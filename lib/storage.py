@@ -90,6 +90,14 @@ def delete(uri: str) -> None:
         filesystem.delete_file(path)
 
 
+def delete_files(uri: str, suffix: str, prefix: str = "") -> None:
+    """Remove the files directly in the folder `uri` whose names begin and end so."""
+    filesystem = resolve(uri)[0]
+    for path in files_below(uri, suffix):
+        if os.path.basename(path).startswith(prefix):
+            filesystem.delete_file(path)
+
+
 def writable(uri: str) -> None:
     """Raise StorageError, before any work, where nothing can be written under `uri`."""
     probe = join(uri, f".probe-{uuid.uuid4().hex}")

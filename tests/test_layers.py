@@ -8,8 +8,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = [
     "storage", "experiment", "variants", "listing", "images", "pictures", "small", "wire", "sstables", "checkpoints",
-    "slim", "slim_variables", "networks", "tables", "chunks", "features", "maps", "moments", "closed_forms", "fitting",
-    "predictions", "losses", "classes", "agreement", "measures", "similarity", "regions", "results", "figures", "page",
+    "slim", "slim_variables", "networks", "tables", "chunks", "examples", "features", "maps", "moments", "closed_forms",
+    "fitting", "predictions", "losses", "classes", "agreement", "measures", "similarity", "regions", "results",
+    "figures", "page",
     "report",
 ]  # fmt: skip
 SHARED_BY_JOBS = {"command", "features", "sink", "sums", "training"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.losses import Pairing
+from lib.losses import Pairing, holm
 from lib.regions import REGIONS, count_regions
 
 rights = st.integers(1, 60).flatmap(lambda n: st.tuples(*[arrays.arrays(bool, n)] * 3))
@@ -56,3 +56,26 @@ def test_arrays_of_other_images_are_refused() -> None:
         Pairing.count(np.ones(2, bool), np.ones(3, bool))
     with pytest.raises(ValueError, match="one length"):
         count_regions(np.ones(2, bool), np.ones(2, bool), np.ones(3, bool))
+
+
+@pytest.mark.parametrize(
+    ("fixed", "broken", "expected"),
+    [
+        (0, 0, 1.0),
+        (5, 0, 2 / 32),
+        (0, 5, 2 / 32),
+        (3, 3, 1.0),
+        (1, 7, 2 * (1 + 8) / 256),
+        (8, 2, 2 * (1 + 10 + 45) / 1024),
+    ],
+)
+def test_mcnemars_exact_test_is_a_coins(fixed: int, broken: int, expected: float) -> None:
+    """Tails of Pascal's triangle, counted by hand."""
+    assert Pairing(10, fixed, broken, 4).p_value == pytest.approx(expected)
+
+
+def test_holms_correction() -> None:
+    """Holm 1979's procedure by hand: 0.01 x 4, 0.02 x 3, 0.03 x 2, then never less than one before."""
+    assert holm([0.03, 0.01, 0.9, 0.02]) == pytest.approx([0.06, 0.04, 0.9, 0.06])
+    assert holm([0.5, 0.6]) == pytest.approx([1.0, 1.0])
+    assert holm([0.04]) == [0.04]

@@ -1,0 +1,71 @@
+"""How often two classifications of the same images agree, and how often they would by chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Two predicted classes for each image, and its label."""
+
+    same: float  # share of images given the same class
+    same_by_chance: float
+    consistent: float  # share of images that both get right or both get wrong
+    consistent_by_chance: float
+
+    @classmethod
+    def count(cls, label: np.ndarray, a: np.ndarray, b: np.ndarray) -> Agreement:
+        """(n,) integers each. Raises ValueError where the lengths differ or there is no image.
+
+        By chance means: two with these accuracies p_a and p_b and these wrong answers, erring independently of each
+        other. Both are then right with p_a p_b and wrong with (1 - p_a)(1 - p_b); of two wrong answers that are drawn
+        from their own distributions q_a and q_b over the classes, sum_c q_a(c) q_b(c) coincide.
+        """
+        if not label.shape == a.shape == b.shape or not len(label):
+            raise ValueError(f"expected three arrays of one length above 0, got {label.shape}, {a.shape}, {b.shape}")
+        right_a, right_b = a == label, b == label
+        p_a, p_b = right_a.mean(), right_b.mean()
+        wrong = (1 - p_a) * (1 - p_b)
+        return cls(
+            same=float((a == b).mean()),
+            same_by_chance=float(p_a * p_b + wrong * _coincide(a[~right_a], b[~right_b])),
+            consistent=float((right_a == right_b).mean()),
+            consistent_by_chance=float(p_a * p_b + wrong),
+        )
+
+    @property
+    def kappa(self) -> float | None:
+        """Error consistency (Geirhos et al. 2020, "Beyond accuracy", equation 1): 0 as by chance, 1 the same errors.
+
+        None where chance alone makes them agree on all images.
+        """
+        if self.consistent_by_chance == 1:
+            return None
+        return (self.consistent - self.consistent_by_chance) / (1 - self.consistent_by_chance)
+
+    def as_results(self) -> dict[str, Any]:
+        """As results.json has it."""
+        return {
+            "agreement": self.same,
+            "agreement_by_chance": self.same_by_chance,
+            "consistency": self.consistent,
+            "consistency_by_chance": self.consistent_by_chance,
+            "kappa": self.kappa,
+        }
+
+
+def _coincide(a: np.ndarray, b: np.ndarray) -> float:
+    """Probability that one answer drawn from `a` and one drawn from `b` are the same class."""
+    if not len(a) or not len(b):
+        return 0.0
+    classes = np.unique(np.concatenate([a, b]))
+    q_a, q_b = ((x[:, None] == classes).mean(0) if len(classes) < 50 else _shares(x, classes) for x in (a, b))
+    return float(q_a @ q_b)
+
+
+def _shares(x: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    return np.bincount(np.searchsorted(classes, x), minlength=len(classes)) / len(x)

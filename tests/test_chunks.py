@@ -1,0 +1,72 @@
+"""Feature tables in chunks: all rows once, other passes' rows found by image_id; parts of the rows by id alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lib import chunks, storage, tables
+from lib.experiment import Fit
+from lib.features import vector_column
+from lib.variants import PARTS, SHARES, Variant, parts_of, stem, variants
+
+N = 30
+FEATURES = {
+    name: np.random.default_rng(k).normal(size=(N, d)).astype("f4")
+    for k, (name, d) in enumerate([("a", 3), ("b", 5), ("c", 2)])
+}
+
+
+def write_pass(features: Path, networks: list[str], order: np.ndarray, files: int) -> None:
+    folder = features / "+".join(networks)
+    schema = tables.feature_schema({name: FEATURES[name].shape[1] for name in networks}, "float32")
+    for number, rows in enumerate(np.array_split(order, files)):
+        columns = {name: vector_column(FEATURES[name][rows]) for name in networks}
+        ids = {"image_id": [f"i{row:02d}" for row in rows], "label": pa.array(rows % 4, pa.int32())}
+        tables.write_table(str(folder / f"p{number}.parquet"), pa.table({**ids, **columns}, schema=schema))
+    storage.write_json(str(folder / "manifest.json"), {})
+
+
+@pytest.mark.parametrize("files", [1, 2, 7])
+def test_rows_of_several_passes_are_matched_by_id(tmp_path: Path, files: int) -> None:
+    write_pass(tmp_path, ["a", "b"], np.arange(N), 7)
+    write_pass(tmp_path, ["c"], np.random.default_rng(9).permutation(N), 4)
+    work = chunks.chunks(str(tmp_path), ["c", "a"], files)
+    seen = []
+    for chunk in work:
+        rows = chunks.read(chunk)
+        numbers = [int(image_id[1:]) for image_id in rows["image_id"].to_pylist()]
+        for name in ("a", "c"):
+            np.testing.assert_array_equal(chunks.vectors(rows, name), FEATURES[name][numbers])
+        seen += numbers
+    assert sorted(seen) == list(range(N))
+    assert len(work) == -(-4 // files), "chunks of the first network's pass"
+
+
+def test_passes_of_other_images_are_refused(tmp_path: Path) -> None:
+    write_pass(tmp_path, ["a"], np.arange(N), 2)
+    write_pass(tmp_path, ["b"], np.arange(N - 1), 2)
+    with pytest.raises(tables.TableError, match="aren't those of"):
+        chunks.chunks(str(tmp_path), ["a", "b"])
+
+
+def test_parts_have_their_shares_and_depend_on_the_id_alone() -> None:
+    ids = [f"n{k:07d}.JPEG" for k in range(40_000)]
+    part = parts_of(ids)
+    np.testing.assert_allclose(np.bincount(part) / len(ids), PARTS, atol=0.01)
+    np.testing.assert_array_equal(parts_of(ids[::-1]), part[::-1])
+    for share in SHARES:
+        assert sum(PARTS[: Variant("least_squares", share=share).parts]) == share
+
+
+def test_variants_of_a_pair_have_names_of_their_own() -> None:
+    fit = Fit(seeds=3, ranks=[64, 8, 1000])
+    found = variants(fit, 512)
+    names = [stem("a", "b", variant, fit) for variant in found]
+    assert len(set(names)) == len(names)
+    assert names[0] == "a-to-b"
+    assert {"a-to-b.affine.seed2", "a-to-b.least_squares.rank8", "a-to-b.least_squares.1of16rows"} < set(names)
+    assert not any("rank1000" in name for name in names), "no larger rank than there is"
+    only = Fit(families=["least_squares", "affine"], ranks=[], learning_curve=False)
+    assert [stem("a", "b", variant, only) for variant in variants(only, 512)] == ["a-to-b", "a-to-b.affine"]

@@ -1,0 +1,107 @@
+"""Measures of two representations: known values, what they don't change under, and what they do."""
+
+import numpy as np
+import pytest
+from scipy.stats import ortho_group
+
+from lib.measures import CrossSums, cosine, explained, nearest, overlap, sample
+
+draw = np.random.default_rng(0)
+F = draw.normal(size=(200, 12)) + 3
+G = draw.normal(size=(200, 7))
+
+
+def cka(F_A: np.ndarray, F_B: np.ndarray) -> float:
+    return CrossSums.of({"a": F_A, "b": F_B}).cka("a", "b")
+
+
+def cka_by_kernels(F_A: np.ndarray, F_B: np.ndarray) -> float:
+    """Kornblith et al. 2019, equation 5, with the n x n kernels and HSIC of equation 3: another way to the same."""
+    H = np.eye(len(F_A)) - 1 / len(F_A)
+    K, L = H @ F_A @ F_A.T @ H, H @ F_B @ F_B.T @ H
+    return float((K * L).sum() / np.sqrt((K * K).sum() * (L * L).sum()))
+
+
+def test_cka_is_the_kernels() -> None:
+    mixed = F[:, :7] + G
+    assert cka(F, mixed) == pytest.approx(cka_by_kernels(F, mixed))
+    assert 0.05 < cka(F, mixed) < 0.95
+
+
+def test_cka_knows_no_rotation_scale_or_offset_but_knows_linear_maps() -> None:
+    rotated = 5 * F @ ortho_group.rvs(12, random_state=1) - 2
+    assert cka(F, rotated) == pytest.approx(1)
+    assert cka(F + G[:, :1], rotated) == pytest.approx(cka(F + G[:, :1], F))
+    assert cka(F, F * np.logspace(0, 2, 12)) < 0.9
+    assert np.isnan(cka(F, np.ones((200, 3))))
+
+
+def test_sums_of_parts_merge_in_any_order() -> None:
+    whole = CrossSums.of({"a": F, "b": G})
+    parts = [CrossSums.of({"a": F[k::3], "b": G[k::3]}) for k in range(3)]
+    merged = parts[2] + parts[0] + parts[1]
+    assert merged.n == 200
+    for one, other in (("a", "b"), ("b", "a"), ("a", "a")):
+        assert merged.cka(one, other) == pytest.approx(whole.cka(one, other))
+    np.testing.assert_allclose(merged.unit["b"], (G / np.linalg.norm(G, axis=1, keepdims=True)).sum(0))
+    with pytest.raises(ValueError, match="of the same images"):
+        CrossSums.of({"a": F, "b": G[:5]})
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def test_explained_and_cosine_are_those_of_the_vectors() -> None:
+    mapped = unit(G + 0.3 * draw.normal(size=G.shape))
+    own = unit(G)
+    error = np.square(mapped - own).sum(1).mean()
+    unit_sum = CrossSums.of({"b": G}).unit["b"]
+    expected = 1 - np.square(own - mapped).sum() / np.square(own - own.mean(0)).sum()
+    assert explained(unit_sum, 200, error) == pytest.approx(expected)
+    assert explained(unit_sum, 200, 0.0) == 1
+    assert explained(200 * own[0], 200, 0.5) is None
+    assert cosine(error) == pytest.approx((mapped * own).sum(1).mean())
+
+
+@pytest.mark.parametrize("block", [3, 64, 1000])
+def test_nearest_are_those_of_the_whole_matrix(block: int) -> None:
+    similar = unit(F) @ unit(F).T
+    np.fill_diagonal(similar, -np.inf)
+    expected = np.argsort(-similar, axis=1)[:, :5]
+    np.testing.assert_array_equal(nearest(F, 5, block=block), expected)
+    np.testing.assert_array_equal(nearest(F, 5, 40, 60, block), expected[40:60])
+
+
+def test_of_equally_near_rows_the_lower_number_counts() -> None:
+    rows = np.repeat(np.eye(2), 4, axis=0)
+    for block in (1, 3, 8):
+        assert nearest(rows, 2, block=block).tolist() == [
+            [1, 2],
+            [0, 2],
+            [0, 1],
+            [0, 1],
+            [5, 6],
+            [4, 6],
+            [4, 5],
+            [4, 5],
+        ]
+    with pytest.raises(ValueError, match="more than k = 8 rows, got 8"):
+        nearest(rows, 8)
+
+
+def test_overlap_is_one_for_rotations_and_chance_for_strangers() -> None:
+    near = nearest(F, 10)
+    assert overlap(near, nearest(7 * F @ ortho_group.rvs(12, random_state=2), 10)) == 1
+    strangers = overlap(nearest(draw.normal(size=(2000, 9)), 10), nearest(draw.normal(size=(2000, 9)), 10))
+    assert strangers == pytest.approx(10 / 1999, abs=0.002)
+    assert overlap(np.array([[1, 2], [0, 3]]), np.array([[2, 5], [3, 0]])) == 0.75
+
+
+def test_samples_are_of_the_same_images_in_any_order() -> None:
+    ids = [f"n{k}.JPEG" for k in range(100)]
+    chosen = [ids[k] for k in sample(ids, 10)]
+    backwards = ids[::-1]
+    assert [backwards[k] for k in sample(backwards, 10)] == chosen
+    assert len(sample(ids, 1000)) == 100
+    assert chosen != ids[:10]
