@@ -75,18 +75,28 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def parse(description: str | None, arguments: list[str] | None = None) -> tuple[Run, str | None]:
-    """The run that the command line asks for, and Ray's address. Raises ExperimentError."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", help="a name in jobs/experiments, or a TOML file")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every stage takes besides the experiment."""
     parser.add_argument("--root", default="runs", help="where results go, a folder or s3://, gs:// (default: runs)")
     add_address(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one field")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N images of each split")
     parser.add_argument("--overwrite", action="store_true", help="make anew what was made from other settings")
-    options = parser.parse_args(arguments)
+
+
+def run_of(experiment: str, options: argparse.Namespace, experiments: Path = EXPERIMENTS) -> Run:
+    """The run that these arguments ask for. Raises ExperimentError."""
     overrides = options.set + ([f"limit={options.limit}"] if options.limit is not None else [])
-    return Run(load(options.experiment, overrides, EXPERIMENTS), options.root, options.overwrite), options.address
+    return Run(load(experiment, overrides, experiments), options.root, options.overwrite)
+
+
+def parse(description: str | None, arguments: list[str] | None = None) -> tuple[Run, str | None]:
+    """The run that the command line asks for, and Ray's address. Raises ExperimentError."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", help="a name in jobs/experiments, or a TOML file")
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    return run_of(options.experiment, options), options.address
 
 
 def start_ray(address: str | None) -> None:

@@ -154,9 +154,14 @@ def read_rows(folder: str, schema: pa.Schema, prefix: str = "") -> pa.Table:
     return pa.concat_tables([schema.empty_table(), *parts])
 
 
+def read_file(uri: str, schema: pa.Schema) -> pa.Table:
+    """One Parquet file of this schema."""
+    return pq.read_table(pa.BufferReader(storage.read_bytes(uri)), schema=schema)
+
+
 def read_curve(uri: str) -> pa.Table:
     """The error curve of one fit, tables.CURVE."""
-    return pq.read_table(pa.BufferReader(storage.read_bytes(uri)))
+    return read_file(uri, CURVE)
 
 
 def remove_broken(folder: str) -> int:
