@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from jobs.command import Run, RunError, main, say
+from jobs.command import Run, RunError, gpus, main, say
 from jobs.sink import TableSink
 from lib import experiment as settings
 from lib import storage, tables
@@ -200,17 +200,16 @@ def stream(run: Run, listing: pa.Table, names: list[str], described: dict[str, D
 
 def actor_resources(options: settings.Extract) -> tuple[dict[str, Any], int]:
     """What an actor with the networks asks for, and how many there may be. Raises RunError where none could start."""
-    resources = ray.cluster_resources()
-    cpus, gpus = resources.get("CPU", 0), int(resources.get("GPU", 0))
+    cpus, most_gpus = ray.cluster_resources().get("CPU", 0), gpus()
     needed = options.network_cpus + options.decode_cpus + 0.25
     if cpus < needed:
         raise RunError(
             f"the cluster has {cpus:g} CPUs, extraction needs {needed:g}: lower extract.network_cpus "
             f"({options.network_cpus:g}) or extract.decode_cpus ({options.decode_cpus:g})"
         )
-    actors = gpus or max(1, int(cpus // 2))
+    actors = most_gpus or max(1, int(cpus // 2))
     limit = min(actors, options.max_actors or actors)
-    return {"num_cpus": options.network_cpus, **({"num_gpus": 1} if gpus else {})}, limit
+    return {"num_cpus": options.network_cpus, **({"num_gpus": 1} if most_gpus else {})}, limit
 
 
 def count(listing: pa.Table, folder: str, rejects: str, name: str) -> dict[str, Any]:

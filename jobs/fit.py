@@ -17,7 +17,7 @@ import torch
 from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from jobs.command import Run, main, say
+from jobs.command import Run, gpus, main, say
 from lib import experiment as settings
 from lib import storage, tables
 from lib.fitting import AdamFit
@@ -69,7 +69,7 @@ def train_folder(folder: str, source: str, target: str) -> str:
 @ray.remote(num_cpus=0)
 def train(experiment: settings.Experiment, folder: str, source: str, target: str) -> None:
     """Run Ray Train for one direction until its map and curve are written."""
-    gpu = ray.cluster_resources().get("GPU", 0) > 0
+    gpu = gpus() > 0
     filesystem, path = storage.resolve(storage.join(folder, "train"))
     trainer = TorchTrainer(
         train_loop,
