@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from jobs.command import RunError
+from jobs.command import RunError, gpus
 from lib import experiment as settings
 from lib.experiment import ExperimentError
 from lib.features import ExtractFeatures
@@ -106,17 +106,16 @@ def stream(
 
 def actor_resources(options: settings.Extract) -> tuple[dict[str, Any], int]:
     """What an actor with the networks asks for, and how many there may be. Raises RunError where none could start."""
-    resources = ray.cluster_resources()
-    cpus, gpus = resources.get("CPU", 0), int(resources.get("GPU", 0))
+    cpus, most_gpus = ray.cluster_resources().get("CPU", 0), gpus()
     needed = options.network_cpus + options.decode_cpus + WRITE_CPUS
     if cpus < needed:
         raise RunError(
             f"the cluster has {cpus:g} CPUs, extraction needs {needed:g}: lower extract.network_cpus "
             f"({options.network_cpus:g}) or extract.decode_cpus ({options.decode_cpus:g})"
         )
-    actors = gpus or max(1, int(cpus // 2))
+    actors = most_gpus or max(1, int(cpus // 2))
     limit = min(actors, options.max_actors or actors)
-    return {"num_cpus": options.network_cpus, **({"num_gpus": 1} if gpus else {})}, limit
+    return {"num_cpus": options.network_cpus, **({"num_gpus": 1} if most_gpus else {})}, limit
 
 
 def check_rejected(what: str, rejected: int, listed: int, allowed: float, few: list[str]) -> None:

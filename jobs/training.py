@@ -14,7 +14,7 @@ import torch
 from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from jobs.command import say
+from jobs.command import gpus, say
 from lib import experiment as settings
 from lib import storage, tables
 from lib.fitting import AdamFit
@@ -23,15 +23,14 @@ from lib.variants import Variant, stem
 
 def side_by_side(options: settings.Fit) -> int:
     """How many fits the cluster has room for at once; more would hold their controllers' memory and wait."""
-    resources = ray.cluster_resources()
-    return max(1, int(resources.get("GPU", 0) or resources.get("CPU", 1) // options.cpus))
+    return max(1, gpus() or int(ray.cluster_resources().get("CPU", 1) // options.cpus))
 
 
 @ray.remote(num_cpus=0)
 def train(experiment: settings.Experiment, folder: str, source: str, target: str, variant: Variant) -> None:
     """Run Ray Train for one map until it and its curve are written."""
     name = stem(source, target, variant, experiment.fit)
-    gpu = ray.cluster_resources().get("GPU", 0) > 0
+    gpu = gpus() > 0
     filesystem, path = storage.resolve(storage.join(folder, "train"))
     trainer = TorchTrainer(
         train_loop,

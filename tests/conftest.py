@@ -1,4 +1,4 @@
-"""What the tests share: the folder of real photographs, one local Ray for the whole session, small real pictures."""
+"""What the tests share: the folder of real photographs, one local Ray for the whole session, a tiny experiment."""
 
 from __future__ import annotations
 
@@ -10,12 +10,34 @@ from pathlib import Path
 import pytest
 import torch
 
+from lib import pictures
+
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a FutureWarning of Ray's about GPUs
 
 torch.set_num_threads(1)  # the machine is shared with Ray's workers
 
 PROJECT = Path(__file__).parent.parent
 SHARED = PROJECT.parent / "shared"
+TINY = """
+[images]
+train = "{folder}/train"
+val = "{folder}/val"
+[networks.a]
+model = "test_resnet"
+weights = "random"
+options = {{ num_classes = 12 }}
+[networks.b]
+model = "test_efficientnet"
+weights = "random"
+options = {{ num_classes = 12 }}
+[extract]
+batch_size = 16
+rows_per_file = 16
+[fit]
+iterations = 60
+batch_size = 32
+checkpoint_every = 20
+"""
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +74,14 @@ def local_ray() -> Iterator[None]:
         ray.data.DataContext.get_current().enable_progress_bars = False
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small experiment: 96 + 48 drawn pictures, two tiny networks with random weights."""
+    folder = tmp_path_factory.mktemp("experiment")
+    pictures.draw_split(str(folder / "train"), 96, 64, 0)
+    pictures.draw_split(str(folder / "val"), 48, 64, 1)
+    path = folder / "tiny.toml"
+    path.write_text(TINY.format(folder=folder))
+    return path

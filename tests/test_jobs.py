@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.command import Run, RunError
-from lib import pictures, storage, tables
+from lib import storage, tables
 from lib.experiment import ExperimentError, load
 from lib.features import ExtractFeatures
 from lib.images import DecodeImages, Geometry
@@ -21,37 +21,6 @@ from lib.listing import list_images
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
 PROJECT = Path(__file__).parent.parent
-EXPERIMENT = """
-[images]
-train = "{folder}/train"
-val = "{folder}/val"
-[networks.a]
-model = "test_resnet"
-weights = "random"
-options = {{ num_classes = 12 }}
-[networks.b]
-model = "test_efficientnet"
-weights = "random"
-options = {{ num_classes = 12 }}
-[extract]
-batch_size = 16
-rows_per_file = 16
-[fit]
-iterations = 60
-batch_size = 32
-checkpoint_every = 20
-"""
-
-
-@pytest.fixture(scope="module")
-def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small experiment: 96 + 48 drawn pictures, two tiny networks with random weights."""
-    folder = tmp_path_factory.mktemp("experiment")
-    pictures.draw_split(str(folder / "train"), 96, 64, 0)
-    pictures.draw_split(str(folder / "val"), 48, 64, 1)
-    path = folder / "tiny.toml"
-    path.write_text(EXPERIMENT.format(folder=folder))
-    return path
 
 
 def run_of(experiment: Path, root: Path, *overrides: str) -> Run:
