@@ -10,8 +10,7 @@ ORDER = [
     "storage", "experiment", "variants", "listing", "images", "pictures", "small", "wire", "sstables", "checkpoints",
     "slim", "slim_variables", "networks", "tables", "chunks", "examples", "features", "maps", "moments", "closed_forms",
     "fitting", "predictions", "losses", "classes", "agreement", "measures", "similarity", "regions", "results",
-    "figures", "page",
-    "report",
+    "figures", "cells", "chance", "charts", "style", "page", "sections", "directions", "report", "comparison",
 ]  # fmt: skip
 SHARED_BY_JOBS = {"command", "features", "sink", "sums", "training"}
 
