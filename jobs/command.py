@@ -139,7 +139,7 @@ def refuse_unwritable(folder: str) -> None:
         raise ExperimentError(str(error)) from error
 
 
-def exit_code(work: Callable[[], None]) -> int:
+def exit_code(work: Callable[[], object]) -> int:
     """Do it; 0 where all was done, 2 for a bad experiment, 1 for a failure, with what went wrong printed."""
     try:
         work()

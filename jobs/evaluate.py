@@ -26,13 +26,16 @@ SPLITS = ("train", "val")
 
 
 def evaluate(run: Run) -> int:
-    """Write results.json and examples.parquet, unless those there were made from the same predictions."""
+    """Write results.json and examples.parquet, unless those there were made from the same predictions.
+
+    Results hold nothing of their own: of other predictions they are made anew, as when a network was added.
+    """
     product = tables.Product(
         manifest=run.path("results.manifest.json"),
         data=(run.path("results.json"), run.path("examples.parquet")),
         made_from=made_from(run),
     )
-    if not product.begin(run.overwrite):
+    if not product.begin(overwrite=True):
         say("evaluate", "results.json is finished, skipped")
         return 0
     names = class_names(run.experiment.images)
@@ -84,7 +87,7 @@ def all_maps(run: Run) -> list[Mapped]:
     found = []
     for source, target in run.experiment.pairs():
         for variant in variants(fit, min(sizes[source], sizes[target])):
-            name = stem(source, target, variant, fit)
+            name = stem(source, target, variant)
             manifest = storage.read_json(run.path("maps", f"{name}.manifest.json"))
             error, rows = manifest.get("fit_error"), manifest.get("training_rows")
             found.append(Mapped(source, target, variant, name, error, rows))

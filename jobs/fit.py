@@ -48,7 +48,7 @@ def pair_variants(run: Run, source: str, target: str) -> list[Variant]:
 
 def map_product(run: Run, source: str, target: str, variant: Variant) -> tables.Product:
     experiment = run.experiment
-    path = run.path("maps", stem(source, target, variant, experiment.fit))
+    path = run.path("maps", stem(source, target, variant))
     if variant.family == "classifiers":
         files = [run.path("classifiers", f"{network}.safetensors") for network in (source, target)]
         made_from: dict[str, Any] = {"classifiers": [tables.file_digest(file) for file in files]}
@@ -59,7 +59,7 @@ def map_product(run: Run, source: str, target: str, variant: Variant) -> tables.
     if variant.family != "affine":
         return tables.Product(f"{path}.manifest.json", (f"{path}.safetensors",), made_from)
     made_from |= {"seed": experiment.seed + variant.seed, "fit": experiment.fit.model_dump(exclude=NOT_RECORDED)}
-    checkpoints = run.path("train", stem(source, target, variant, experiment.fit))
+    checkpoints = run.path("train", stem(source, target, variant))
     return tables.Product(
         f"{path}.manifest.json", (f"{path}.safetensors", f"{path}.curve.parquet", checkpoints), made_from
     )
@@ -92,7 +92,7 @@ def fit_in_closed_form(run: Run, products: dict[Key, tables.Product]) -> None:
     pairs: dict[tuple[str, str], list[Variant]] = {}
     for source, target, variant in products:
         pairs.setdefault((source, target), []).append(variant)
-    tasks = [fit_pair.remote(run.experiment.fit, run.folder, *pair, which, moments) for pair, which in pairs.items()]
+    tasks = [fit_pair.remote(run.folder, *pair, which, moments) for pair, which in pairs.items()]
     for (source, target), which, made in zip(pairs, pairs.values(), ray.get(tasks), strict=True):
         for variant in which:
             products[source, target, variant].finish(1, **made[variant])

@@ -53,7 +53,7 @@ def compositions(run: Run, source: str, target: str) -> list[str]:
         return [f"{source}-to-{target}"]
     sizes = [tables.feature_size(run.path("features", "val"), network) for network in (source, target)]
     fit = run.experiment.fit
-    return [stem(source, target, variant, fit) for variant in variants(fit, min(sizes))]
+    return [stem(source, target, variant) for variant in variants(fit, min(sizes))]
 
 
 def composition(run: Run, source: str, target: str, name: str) -> tables.Product:

@@ -10,7 +10,6 @@ import numpy as np
 import ray
 
 from lib import chunks, storage
-from lib import experiment as settings
 from lib.chunks import Chunk
 from lib.closed_forms import choose_ridge, from_classifiers, least_squares, low_rank, orthogonal
 from lib.maps import AffineMap
@@ -50,9 +49,7 @@ def add_up(*shares: JointMoments) -> JointMoments:
 
 
 @ray.remote(num_cpus=1)
-def fit_pair(
-    options: settings.Fit, folder: str, source: str, target: str, which: list[Variant], moments: list[ray.ObjectRef]
-) -> Made:
+def fit_pair(folder: str, source: str, target: str, which: list[Variant], moments: list[ray.ObjectRef]) -> Made:
     """Fit and save these maps of one pair; what their manifests say of each."""
     C_S, C_T = (
         Classifier.load(storage.join(folder, "classifiers", f"{name}.safetensors")) for name in (source, target)
@@ -65,7 +62,7 @@ def fit_pair(
             map_, made[variant] = from_classifiers(*_labels(C_S), *_labels(C_T)), {}
         else:
             map_, made[variant] = _from_sums(variant, parts, ridges)
-        map_.save(storage.join(folder, "maps", f"{stem(source, target, variant, options)}.safetensors"))
+        map_.save(storage.join(folder, "maps", f"{stem(source, target, variant)}.safetensors"))
     return made
 
 

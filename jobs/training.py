@@ -29,7 +29,7 @@ def side_by_side(options: settings.Fit) -> int:
 @ray.remote(num_cpus=0)
 def train(experiment: settings.Experiment, folder: str, source: str, target: str, variant: Variant) -> None:
     """Run Ray Train for one map until it and its curve are written."""
-    name = stem(source, target, variant, experiment.fit)
+    name = stem(source, target, variant)
     gpu = gpus() > 0
     filesystem, path = storage.resolve(storage.join(folder, "train"))
     trainer = TorchTrainer(

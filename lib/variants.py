@@ -52,11 +52,6 @@ class Variant:
         return ".".join(parts)
 
 
-def main(fit: Fit) -> Variant:
-    """The variant that Table 1 is about."""
-    return Variant(fit.families[0])
-
-
 def variants(fit: Fit, smaller: int) -> list[Variant]:
     """All variants of a pair whose smaller feature size is `smaller`, the main one first."""
     found = [Variant(family) for family in fit.families]
@@ -68,7 +63,7 @@ def variants(fit: Fit, smaller: int) -> list[Variant]:
     return found
 
 
-def stem(source: str, target: str, variant: Variant, fit: Fit) -> str:
-    """Name of the map's files, and of the folder of its predictions: the main variant's has no more than the pair."""
+def stem(source: str, target: str, variant: Variant) -> str:
+    """Name of the map's files and of the folder of its predictions; the paper's map has the pair's name alone."""
     pair = f"{source}-to-{target}"
-    return pair if variant == main(fit) else f"{pair}.{variant.name}"
+    return pair if variant == Variant("affine") else f"{pair}.{variant.name}"

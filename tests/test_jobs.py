@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pytest
 
 from jobs.command import Run, RunError
 from lib import storage, tables
+from lib.examples import EXAMPLES
 from lib.experiment import ExperimentError, load
 from lib.features import ExtractFeatures
 from lib.images import DecodeImages, Geometry
@@ -113,6 +115,52 @@ def test_an_interrupted_table_goes_on_and_equals_an_undisturbed_one(
         np.testing.assert_array_equal(after.vectors[name], before.vectors[name])
 
 
+def test_a_network_added_later_fits_only_its_own_pairs(experiment: Path, tmp_path: Path, local_ray: None) -> None:
+    """All stages but Adam, two networks and then three: what was there stays, and the numbers of all are there."""
+    closed = ['fit.families=["least_squares", "orthogonal", "classifiers"]', "fit.ranks=[2, 500]"]
+    run = run_of(experiment, tmp_path, *closed)
+    third = 'networks.c={model="test_vit", weights="random", options={num_classes=12}}'
+    more = run_of(experiment, tmp_path, *closed, third)
+    stages(run)
+    maps = tmp_path / "tiny" / "maps"
+    before = {path.name: path.stat().st_mtime_ns for path in maps.iterdir()}
+    names = ["least_squares", "orthogonal", "classifiers", "least_squares.rank2", "least_squares.1of16rows"]
+    assert {f"a-to-b.{name}.safetensors" for name in names} < before.keys()
+    assert not [name for name in before if "rank500" in name], "of 64 features none is the 500th"
+    stages(more)
+    after = {path.name: path.stat().st_mtime_ns for path in maps.iterdir()}
+    assert len(after) == 3 * len(before)
+    assert {name: after[name] for name in before} == before, "pairs that exist aren't fitted again"
+
+    found = results(tmp_path)
+    assert len(found["mappings"]) == 6
+    assert sorted(found["order"]) == ["a", "b", "c"]
+    assert len(found["measures"]) == 3
+    for row in found["families"]:
+        source = found["networks"][row["source"]]
+        wide = found["networks"][row["target"]]["feature_size"] >= 12
+        if row["family"] == "classifiers" and wide:
+            assert row["correct"] == source["correct"], "the classifiers' map gives the source's own answers"
+    rows = [row["rows"] for row in found["learning_curve"] if (row["source"], row["target"]) == ("a", "c")]
+    assert rows == sorted(rows)
+    assert rows[-1] == 96
+    page = (tmp_path / "tiny" / "report.html").read_text()
+    assert "a → c" in page
+    assert 'alt="' in page or not tables.read_file(str(tmp_path / "tiny" / "examples.parquet"), EXAMPLES).num_rows
+
+
+def stages(run: Run) -> None:
+    """All that follow the preparation, in this process."""
+    from jobs.evaluate import evaluate
+    from jobs.extract import extract
+    from jobs.fit import fit
+    from jobs.predict import predict
+    from jobs.report import report
+
+    for stage in (extract, fit, predict, evaluate, report):
+        assert stage(run) > 0
+
+
 def test_labels_that_are_no_class_are_refused_before_work(experiment: Path, tmp_path: Path, local_ray: None) -> None:
     from jobs.extract import extract
 
@@ -128,8 +176,8 @@ def command(experiment: Path, root: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "jobs.pipeline", str(experiment), "--root", str(root), *more]
 
 
-def results(root: Path) -> dict[str, object]:
-    found: dict[str, object] = storage.read_json(str(root / "tiny" / "results.json"))
+def results(root: Path) -> dict[str, Any]:
+    found: dict[str, Any] = storage.read_json(str(root / "tiny" / "results.json"))
     return found
 
 
@@ -172,9 +220,32 @@ def test_a_killed_pipeline_goes_on_and_a_finished_one_does_nothing(experiment: P
     assert nothing.returncode == 0
     assert "Nothing to do" in nothing.stdout
 
-    other = subprocess.run(
-        command(experiment, tmp_path / "whole", "--set", "seed=5"), cwd=PROJECT, capture_output=True, text=True
-    )
-    assert other.returncode == 1
-    assert "--overwrite" in other.stderr.strip().splitlines()[-1]
     assert pq.read_table(tmp_path / "whole/tiny/maps/a-to-b.curve.parquet").num_rows == 60
+    check_readme(PROJECT / "README.md", tmp_path / "whole" / "tiny")
+
+
+def check_readme(readme: Path, folder: Path) -> None:
+    """The README's lines of Python print the accuracy that results.json has."""
+    code = readme.read_text().split("## Another network's head on your features")[1].split("```")[1]
+    code = (
+        code.removeprefix("python\n").replace("runs/demo", str(folder)).replace("inception", "a").replace("resnet", "b")
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    ).stdout
+    (mapping,) = [row for row in results(folder.parent)["mappings"] if row["source"] == "a"]
+    assert printed.strip() == f"right: {mapping['accuracy']}"
+
+
+def test_maps_of_other_settings_are_refused(
+    experiment: Path, tmp_path: Path, local_ray: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from jobs.command import exit_code
+    from jobs.extract import extract
+    from jobs.fit import fit
+
+    one, other = (run_of(experiment, tmp_path, f"limit={n}", 'fit.families=["classifiers"]') for n in (20, 21))
+    assert extract(one) == 2
+    assert fit(one) == 2
+    assert exit_code(lambda: extract(other)) == 1
+    assert "--overwrite" in capsys.readouterr().err.splitlines()[-1]
