@@ -22,8 +22,8 @@ class Agreement:
         """(n,) integers each. Raises ValueError where the lengths differ or there is no image.
 
         By chance means: two with these accuracies p_a and p_b and these wrong answers, erring independently of each
-        other. Both are then right with p_a p_b and wrong with (1 - p_a)(1 - p_b); of two wrong answers that are drawn
-        from their own distributions q_a and q_b over the classes, sum_c q_a(c) q_b(c) coincide.
+        other and of the label. Both are then right with p_a p_b and wrong with (1 - p_a)(1 - p_b); of two wrong answers
+        that are drawn from their own distributions q_a and q_b over the classes, sum_c q_a(c) q_b(c) coincide.
         """
         if not label.shape == a.shape == b.shape or not len(label):
             raise ValueError(f"expected three arrays of one length above 0, got {label.shape}, {a.shape}, {b.shape}")
@@ -39,7 +39,7 @@ class Agreement:
 
     @property
     def kappa(self) -> float | None:
-        """Error consistency (Geirhos et al. 2020, "Beyond accuracy", equation 1): 0 as by chance, 1 the same errors.
+        """Error consistency (Geirhos et al. 2020, "Beyond accuracy"): 0 as by chance, 1 the same errors.
 
         None where chance alone makes them agree on all images.
         """

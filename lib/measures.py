@@ -11,14 +11,15 @@ import numpy as np
 TINY = float(np.finfo(np.float32).tiny)  # in place of a vector's length 0
 
 
-def explained(unit: np.ndarray, n: int, mean_error: float) -> float | None:
+def explained(unit: np.ndarray, n: int, mean_error: float, directed: int | None = None) -> float | None:
     """R^2 of mapped features at unit length: 1 - sum |y^ - x^|^2 / sum |y^ - mean y^|^2, hats for unit length.
 
     `unit` is the sum of y^ over n images, `mean_error` the mean E, which is |y^ - x^|^2. 1 is a perfect map, 0 as good
-    as always answering the mean direction; maps may be worse than that. None where all y^ are the same.
+    as always answering the mean direction; maps may be worse than that. None where all y^ are the same. `directed` is
+    how many y^ have a direction (of a feature vector of zeros y^ is zero), all of them unless given.
     """
-    # sum |y^ - mean|^2 = sum |y^|^2 - n |mean|^2 = n - |sum y^|^2 / n
-    spread = n - float(unit @ unit) / n
+    # sum |y^ - mean|^2 = sum |y^|^2 - n |mean|^2, and |y^| is 1 or 0
+    spread = (n if directed is None else directed) - float(unit @ unit) / n
     return 1 - n * mean_error / spread if spread > n * 1e-12 else None
 
 
@@ -35,6 +36,7 @@ class CrossSums:
     first: dict[str, np.ndarray]  # (d,) sum of F
     second: dict[tuple[str, str], np.ndarray]  # (a, b), a before b: (d_a, d_b) sum of F_a F_b^T
     unit: dict[str, np.ndarray]  # (d,) sum of F/|F|
+    directed: dict[str, int]  # rows that aren't zero
 
     @classmethod
     def of(cls, features: dict[str, np.ndarray]) -> CrossSums:
@@ -47,6 +49,7 @@ class CrossSums:
             first={name: F.sum(0) for name, F in rows.items()},
             second={(a, b): rows[a].T @ rows[b] for a, b in combinations_with_replacement(rows, 2)},
             unit={name: (F / np.maximum(np.linalg.norm(F, axis=1), TINY)[:, None]).sum(0) for name, F in rows.items()},
+            directed={name: int(F.any(1).sum()) for name, F in rows.items()},
         )
 
     def __add__(self, other: CrossSums) -> CrossSums:
@@ -55,21 +58,27 @@ class CrossSums:
             {name: self.first[name] + other.first[name] for name in self.first},
             {pair: self.second[pair] + other.second[pair] for pair in self.second},
             {name: self.unit[name] + other.unit[name] for name in self.unit},
+            {name: self.directed[name] + other.directed[name] for name in self.directed},
         )
 
-    def cka(self, a: str, b: str) -> float:
-        """Linear CKA (Kornblith et al. 2019, equation 5 with linear kernels): |X^T Y|^2 / (|X^T X| |Y^T Y|).
+    def cka(self, a: str, b: str) -> float | None:
+        """Linear CKA (Kornblith et al. 2019, table 1): |X^T Y|^2 / (|X^T X| |Y^T Y|), X and Y centred, Frobenius norms.
 
-        X and Y centred, Frobenius norms. 0 to 1; equal for rotated and for isotropically scaled features. NaN where
-        one of them is constant.
+        0 to 1; equal for rotated and for isotropically scaled features. None where one of them is constant.
         """
-        scale = np.sqrt(self._norm(a, a) * self._norm(b, b))
-        return float(self._norm(a, b) / scale) if scale > 0 else float("nan")
+        if self._constant(a) or self._constant(b):
+            return None
+        return self._norm(a, b) / float(np.sqrt(self._norm(a, a) * self._norm(b, b)))
 
     def _norm(self, a: str, b: str) -> float:
         """|X^T Y|^2 of the centred features."""
         sums = self.second[a, b] if (a, b) in self.second else self.second[b, a].T
         return float(np.square(sums - np.outer(self.first[a], self.first[b]) / self.n).sum())
+
+    def _constant(self, name: str) -> bool:
+        """Whether what centring leaves is no more than rounding."""
+        uncentred = float(np.square(self.second[name, name]).sum())
+        return bool(self._norm(name, name) <= (self.n * np.finfo(np.float64).eps) ** 2 * uncentred)
 
 
 def sample(image_ids: list[str], rows: int) -> np.ndarray:

@@ -148,7 +148,7 @@ def mapping(judged: Judged, one: Mapped, sums: CrossSums) -> dict[str, Any]:
         "validation_error": judged.error[one.name],
         "length_ratio": judged.length_ratio[one.name],
         "cosine": cosine(judged.error[one.name]),
-        "r2": explained(sums.unit[one.target], sums.n, judged.error[one.name]),
+        "r2": explained(sums.unit[one.target], sums.n, judged.error[one.name], sums.directed[one.target]),
         "regions": count_regions(target, source, right),
     }
 

@@ -12,7 +12,9 @@ G = draw.normal(size=(200, 7))
 
 
 def cka(F_A: np.ndarray, F_B: np.ndarray) -> float:
-    return CrossSums.of({"a": F_A, "b": F_B}).cka("a", "b")
+    found = CrossSums.of({"a": F_A, "b": F_B}).cka("a", "b")
+    assert found is not None
+    return found
 
 
 def cka_by_kernels(F_A: np.ndarray, F_B: np.ndarray) -> float:
@@ -33,7 +35,8 @@ def test_cka_knows_no_rotation_scale_or_offset_but_knows_linear_maps() -> None:
     assert cka(F, rotated) == pytest.approx(1)
     assert cka(F + G[:, :1], rotated) == pytest.approx(cka(F + G[:, :1], F))
     assert cka(F, F * np.logspace(0, 2, 12)) < 0.9
-    assert np.isnan(cka(F, np.ones((200, 3))))
+    for constant in (np.ones((200, 3)), np.full((200, 1), 0.1), np.zeros((200, 2))):
+        assert CrossSums.of({"a": F, "b": constant}).cka("a", "b") is None
 
 
 def test_sums_of_parts_merge_in_any_order() -> None:
@@ -61,6 +64,10 @@ def test_explained_and_cosine_are_those_of_the_vectors() -> None:
     assert explained(unit_sum, 200, error) == pytest.approx(expected)
     assert explained(unit_sum, 200, 0.0) == 1
     assert explained(200 * own[0], 200, 0.5) is None
+    zeros = np.concatenate([own, np.zeros((1, 7))])  # a target of zeros: it counts, and has no direction
+    expected = 1 - np.square(own - mapped).sum() / np.square(zeros - zeros.mean(0)).sum()
+    assert explained(unit_sum, 201, error * 200 / 201, 200) == pytest.approx(expected)
+    assert CrossSums.of({"b": zeros}).directed == {"b": 200}
     assert cosine(error) == pytest.approx((mapped * own).sum(1).mean())
 
 
