@@ -198,7 +198,7 @@ def test_networks_ask_for_gpus_that_the_cluster_may_still_get(
 ) -> None:
     import ray
 
-    from jobs.extract import actor_resources
+    from jobs.features import actor_resources
     from lib.experiment import Extract
 
     monkeypatch.setattr(ray, "cluster_resources", lambda: cluster)
