@@ -13,12 +13,13 @@ from typing import NoReturn
 
 import ray
 
-from lib import storage
+from lib import storage, tables
 from lib.experiment import Experiment, ExperimentError, load
 from lib.images import UnreadableImage
 from lib.listing import ListingError
 from lib.networks import NetworkError
 from lib.tables import ManifestMismatch, TableError
+from lib.variants import Variant, variants
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
 BAD_EXPERIMENT, FAILED = 2, 1
@@ -55,6 +56,11 @@ class Run:
 
     def path(self, *parts: str) -> str:
         return storage.join(self.folder, *parts)
+
+    def maps(self, source: str, target: str) -> list[Variant]:
+        """Which maps a pair of networks has, the main one first. Raises TableError before their features are there."""
+        sizes = [tables.feature_size(self.path("features", "val"), network) for network in (source, target)]
+        return variants(self.experiment.fit, min(sizes))
 
 
 Stage = Callable[[Run], int]  # does what is still to be done; returns how many tables, maps or reports it made

@@ -20,7 +20,7 @@ from lib.listing import class_names
 from lib.measures import CrossSums, nearest, overlap, sample
 from lib.networks import Classifier
 from lib.results import Mapped, own
-from lib.variants import stem, variants
+from lib.variants import stem
 
 SPLITS = ("train", "val")
 
@@ -82,11 +82,9 @@ def described(run: Run) -> dict[str, dict[str, int]]:
 
 def all_maps(run: Run) -> list[Mapped]:
     """Every map, of each pair the main one first, with what its manifest says."""
-    fit = run.experiment.fit
-    sizes = {name: tables.feature_size(run.path("features", "val"), name) for name in run.experiment.networks}
     found = []
     for source, target in run.experiment.pairs():
-        for variant in variants(fit, min(sizes[source], sizes[target])):
+        for variant in run.maps(source, target):
             name = stem(source, target, variant)
             manifest = storage.read_json(run.path("maps", f"{name}.manifest.json"))
             error, rows = manifest.get("fit_error"), manifest.get("training_rows")

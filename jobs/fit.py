@@ -13,7 +13,7 @@ from jobs.command import Run, main, say
 from jobs.sums import fit_pair, sum_moments
 from jobs.training import side_by_side, train
 from lib import storage, tables
-from lib.variants import Variant, stem, variants
+from lib.variants import Variant, stem
 
 Key = tuple[str, str, Variant]  # source, target, how
 # These change neither a map nor its curve (but for rounding), so a run may go on with others; or they choose maps.
@@ -27,7 +27,7 @@ def fit(run: Run) -> int:
     products = {}
     for source, target in run.experiment.pairs():
         missing = 0
-        for variant in pair_variants(run, source, target):
+        for variant in run.maps(source, target):
             product = map_product(run, source, target, variant)
             if product.begin(run.overwrite):
                 products[source, target, variant] = product
@@ -39,11 +39,6 @@ def fit(run: Run) -> int:
     fit_by_adam(run, by_adam)
     fit_in_closed_form(run, in_closed_form)
     return len(products)
-
-
-def pair_variants(run: Run, source: str, target: str) -> list[Variant]:
-    sizes = [tables.feature_size(run.path("features", "train"), network) for network in (source, target)]
-    return variants(run.experiment.fit, min(sizes))
 
 
 def map_product(run: Run, source: str, target: str, variant: Variant) -> tables.Product:

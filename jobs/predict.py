@@ -15,7 +15,7 @@ from lib.chunks import Chunk
 from lib.maps import AffineMap
 from lib.networks import Classifier
 from lib.predictions import Predict
-from lib.variants import stem, variants
+from lib.variants import stem
 
 FILES = 4  # of the feature table that one task reads: 4,096 images, unless extract.rows_per_file says otherwise
 
@@ -51,9 +51,7 @@ def compositions(run: Run, source: str, target: str) -> list[str]:
     """Names of the prediction tables of one pair: its own, or one for each of its maps."""
     if source == target:
         return [f"{source}-to-{target}"]
-    sizes = [tables.feature_size(run.path("features", "val"), network) for network in (source, target)]
-    fit = run.experiment.fit
-    return [stem(source, target, variant) for variant in variants(fit, min(sizes))]
+    return [stem(source, target, variant) for variant in run.maps(source, target)]
 
 
 def composition(run: Run, source: str, target: str, name: str) -> tables.Product:

@@ -66,7 +66,9 @@ def show(results: dict[str, Any], folder: str) -> None:
 
 
 def compare(folders: list[str], out: str) -> None:
-    """Print several experiments beside each other, and write them as a page."""
+    """Print several experiments beside each other, and write them as a page. Raises RunError where one comes twice."""
+    if len(set(folders)) < len(folders):
+        raise RunError(f"each experiment can stand there once, given are {', '.join(folders)}")
     results = [(folder.rstrip("/"), storage.read_json(storage.join(folder, "results.json"))) for folder in folders]
     markdown, html = comparison.compare(results)
     storage.write_bytes(out, html.encode())

@@ -127,6 +127,8 @@ class Fit(Section):
     def check_families(self) -> Fit:
         if not self.families or len(set(self.families)) < len(self.families):
             raise ValueError(f"families: one or more, each once, not {self.families}")
+        if self.seeds > 1 and "affine" not in self.families:
+            raise ValueError('seeds: only maps of the family "affine" are fitted with random numbers')
         return self
 
 

@@ -1,6 +1,7 @@
 """Stages on a real local Ray: units of work give equal arrays inside a Dataset, bad images are kept, runs resume."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,9 +145,26 @@ def test_a_network_added_later_fits_only_its_own_pairs(experiment: Path, tmp_pat
     rows = [row["rows"] for row in found["learning_curve"] if (row["source"], row["target"]) == ("a", "c")]
     assert rows == sorted(rows)
     assert rows[-1] == 96
+    check_report_command(tmp_path)
     page = (tmp_path / "tiny" / "report.html").read_text()
     assert "a → c" in page
     assert 'alt="' in page or not tables.read_file(str(tmp_path / "tiny" / "examples.parquet"), EXAMPLES).num_rows
+
+
+def check_report_command(root: Path) -> None:
+    """`python -m jobs.report`: one folder drawn anew, two beside each other, and what has no results refused."""
+    from jobs import report
+
+    folder, copy, out = root / "tiny", root / "copy", root / "comparison.html"
+    (folder / "report.html").unlink()
+    assert report.main([str(folder)]) == 0
+    assert (folder / "report.html").exists()
+    copy.mkdir()
+    shutil.copy(folder / "results.json", copy)
+    assert report.main([str(folder), str(copy), "--out", str(out)]) == 0
+    assert str(copy) in out.read_text()
+    assert report.main([str(folder), str(folder), "--out", str(out)]) == 1
+    assert report.main(["demo", "--root", str(root)]) == 1
 
 
 def stages(run: Run) -> None:
@@ -192,7 +210,7 @@ def test_bad_experiments_exit_with_2_before_ray_starts(experiment: Path, tmp_pat
     assert time.monotonic() - begin < 60
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_a_killed_pipeline_goes_on_and_a_finished_one_does_nothing(experiment: Path, tmp_path: Path) -> None:
     """From the command line: undisturbed, killed while fitting and run again; equal results; then nothing to do."""
     whole = subprocess.run(command(experiment, tmp_path / "whole"), cwd=PROJECT, capture_output=True, text=True)

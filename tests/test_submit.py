@@ -105,7 +105,7 @@ def head() -> Iterator[Head]:
             return False
 
     try:
-        wait_until(ready, 90, lambda: (folder / "head.log").read_text())
+        wait_until(ready, 240, lambda: (folder / "head.log").read_text())
         yield head
     finally:
         os.killpg(process.pid, signal.SIGTERM)
@@ -148,19 +148,19 @@ def test_a_bad_experiment_fails_the_submission(head: Head, experiment: Path) -> 
     assert "exit code 2" in log
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_a_stopped_job_leaves_nothing_running_and_goes_on_when_submitted_again(
     head: Head, command: tuple[str, ...], first: str
 ) -> None:
     """Stopped while it fits; then the same command ends well, from the checkpoint, with a log fit for a file."""
     folder = Path(command[2]) / "tiny"
     checkpoints = "train/*/checkpoint_*/fit.pt"
-    wait_until(lambda: list(folder.glob(checkpoints)), 240, lambda: head.job("logs", first).stdout.decode())
+    wait_until(lambda: list(folder.glob(checkpoints)), 900, lambda: head.job("logs", first).stdout.decode())
     assert "RayTrainWorker" in " ".join(head.computing())
     stopped = head.job("stop", first)
     assert stopped.returncode == 0, stopped.stderr.decode()
     assert json.loads(head.ask(f"/api/jobs/{first}"))["status"] == "STOPPED"
-    wait_until(lambda: not head.computing(), 30, lambda: f"the end of {head.computing()}")
+    wait_until(lambda: not head.computing(), 120, lambda: f"the end of {head.computing()}")
     processes = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True).stdout
     assert str(folder.parent) not in processes, "the job's driver"
     assert not (folder / "results.json").exists()
