@@ -22,7 +22,7 @@ from lib.tables import ManifestMismatch, TableError
 from lib.variants import Variant, variants
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
-BAD_EXPERIMENT, FAILED = 2, 1
+BAD_EXPERIMENT, FAILED, INTERRUPTED = 2, 1, 130
 
 
 class RunError(RuntimeError):
@@ -149,6 +149,10 @@ def exit_code(work: Callable[[], object]) -> int:
     """Do it; 0 where all was done, 2 for a bad experiment, 1 for a failure, with what went wrong printed."""
     try:
         work()
+    except KeyboardInterrupt:
+        print("Interrupted. What is finished is kept: run the same command again to go on from there.", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)  # threads that wait for fits would hold the process until the fits have ended
     except Exception as error:
         return report_failure(error)
     return 0

@@ -5,13 +5,14 @@ python -m jobs.fit lite --set fit.iterations=1000
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import ray
 
 from jobs.command import Run, main, say
 from jobs.sums import fit_pair, sum_moments
-from jobs.training import side_by_side, train
+from jobs.training import side_by_side, spare_watcher, train
 from lib import storage, tables
 from lib.variants import Variant, stem
 
@@ -62,20 +63,21 @@ def map_product(run: Run, source: str, target: str, variant: Variant) -> tables.
 
 def fit_by_adam(run: Run, products: dict[Key, tables.Product]) -> None:
     """One run of Ray Train each, so many at a time as there is room for."""
-    waiting = list(products)
-    running: dict[ray.ObjectRef, Key] = {}
-    while waiting or running:
-        while waiting and len(running) < side_by_side(run.experiment.fit):
-            key = waiting.pop(0)
-            running[train.remote(run.experiment, run.folder, *key)] = key
-        done, _ = ray.wait(list(running), num_returns=1)
-        key = running.pop(done[0])
-        ray.get(done[0])
-        curve = tables.read_curve(products[key].data[1])
-        products[key].finish(len(curve), tables.CURVE, fit_error=float(curve["error"][-1].as_py()))
-        say("fit", f"{title(key)}: E {curve['error'][-1].as_py():.4f} after {len(curve)} iterations")
-    if products:
-        storage.delete(run.path("train"))  # the checkpoints
+    if not products:
+        return
+    spare_watcher()
+    pool = ThreadPoolExecutor(side_by_side(run.experiment.fit))
+    fits = {pool.submit(train, run.experiment, run.folder, *key): key for key in products}
+    try:
+        for done in as_completed(fits):
+            done.result()
+            key = fits[done]
+            curve = tables.read_curve(products[key].data[1])
+            products[key].finish(len(curve), tables.CURVE, fit_error=float(curve["error"][-1].as_py()))
+            say("fit", f"{title(key)}: E {curve['error'][-1].as_py():.4f} after {len(curve)} iterations")
+    finally:
+        pool.shutdown(cancel_futures=True)  # after a failure those that run go on to their end, the others don't begin
+    storage.delete(run.path("train"))  # the checkpoints
 
 
 def fit_in_closed_form(run: Run, products: dict[Key, tables.Product]) -> None:

@@ -26,9 +26,14 @@ def side_by_side(options: settings.Fit) -> int:
     return max(1, gpus() or int(ray.cluster_resources().get("CPU", 1) // options.cpus))
 
 
-@ray.remote(num_cpus=0)
+def spare_watcher() -> None:
+    """Start no watcher for machines that are to be taken away where there is one machine: a process less a fit."""
+    if len(ray.nodes()) == 1:
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+
+
 def train(experiment: settings.Experiment, folder: str, source: str, target: str, variant: Variant) -> None:
-    """Run Ray Train for one map until it and its curve are written."""
+    """Run Ray Train for one map until it and its curve are written. Several may run in threads of their own."""
     name = stem(source, target, variant)
     gpu = gpus() > 0
     filesystem, path = storage.resolve(storage.join(folder, "train"))
