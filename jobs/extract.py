@@ -5,6 +5,7 @@ python -m jobs.extract lite --set images.train=photos/train.csv --set images.val
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,12 @@ def extract(run: Run) -> int:
         check_labels(f"images.{split}", images.split(split), images.classes, listings[split], described)
     for name, network in described.items():
         network.classifier.save(run.path("classifiers", f"{name}.safetensors"))
-    return sum(extract_split(run, split, listings[split], described) for split in SPLITS)
+    passes = [one for split in SPLITS if (one := plan(run, split, listings[split], described)) is not None]
+    for networks in dict.fromkeys(one.networks for one in passes):
+        compute(run, [one for one in passes if one.networks == networks], described)
+    for one in passes:
+        finish(run, one)
+    return len(passes)
 
 
 def list_split(experiment: settings.Experiment, split: str) -> pa.Table:
@@ -44,35 +50,68 @@ def list_split(experiment: settings.Experiment, split: str) -> pa.Table:
     return list_images(experiment.images.split(split), classes, experiment.limit)
 
 
-def extract_split(run: Run, split: str, listing: pa.Table, described: dict[str, Description]) -> int:
+@dataclass(frozen=True)
+class Pass:
+    """One split's table that is still to be made or finished: a column for each of `networks`."""
+
+    split: str
+    networks: tuple[str, ...]
+    listing: pa.Table  # all images
+    folder: str
+    rejects: str
+    product: tables.Product
+
+    @property
+    def name(self) -> str:
+        return "+".join(self.networks)
+
+
+def plan(run: Run, split: str, listing: pa.Table, described: dict[str, Description]) -> Pass | None:
+    """What is missing of a split's features; None where nothing is."""
     wanted = {name: made_from(run.experiment, listing, {name: described[name]}) for name in described}
-    missing = [name for name in described if not finished(run, split, name, wanted[name])]
+    missing = tuple(name for name in described if not finished(run, split, name, wanted[name]))
     if not missing:
         say("extract", f"{split}: features of {', '.join(described)} are finished, skipped")
-        return 0
-    name = "+".join(missing)
-    folder, rejects = run.path("features", split, name), run.path("rejects", split)
+        return None
+    folder = run.path("features", split, "+".join(missing))
     product = tables.Product(
         manifest=storage.join(folder, "manifest.json"),
         data=(folder,),
         made_from=made_from(run.experiment, listing, {network: described[network] for network in missing}),
     )
     product.begin(run.overwrite)
-    sink = TableSink(folder, f"{name}@", run.experiment.extract.rows_per_file, rejects)
-    remaining = thin(listing, folder, rejects, name)
-    done = len(listing) - len(remaining)
-    say("extract", f"{split}: {len(remaining)} images to do" + (f", {done} are already done" if done else ""))
-    if len(remaining):
-        networks = {network: run.experiment.networks[network] for network in missing}
-        rows = stream(remaining, networks, described, run.experiment.extract, run.experiment.images.max_pixels)
-        rows.write_datasink(sink, ray_remote_args={"num_cpus": WRITE_CPUS})
-    counts = count(listing, folder, rejects, name)
-    unread = tables.read_rows(rejects, tables.REJECTS, f"{name}@").slice(0, 5).to_pylist()
+    return Pass(split, missing, listing, folder, run.path("rejects", split), product)
+
+
+def compute(run: Run, passes: list[Pass], described: dict[str, Description]) -> None:
+    """Write what is missing of the tables of these splits, which have the same networks: all in one stream."""
+    remaining = []
+    for one in passes:
+        rows = thin(one)
+        done = len(one.listing) - len(rows)
+        say("extract", f"{one.split}: {len(rows)} images to do" + (f", {done} are already done" if done else ""))
+        remaining.append(rows.append_column("split", pa.array([one.split] * len(rows), pa.string())))
+    listing = pa.concat_tables(remaining)
+    if not len(listing):
+        return
+    experiment = run.experiment
+    sink = TableSink(
+        {one.split: (one.folder, one.rejects) for one in passes}, f"{passes[0].name}@", experiment.extract.rows_per_file
+    )
+    networks = {network: experiment.networks[network] for network in passes[0].networks}
+    rows = stream(listing, networks, described, experiment.extract, experiment.images.max_pixels)
+    rows.write_datasink(sink, ray_remote_args={"num_cpus": WRITE_CPUS})
+
+
+def finish(run: Run, one: Pass) -> None:
+    """Count, and call the table finished. Raises RunError where too many images are unreadable."""
+    counts = count(one)
+    unread = tables.read_rows(one.rejects, tables.REJECTS, f"{one.name}@").slice(0, 5).to_pylist()
     few = [f"{row['image_id']}: {row['reason']}" for row in unread]
-    check_rejected(f"images.{split}", counts["rejected"], counts["listed"], run.experiment.images.max_rejected, few)
-    product.finish(counts["extracted"], tables.read_schema(folder), images=counts)
-    say("extract", f"{split}: {counts['extracted']} extracted, {counts['rejected']} rejected of {counts['listed']}")
-    return 1
+    allowed = run.experiment.images.max_rejected
+    check_rejected(f"images.{one.split}", counts["rejected"], counts["listed"], allowed, few)
+    one.product.finish(counts["extracted"], tables.read_schema(one.folder), images=counts)
+    say("extract", f"{one.split}: {counts['extracted']} extracted, {counts['rejected']} rejected of {counts['listed']}")
 
 
 def made_from(experiment: settings.Experiment, listing: pa.Table, described: dict[str, Description]) -> dict[str, Any]:
@@ -105,29 +144,31 @@ def finished(run: Run, split: str, network: str, wanted: dict[str, Any]) -> bool
     return False
 
 
-def thin(listing: pa.Table, folder: str, rejects: str, name: str) -> pa.Table:
+def thin(one: Pass) -> pa.Table:
     """The images that an earlier, interrupted run didn't write. Rejected ones are tried again: they may be mended."""
-    tables.remove_broken(folder)
-    storage.delete_files(rejects, ".parquet", prefix=f"{name}@")
-    written = tables.read_rows(folder, tables.IMAGES)["image_id"]
-    return listing.filter(pc.invert(pc.is_in(listing["image_id"], value_set=written.combine_chunks())))
+    tables.remove_broken(one.folder)
+    storage.delete_files(one.rejects, ".parquet", prefix=f"{one.name}@")
+    written = tables.read_rows(one.folder, tables.IMAGES)["image_id"]
+    listed = one.listing["image_id"]
+    return one.listing.filter(pc.invert(pc.is_in(listed, value_set=written.combine_chunks())))
 
 
-def count(listing: pa.Table, folder: str, rejects: str, name: str) -> dict[str, Any]:
+def count(one: Pass) -> dict[str, Any]:
     """Listed, extracted, rejected, and the rejected by reason. Raises TableError unless each image stands once."""
-    extracted = tables.read_rows(folder, tables.IMAGES)["image_id"]
-    rejected = tables.read_rows(rejects, tables.REJECTS, f"{name}@")
+    extracted = tables.read_rows(one.folder, tables.IMAGES)["image_id"]
+    rejected = tables.read_rows(one.rejects, tables.REJECTS, f"{one.name}@")
     written = pa.chunked_array([*extracted.chunks, *rejected["image_id"].chunks], pa.string())
-    if len(written) != len(listing) or not np.array_equal(
-        np.sort(np.asarray(written.to_pylist(), object)), np.sort(np.asarray(listing["image_id"].to_pylist(), object))
+    if len(written) != len(one.listing) or not np.array_equal(
+        np.sort(np.asarray(written.to_pylist(), object)),
+        np.sort(np.asarray(one.listing["image_id"].to_pylist(), object)),
     ):
         raise tables.TableError(
-            f"{folder}: {len(listing)} images listed, {len(extracted)} extracted and {len(rejected)} rejected; "
+            f"{one.folder}: {len(one.listing)} images listed, {len(extracted)} extracted and {len(rejected)} rejected; "
             "each must stand there once. Use --overwrite to make the table anew"
         )
     reasons = [reason.partition(":")[0] for reason in rejected["reason"].to_pylist()]
     return {
-        "listed": len(listing),
+        "listed": len(one.listing),
         "extracted": len(extracted),
         "rejected": len(rejected),
         "reasons": {reason: reasons.count(reason) for reason in sorted(set(reasons))},

@@ -12,7 +12,7 @@ import ray
 
 from jobs.command import Run, main, say
 from jobs.sums import fit_pair, sum_moments
-from jobs.training import side_by_side, spare_watcher, train
+from jobs.training import side_by_side, spare_watcher, title, train
 from lib import storage, tables
 from lib.variants import Variant, stem
 
@@ -74,7 +74,7 @@ def fit_by_adam(run: Run, products: dict[Key, tables.Product]) -> None:
             key = fits[done]
             curve = tables.read_curve(products[key].data[1])
             products[key].finish(len(curve), tables.CURVE, fit_error=float(curve["error"][-1].as_py()))
-            say("fit", f"{title(key)}: E {curve['error'][-1].as_py():.4f} after {len(curve)} iterations")
+            say("fit", f"{title(*key)}: E {curve['error'][-1].as_py():.4f} after {len(curve)} iterations")
     finally:
         pool.shutdown(cancel_futures=True)  # after a failure those that run go on to their end, the others don't begin
     storage.delete(run.path("train"))  # the checkpoints
@@ -94,11 +94,6 @@ def fit_in_closed_form(run: Run, products: dict[Key, tables.Product]) -> None:
         for variant in which:
             products[source, target, variant].finish(1, **made[variant])
         say("fit", f"{source} -> {target}: {', '.join(variant.name for variant in which)} in closed form")
-
-
-def title(key: Key) -> str:
-    source, target, variant = key
-    return f"{source} -> {target}" + (f" (seed + {variant.seed})" if variant.seed else "")
 
 
 if __name__ == "__main__":

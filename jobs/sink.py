@@ -14,12 +14,13 @@ from lib import storage, tables
 
 
 class TableSink(Datasink[None]):
-    """Writes each task's rows as one file of `folder`, named after this run and the task: a task that Ray tries again
-    overwrites its own file. Rows with a non-empty `reason` go to `rejects` instead, as tables.REJECTS.
+    """Writes each task's rows as one file a split, named after this run and the task: a task that Ray tries again
+    overwrites its own files. `folders` are each split's, of features and of rejects: rows with a non-empty `reason` go
+    to the second, as tables.REJECTS.
     """
 
-    def __init__(self, folder: str, prefix: str, rows_per_file: int, rejects: str | None = None) -> None:
-        self.folder, self.rejects = folder, rejects
+    def __init__(self, folders: dict[str, tuple[str, str]], prefix: str, rows_per_file: int) -> None:
+        self.folders = folders
         self.name = tables.part_name(prefix)
         self.rows_per_file = rows_per_file
 
@@ -30,11 +31,11 @@ class TableSink(Datasink[None]):
     def write(self, blocks: Iterable[Block], ctx: TaskContext) -> None:
         table = pa.concat_tables(BlockAccessor.for_block(block).to_arrow() for block in blocks)
         file = f"{self.name}-{ctx.task_idx:06d}.parquet"
-        if self.rejects is not None:
-            rejected = pc.not_equal(table["reason"], "")
-            self._write(storage.join(self.rejects, file), table.filter(rejected).select(tables.REJECTS.names))
-            table = table.filter(pc.invert(rejected)).drop_columns(["reason"])
-        self._write(storage.join(self.folder, file), table)
+        for split, (features, rejects) in self.folders.items():
+            rows = table.filter(pc.equal(table["split"], split)).drop_columns(["split"])
+            rejected = pc.not_equal(rows["reason"], "")
+            self._write(storage.join(rejects, file), rows.filter(rejected).select(tables.REJECTS.names))
+            self._write(storage.join(features, file), rows.filter(pc.invert(rejected)).drop_columns(["reason"]))
 
     def _write(self, uri: str, table: pa.Table) -> None:
         if len(table):

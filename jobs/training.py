@@ -32,6 +32,11 @@ def spare_watcher() -> None:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
 
+def title(source: str, target: str, variant: Variant) -> str:
+    """As the log names a fit."""
+    return f"{source} -> {target}" + (f" (seed + {variant.seed})" if variant.seed else "")
+
+
 def train(experiment: settings.Experiment, folder: str, source: str, target: str, variant: Variant) -> None:
     """Run Ray Train for one map until it and its curve are written. Several may run in threads of their own."""
     name = stem(source, target, variant)
@@ -45,6 +50,7 @@ def train(experiment: settings.Experiment, folder: str, source: str, target: str
             "source": source,
             "target": target,
             "name": name,
+            "title": title(source, target, variant),
             "seed": experiment.seed + variant.seed,
         },
         scaling_config=ScalingConfig(
@@ -76,7 +82,7 @@ def train_loop(config: dict[str, Any]) -> None:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         restore(fitting, checkpoint)
-    progress = Progress(config["name"], fitting.iteration, options.iterations)
+    progress = Progress(config["title"], fitting.iteration, options.iterations)
     while fitting.iteration < options.iterations:
         fitting.step()
         progress.show(fitting)

@@ -42,7 +42,7 @@ class ExtractFeatures:
     def __call__(self, batch: dict[str, np.ndarray]) -> pa.Table:
         """{"image_id", "label", "reason", "pixels_k" (n, h, w, 3)} -> feature schema with a `reason` column.
 
-        A rejected image (reason not empty) keeps its row, its features are null.
+        A rejected image (reason not empty) keeps its row, its features are null. A column "split" goes through.
         """
         rejected = np.asarray([bool(reason) for reason in batch["reason"]])
         columns: list[Any] = [
@@ -53,8 +53,11 @@ class ExtractFeatures:
             pixels = np.asarray(batch[f"pixels_{self.geometries[name]}"])
             vectors = in_full_batches(partial(self._features, network), pixels, self.settings.batch_size)
             columns.append(vector_column(vectors.astype(self.settings.dtype), rejected))
-        columns.append(pa.array(list(batch["reason"]), pa.string()))
-        return pa.table(columns, schema=self.schema.append(pa.field("reason", pa.string())))
+        schema = self.schema
+        for name in [name for name in ("reason", "split") if name in batch]:
+            columns.append(pa.array(list(batch[name]), pa.string()))
+            schema = schema.append(pa.field(name, pa.string()))
+        return pa.table(columns, schema=schema)
 
     @torch.inference_mode()
     def _features(self, network: Network, pixels: np.ndarray) -> np.ndarray:

@@ -191,7 +191,7 @@ class DecodeImages:
     def __call__(self, rows: pa.Table) -> dict[str, np.ndarray]:
         """LISTING rows -> {"image_id", "label" (-1: unknown), "reason" ("": fine), "pixels_k" (n, h, w, 3)}.
 
-        Never drops a row: what can't be read has its reason, and zeros for pixels.
+        Never drops a row: what can't be read has its reason, and zeros for pixels. A column "split" goes through.
         """
         pixels = [np.zeros((len(rows), *g.input_size[1:], 3), g.dtype) for g in self.geometries]
         reasons = np.full(len(rows), "", object)
@@ -208,5 +208,6 @@ class DecodeImages:
             "image_id": np.asarray(rows["image_id"].to_pylist(), object),
             "label": rows["label"].fill_null(-1).to_numpy(),
             "reason": reasons,
+            **({"split": np.asarray(rows["split"].to_pylist(), object)} if "split" in rows.column_names else {}),
             **{f"pixels_{k}": array for k, array in enumerate(pixels)},
         }
