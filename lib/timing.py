@@ -34,7 +34,8 @@ def by_turns(
     project: Callable[[], object], reference: Callable[[], object], work: float, repeats: int = 5
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Rates of both, `repeats` of each, which do `work` units a call. One call of each beforehand isn't timed."""
-    project(), reference()
+    project()
+    reference()
     rates: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         for found, call in zip(rates, (project, reference), strict=True):
