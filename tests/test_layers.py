@@ -7,7 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
-    "timing", "storage", "experiment", "variants", "listing", "images", "pictures", "small", "wire", "sstables", "checkpoints",
+    "timing", "storage", "experiment", "variants", "listing", "images", "pictures", "small", "wire", "sstables",
+    "checkpoints",
     "slim", "slim_variables", "networks", "tables", "chunks", "examples", "features", "maps", "moments", "closed_forms",
     "fitting", "predictions", "losses", "classes", "agreement", "measures", "similarity", "regions", "results",
     "figures", "cells", "chance", "charts", "style", "page", "sections", "directions", "report", "comparison",
