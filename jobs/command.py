@@ -118,12 +118,6 @@ def start_ray(address: str | None) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = progress
 
 
-def gpus() -> int:
-    """How many GPUs the cluster has, or may grow to: an autoscaling one starts from none (cluster.yaml, max_gpus)."""
-    resources = ray.cluster_resources()
-    return int(max(resources.get("GPU", 0), resources.get("max_gpus", 0)))
-
-
 def main(stage: Stage, description: str | None, arguments: list[str] | None = None) -> NoReturn:
     """Run one stage as a command: exit code 0 where all was done, 2 for a bad experiment, 1 for a failure."""
 

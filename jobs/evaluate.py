@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from jobs.capacity import Capacity
 from jobs.command import Run, main, say
 from lib import chunks, examples, results, storage, tables
 from lib.chunks import Chunk
@@ -114,7 +115,7 @@ def sum_features(run: Run) -> ray.ObjectRef:
     """CrossSums of all networks' evaluation features, in the object store."""
     networks = list(run.experiment.networks)
     work = chunks.chunks(run.path("features", "val"), networks)
-    tasks = min(len(work), max(1, int(ray.cluster_resources().get("CPU", 1))))
+    tasks = min(len(work), max(1, int(Capacity.now().cpus)))
     return add_up.remote(*[sum_chunks.remote(work[task::tasks], networks) for task in range(tasks)])
 
 

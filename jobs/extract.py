@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
+from jobs.capacity import WRITE_CPUS
 from jobs.command import Run, main, say
-from jobs.features import WRITE_CPUS, Description, check_labels, check_rejected, describe, stream
+from jobs.features import Description, check_labels, check_rejected, describe, stream
 from jobs.sink import TableSink
 from lib import experiment as settings
 from lib import storage, tables

@@ -12,15 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from jobs.command import RunError, gpus
+from jobs.capacity import Capacity
+from jobs.command import RunError
 from lib import experiment as settings
 from lib.experiment import ExperimentError
 from lib.features import ExtractFeatures
 from lib.images import DecodeImages, Geometry
 from lib.listing import detect_format, tree_classes
 from lib.networks import Classifier, Network
-
-WRITE_CPUS = 0.25
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,8 @@ def stream(
 
     Decoding asks for other resources than the networks, since Ray Data would fuse equal ones and decode in the actor.
     """
-    actor, actors = actor_resources(options)
+    capacity = Capacity.now()
+    actors = capacity.actors(options)
     distinct = list(dict.fromkeys(described[name].geometry for name in networks))
     geometries = {name: distinct.index(described[name].geometry) for name in networks}
     rows = min(256, max(16, len(listing) // 64))  # of a block: enough blocks for all cores, few enough for the driver
@@ -99,23 +99,10 @@ def stream(
         fn_constructor_args=(networks, geometries, options),
         batch_format="numpy",
         batch_size=options.batch_size,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=1),
-        **actor,
+        compute=ray.data.ActorPoolStrategy(min_size=min(options.min_actors, actors), max_size=actors),
+        num_cpus=options.network_cpus,
+        num_gpus=1 if capacity.gpus else None,
     )
-
-
-def actor_resources(options: settings.Extract) -> tuple[dict[str, Any], int]:
-    """What an actor with the networks asks for, and how many there may be. Raises RunError where none could start."""
-    cpus, most_gpus = ray.cluster_resources().get("CPU", 0), gpus()
-    needed = options.network_cpus + options.decode_cpus + WRITE_CPUS
-    if cpus < needed:
-        raise RunError(
-            f"the cluster has {cpus:g} CPUs, extraction needs {needed:g}: lower extract.network_cpus "
-            f"({options.network_cpus:g}) or extract.decode_cpus ({options.decode_cpus:g})"
-        )
-    actors = most_gpus or max(1, int(cpus // 2))
-    limit = min(actors, options.max_actors or actors)
-    return {"num_cpus": options.network_cpus, **({"num_gpus": 1} if most_gpus else {})}, limit
 
 
 def check_rejected(what: str, rejected: int, listed: int, allowed: float, few: list[str]) -> None:

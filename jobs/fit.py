@@ -10,16 +10,17 @@ from typing import Any
 
 import ray
 
+from jobs.capacity import Capacity
 from jobs.command import Run, main, say
 from jobs.sums import fit_pair, sum_moments
-from jobs.training import side_by_side, spare_watcher, title, train
+from jobs.training import spare_watcher, title, train
 from lib import storage, tables
 from lib.variants import Variant, stem
 
 Key = tuple[str, str, Variant]  # source, target, how
 # These change neither a map nor its curve (but for rounding), so a run may go on with others; or they choose maps.
 NOT_RECORDED = {
-    "checkpoint_every", "cpus", "max_failures", "families", "seeds", "ranks", "learning_curve",
+    "checkpoint_every", "workers", "cpus", "max_failures", "families", "seeds", "ranks", "learning_curve",
 }  # fmt: skip
 
 
@@ -66,7 +67,7 @@ def fit_by_adam(run: Run, products: dict[Key, tables.Product]) -> None:
     if not products:
         return
     spare_watcher()
-    pool = ThreadPoolExecutor(side_by_side(run.experiment.fit))
+    pool = ThreadPoolExecutor(Capacity.now().fits(run.experiment.fit))  # more would hold memory, and wait
     fits = {pool.submit(train, run.experiment, run.folder, *key): key for key in products}
     try:
         for done in as_completed(fits):

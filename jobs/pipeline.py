@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from jobs.capacity import check
 from jobs.command import Run, main, say
 from jobs.evaluate import evaluate
 from jobs.extract import extract
@@ -15,6 +16,7 @@ from jobs.fit import fit
 from jobs.predict import predict
 from jobs.prepare import prepare
 from jobs.report import report
+from lib import storage
 
 STAGES = (prepare, extract, fit, predict, evaluate, report)
 
@@ -22,6 +24,8 @@ STAGES = (prepare, extract, fit, predict, evaluate, report)
 def pipeline(run: Run) -> int:
     """All stages in order; how many tables, maps and reports were made."""
     made = 0
+    if not storage.is_file(run.path("results.json")):
+        check(run.experiment)
     for stage in STAGES:
         begin = time.monotonic()
         now = stage(run)

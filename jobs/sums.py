@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from jobs.capacity import Capacity
 from lib import chunks, storage
 from lib.chunks import Chunk
 from lib.closed_forms import choose_ridge, from_classifiers, least_squares, low_rank, orthogonal
@@ -23,7 +24,7 @@ Made = dict[Variant, dict[str, Any]]
 def sum_moments(features: str, networks: list[str]) -> list[ray.ObjectRef]:
     """JointMoments of each of the PARTS of the training rows, in the object store."""
     work = chunks.chunks(features, networks)
-    tasks = min(len(work), max(1, int(ray.cluster_resources().get("CPU", 1))))
+    tasks = min(len(work), max(1, int(Capacity.now().cpus)))
     shares = [sum_chunks.remote(work[task::tasks], networks) for task in range(tasks)]
     return [add_up.remote(*part) for part in zip(*shares, strict=True)]
 

@@ -12,18 +12,15 @@ import ray
 import ray.train
 import torch
 from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer
 
-from jobs.command import gpus, say
+from jobs.capacity import Capacity
+from jobs.command import say
 from lib import experiment as settings
 from lib import storage, tables
+from lib.devices import best_device
 from lib.fitting import AdamFit
 from lib.variants import Variant, stem
-
-
-def side_by_side(options: settings.Fit) -> int:
-    """How many fits the cluster has room for at once; more would hold their controllers' memory and wait."""
-    return max(1, gpus() or int(ray.cluster_resources().get("CPU", 1) // options.cpus))
 
 
 def spare_watcher() -> None:
@@ -40,7 +37,7 @@ def title(source: str, target: str, variant: Variant) -> str:
 def train(experiment: settings.Experiment, folder: str, source: str, target: str, variant: Variant) -> None:
     """Run Ray Train for one map until it and its curve are written. Several may run in threads of their own."""
     name = stem(source, target, variant)
-    gpu = gpus() > 0
+    gpu = Capacity.now().gpus > 0
     filesystem, path = storage.resolve(storage.join(folder, "train"))
     trainer = TorchTrainer(
         train_loop,
@@ -53,6 +50,7 @@ def train(experiment: settings.Experiment, folder: str, source: str, target: str
             "title": title(source, target, variant),
             "seed": experiment.seed + variant.seed,
         },
+        torch_config=TorchConfig(backend=None if experiment.fit.workers > 1 else "gloo"),  # one talks to nobody
         scaling_config=ScalingConfig(
             num_workers=1, use_gpu=gpu, resources_per_worker={"CPU": experiment.fit.cpus, **({"GPU": 1} if gpu else {})}
         ),
@@ -72,7 +70,7 @@ def train_loop(config: dict[str, Any]) -> None:
     """Ray Train's worker: the whole fit, from the last checkpoint where there is one."""
     experiment, source, target = config["experiment"], config["source"], config["target"]
     options = experiment.fit
-    device = ray.train.torch.get_device()
+    device = best_device()
     if device.type == "cpu":
         torch.set_num_threads(options.cpus)
     torch.backends.cuda.matmul.allow_tf32 = options.tf32

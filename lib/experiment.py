@@ -94,7 +94,8 @@ class Extract(Section):
     decode_cpus: Annotated[float, Field(gt=0)] = 0.5  # of each decoding task
     network_cpus: Annotated[float, Field(gt=0)] = 1  # of each actor with the networks
     threads: Positive = 2  # torch's, in an actor without a GPU
-    max_actors: Positive | None = None  # None: one a GPU, or one for every two cores
+    min_actors: Positive = 1  # with the networks, from the beginning; more come as images wait for them
+    max_actors: Positive | None = None  # None: one a GPU, or of CPUs half, of all that the cluster may grow to
     rows_per_file: Positive = 1024  # what a killed run may have to do again, at the most, in each writing task
 
 
@@ -120,6 +121,7 @@ class Fit(Section):
     epsilon: Annotated[float, Field(gt=0)] = 1e-8
     tf32: bool = False
     checkpoint_every: Positive = 5_000  # iterations
+    workers: Positive = 1  # that share each batch of a fit
     cpus: Positive = 1  # of each worker, and torch's threads there
     max_failures: Annotated[int, Field(ge=0)] = 3  # workers that may die before the fit is given up
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 
 from lib import experiment, tables
+from lib.devices import best_device
 from lib.networks import Network
 
 
@@ -28,7 +29,7 @@ class ExtractFeatures:
         settings: experiment.Extract,
         device: str | None = None,
     ) -> None:
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or best_device().type
         if self.device == "cpu":
             torch.set_num_threads(settings.threads)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32

@@ -49,8 +49,8 @@ def launched(config: dict[str, Any], *requests: dict[str, float]) -> Counter[str
     settings = AutoscalingConfig(config, skip_content_hash=True)
     head = AutoscalerInstance(
         ray_node=NodeState(
-            node_id=b"1", ray_node_type_name="head", status=NodeStatus.IDLE, total_resources={"max_gpus": 2},
-            available_resources={"max_gpus": 2},
+            node_id=b"1", ray_node_type_name="head", status=NodeStatus.IDLE,
+            total_resources={"max_cpus": 64, "max_gpus": 2}, available_resources={"max_cpus": 64, "max_gpus": 2},
         ),
         im_instance=Instance(
             instance_id="1", instance_type="head", status=Instance.RAY_RUNNING, node_kind=NodeKind.HEAD, node_id="31"
@@ -80,8 +80,9 @@ def test_every_type_has_what_its_machine_has_and_only_workers_run_work(config: d
     assert config["head_node_type"] == "head"
     assert types["head"]["max_workers"] == 0
     assert config["max_workers"] == sum(node["max_workers"] for node in types.values())
-    most_gpus = sum(node["max_workers"] * node["resources"].get("GPU", 0) for node in types.values())
-    assert types["head"]["resources"]["max_gpus"] == most_gpus
+    for kind in ("CPU", "GPU"):
+        most = sum(node["max_workers"] * node["resources"].get(kind, 0) for node in types.values())
+        assert types["head"]["resources"][f"max_{kind.lower()}s"] == most
 
 
 def test_ray_launches_what_each_stage_asks_for(config: dict[str, Any]) -> None:
@@ -182,27 +183,6 @@ def test_aws_accepts_what_ray_makes_of_it(
     (group,) = [group for group in groups if group["GroupName"].startswith("ray-autoscaler")]
     open_to_all = [rule for rule in group["IpPermissions"] if rule["IpRanges"]]
     assert [(rule["FromPort"], rule["ToPort"]) for rule in open_to_all] == [(22, 22)]
-
-
-@pytest.mark.parametrize(
-    ("cluster", "asked", "actors"),
-    [
-        ({"CPU": 16.0, "max_gpus": 2.0}, {"num_cpus": 1, "num_gpus": 1}, 2),  # cluster.yaml's, one CPU machine there
-        ({"CPU": 32.0, "GPU": 1.0, "max_gpus": 2.0}, {"num_cpus": 1, "num_gpus": 1}, 2),
-        ({"CPU": 8.0, "GPU": 4.0}, {"num_cpus": 1, "num_gpus": 1}, 4),
-        ({"CPU": 8.0}, {"num_cpus": 1}, 4),
-    ],
-)
-def test_networks_ask_for_gpus_that_the_cluster_may_still_get(
-    cluster: dict[str, float], asked: dict[str, float], actors: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import ray
-
-    from jobs.features import actor_resources
-    from lib.experiment import Extract
-
-    monkeypatch.setattr(ray, "cluster_resources", lambda: cluster)
-    assert actor_resources(Extract()) == (asked, actors)
 
 
 def test_an_upload_holds_the_code_and_experiments_and_nothing_else(tmp_path: Path) -> None:
