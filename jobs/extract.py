@@ -16,7 +16,9 @@ import ray
 from jobs.capacity import WRITE_CPUS
 from jobs.command import Run, main, say
 from jobs.features import Description, check_labels, check_rejected, describe, stream
+from jobs.parts import blocks, part_name, part_size
 from jobs.sink import TableSink
+from jobs.tally import read_tally, start_tally
 from lib import experiment as settings
 from lib import storage, tables
 from lib.experiment import ExperimentError
@@ -38,7 +40,7 @@ def extract(run: Run) -> int:
         check_labels(f"images.{split}", images.split(split), images.classes, listings[split], described)
     for name, network in described.items():
         network.classifier.save(run.path("classifiers", f"{name}.safetensors"))
-    passes = [one for split in SPLITS if (one := plan(run, split, listings[split], described)) is not None]
+    passes = [one for split in SPLITS if (one := plan(run, split, numbered(listings), described)) is not None]
     for networks in dict.fromkeys(one.networks for one in passes):
         compute(run, [one for one in passes if one.networks == networks], described)
     for one in passes:
@@ -51,6 +53,15 @@ def list_split(experiment: settings.Experiment, split: str) -> pa.Table:
     return list_images(experiment.images.split(split), classes, experiment.limit)
 
 
+def numbered(listings: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """With a column `row`, which counts the images of all splits: the parts of the tables are cut by it."""
+    ends = np.cumsum([len(listing) for listing in listings.values()])
+    return {
+        split: listing.append_column("row", pa.array(np.arange(end - len(listing), end)))
+        for (split, listing), end in zip(listings.items(), ends, strict=True)
+    }
+
+
 @dataclass(frozen=True)
 class Pass:
     """One split's table that is still to be made or finished: a column for each of `networks`."""
@@ -60,6 +71,8 @@ class Pass:
     listing: pa.Table  # all images
     folder: str
     rejects: str
+    computed: str  # how many images were computed, jobs.tally's file
+    size: int  # of the table's parts
     product: tables.Product
 
     @property
@@ -67,8 +80,9 @@ class Pass:
         return "+".join(self.networks)
 
 
-def plan(run: Run, split: str, listing: pa.Table, described: dict[str, Description]) -> Pass | None:
+def plan(run: Run, split: str, listings: dict[str, pa.Table], described: dict[str, Description]) -> Pass | None:
     """What is missing of a split's features; None where nothing is."""
+    listing = listings[split]
     wanted = {name: made_from(run.experiment, listing, {name: described[name]}) for name in described}
     missing = tuple(name for name in described if not finished(run, split, name, wanted[name]))
     if not missing:
@@ -81,7 +95,9 @@ def plan(run: Run, split: str, listing: pa.Table, described: dict[str, Descripti
         made_from=made_from(run.experiment, listing, {network: described[network] for network in missing}),
     )
     product.begin(run.overwrite)
-    return Pass(split, missing, listing, folder, run.path("rejects", split), product)
+    computed = storage.join(folder, "computed.json")
+    size = part_size(sum(map(len, listings.values())), run.experiment.extract)
+    return Pass(split, missing, listing, folder, run.path("rejects", split), computed, size, product)
 
 
 def compute(run: Run, passes: list[Pass], described: dict[str, Description]) -> None:
@@ -96,12 +112,13 @@ def compute(run: Run, passes: list[Pass], described: dict[str, Description]) -> 
     if not len(listing):
         return
     experiment = run.experiment
-    sink = TableSink(
-        {one.split: (one.folder, one.rejects) for one in passes}, f"{passes[0].name}@", experiment.extract.rows_per_file
-    )
+    sink = TableSink({one.split: (one.folder, one.rejects) for one in passes}, passes[0].name, passes[0].size)
+    work = blocks(listing, passes[0].size, experiment.extract.batch_size)
     networks = {network: experiment.networks[network] for network in passes[0].networks}
-    rows = stream(listing, networks, described, experiment.extract, experiment.images.max_pixels)
+    tally = start_tally({one.split: one.computed for one in passes})
+    rows = stream(work, networks, described, experiment.extract, experiment.images.max_pixels, tally)
     rows.write_datasink(sink, ray_remote_args={"num_cpus": WRITE_CPUS})
+    ray.get(tally.write.remote())
 
 
 def finish(run: Run, one: Pass) -> None:
@@ -111,8 +128,11 @@ def finish(run: Run, one: Pass) -> None:
     few = [f"{row['image_id']}: {row['reason']}" for row in unread]
     allowed = run.experiment.images.max_rejected
     check_rejected(f"images.{one.split}", counts["rejected"], counts["listed"], allowed, few)
-    one.product.finish(counts["extracted"], tables.read_schema(one.folder), images=counts)
-    say("extract", f"{one.split}: {counts['extracted']} extracted, {counts['rejected']} rejected of {counts['listed']}")
+    recomputed = max(0, read_tally(one.computed) - counts["listed"])
+    one.product.finish(counts["extracted"], tables.read_schema(one.folder), images=counts, recomputed=recomputed)
+    again = f"; {recomputed} were computed again after interruptions" if recomputed else ""
+    summary = f"{counts['extracted']} extracted, {counts['rejected']} rejected of {counts['listed']}"
+    say("extract", f"{one.split}: {summary}{again}")
 
 
 def made_from(experiment: settings.Experiment, listing: pa.Table, described: dict[str, Description]) -> dict[str, Any]:
@@ -146,12 +166,19 @@ def finished(run: Run, split: str, network: str, wanted: dict[str, Any]) -> bool
 
 
 def thin(one: Pass) -> pa.Table:
-    """The images that an earlier, interrupted run didn't write. Rejected ones are tried again: they may be mended."""
+    """The images that an earlier, interrupted run didn't write. Parts with rejected ones are made anew: they may be
+    mended, and a part has one file.
+    """
     tables.remove_broken(one.folder)
-    storage.delete_files(one.rejects, ".parquet", prefix=f"{one.name}@")
+    storage.delete_files(one.rejects, lambda name: name.startswith(f"{one.name}@"))
+    parts = pc.unique(pc.divide(unwritten(one)["row"], one.size)).to_pylist()
+    storage.delete_files(one.folder, {part_name(one.name, one.size, part) for part in parts}.__contains__)
+    return unwritten(one)
+
+
+def unwritten(one: Pass) -> pa.Table:
     written = tables.read_rows(one.folder, tables.IMAGES)["image_id"]
-    listed = one.listing["image_id"]
-    return one.listing.filter(pc.invert(pc.is_in(listed, value_set=written.combine_chunks())))
+    return one.listing.filter(pc.invert(pc.is_in(one.listing["image_id"], value_set=written.combine_chunks())))
 
 
 def count(one: Pass) -> dict[str, Any]:

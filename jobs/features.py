@@ -14,6 +14,7 @@ import ray
 
 from jobs.capacity import Capacity
 from jobs.command import RunError
+from jobs.tally import CountedExtractFeatures
 from lib import experiment as settings
 from lib.experiment import ExperimentError
 from lib.features import ExtractFeatures
@@ -72,31 +73,34 @@ def tree_size(split: settings.Split) -> int | None:
 
 
 def stream(
-    listing: pa.Table,
+    listing: list[pa.Table],
     networks: dict[str, settings.Network],
     described: dict[str, Description],
     options: settings.Extract,
     max_pixels: int,
+    tally: ray.actor.ActorHandle | None = None,
 ) -> ray.data.Dataset:
     """Fetch, decode and compute, all at once, each with the resources that it asks for: rows of the feature schema.
 
+    `listing` comes in blocks (jobs.parts), whose order the rows keep.
+
+    Where there is a `tally`, it counts what is computed.
     Decoding asks for other resources than the networks, since Ray Data would fuse equal ones and decode in the actor.
     """
     capacity = Capacity.now()
     actors = capacity.actors(options)
     distinct = list(dict.fromkeys(described[name].geometry for name in networks))
     geometries = {name: distinct.index(described[name].geometry) for name in networks}
-    rows = min(256, max(16, len(listing) // 64))  # of a block: enough blocks for all cores, few enough for the driver
-    blocks = [listing.slice(start, rows) for start in range(0, len(listing), rows)]
-    images = ray.data.from_arrow(blocks).map_batches(
+    ray.data.DataContext.get_current().execution_options.preserve_order = True
+    images = ray.data.from_arrow(listing).map_batches(
         DecodeImages(distinct, max_pixels),
         batch_format="pyarrow",
-        batch_size=min(rows, options.batch_size),
+        batch_size=min(max(map(len, listing)), options.batch_size),
         num_cpus=options.decode_cpus,
     )
     return images.map_batches(
-        ExtractFeatures,
-        fn_constructor_args=(networks, geometries, options),
+        ExtractFeatures if tally is None else CountedExtractFeatures,
+        fn_constructor_args=(*([] if tally is None else [tally]), networks, geometries, options),
         batch_format="numpy",
         batch_size=options.batch_size,
         compute=ray.data.ActorPoolStrategy(min_size=min(options.min_actors, actors), max_size=actors),

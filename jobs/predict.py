@@ -32,7 +32,9 @@ def predict(run: Run) -> int:
             say("predict", f"{source} -> {target} is finished, skipped")
             continue
         for name in todo:
-            storage.delete_files(run.path("predictions", name), ".parquet")  # an interrupted run's
+            storage.delete_files(
+                run.path("predictions", name), lambda file: file.endswith(".parquet")
+            )  # an interrupted run's
         missing |= todo
         work = chunks.chunks(features, list(dict.fromkeys([source, target])), FILES)
         tasks += [judge.remote(run.folder, source, target, list(todo), *place) for place in enumerate(work)]

@@ -10,32 +10,40 @@ from ray.data import Datasink
 from ray.data._internal.execution.interfaces import TaskContext
 from ray.data.block import Block, BlockAccessor
 
+from jobs.parts import part_name
 from lib import storage, tables
+from lib.images import PASSED_ON
 
 
 class TableSink(Datasink[None]):
-    """Writes each task's rows as one file a split, named after this run and the task: a task that Ray tries again
-    overwrites its own files. `folders` are each split's, of features and of rejects: rows with a non-empty `reason` go
-    to the second, as tables.REJECTS.
+    """Writes the rows of each part (jobs.parts) as one file a split: a task that Ray tries again overwrites its own.
+
+    `folders` are each split's, of features and of rejects: rows with a non-empty `reason` go to the second, as
+    tables.REJECTS. `networks` names the pass, `size` is a part's.
     """
 
-    def __init__(self, folders: dict[str, tuple[str, str]], prefix: str, rows_per_file: int) -> None:
-        self.folders = folders
-        self.name = tables.part_name(prefix)
-        self.rows_per_file = rows_per_file
+    def __init__(self, folders: dict[str, tuple[str, str]], networks: str, size: int) -> None:
+        self.folders, self.networks, self.size = folders, networks, size
 
     @property
     def min_rows_per_write(self) -> int:
-        return self.rows_per_file
+        return self.size
 
     def write(self, blocks: Iterable[Block], ctx: TaskContext) -> None:
         table = pa.concat_tables(BlockAccessor.for_block(block).to_arrow() for block in blocks)
-        file = f"{self.name}-{ctx.task_idx:06d}.parquet"
-        for split, (features, rejects) in self.folders.items():
-            rows = table.filter(pc.equal(table["split"], split)).drop_columns(["split"])
-            rejected = pc.not_equal(rows["reason"], "")
-            self._write(storage.join(rejects, file), rows.filter(rejected).select(tables.REJECTS.names))
-            self._write(storage.join(features, file), rows.filter(pc.invert(rejected)).drop_columns(["reason"]))
+        parts = pc.divide(table["row"], self.size)
+        for part in pc.unique(parts).to_pylist():
+            rows = table.filter(pc.equal(parts, part))
+            for split in pc.unique(rows["split"]).to_pylist():
+                self._write_part(split, part, rows.filter(pc.equal(rows["split"], split)))
+
+    def _write_part(self, split: str, part: int, rows: pa.Table) -> None:
+        features, rejects = self.folders[split]
+        file = part_name(self.networks, self.size, part)
+        rejected = pc.not_equal(rows["reason"], "")
+        self._write(storage.join(rejects, file), rows.filter(rejected).select(tables.REJECTS.names))
+        columns = [name for name in rows.column_names if name not in ("reason", *PASSED_ON)]
+        self._write(storage.join(features, file), rows.filter(pc.invert(rejected)).select(columns))
 
     def _write(self, uri: str, table: pa.Table) -> None:
         if len(table):

@@ -17,6 +17,7 @@ import ray
 
 from jobs.command import EXPERIMENTS, RunError, add_address, exit_code, positive, start_ray
 from jobs.features import check_labels, check_rejected, describe, stream
+from jobs.parts import evenly
 from lib import storage
 from lib.experiment import Extract, Images, Network, Split, load_network
 from lib.listing import list_images, read_classes
@@ -31,7 +32,7 @@ def validate(name: str, network: Network, images: Images, limit: int | None = No
     described = {name: ray.get(describe.remote(name, network))}
     check_labels("IMAGES", images.val, images.classes, listing, described)
     judge = TopK(name, described[name].classifier, K)
-    rows = stream(listing, {name: network}, described, Extract(), images.max_pixels)
+    rows = stream(evenly(listing), {name: network}, described, Extract(), images.max_pixels)
     counts: Counter[str] = Counter()
     few: list[str] = []
     for row in rows.map_batches(judge, batch_format="pyarrow", num_cpus=0.25).iter_rows():

@@ -96,7 +96,7 @@ class Extract(Section):
     threads: Positive = 2  # torch's, in an actor without a GPU
     min_actors: Positive = 1  # with the networks, from the beginning; more come as images wait for them
     max_actors: Positive | None = None  # None: one a GPU, or of CPUs half, of all that the cluster may grow to
-    rows_per_file: Positive = 1024  # what a killed run may have to do again, at the most, in each writing task
+    rows_per_file: Positive = 1024  # at the most: what a killed run may have to do again, in each writing task
 
 
 Family = Literal["affine", "least_squares", "orthogonal", "classifiers"]

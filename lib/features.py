@@ -13,6 +13,7 @@ import torch
 
 from lib import experiment, tables
 from lib.devices import best_device
+from lib.images import PASSED_ON
 from lib.networks import Network
 
 
@@ -43,7 +44,7 @@ class ExtractFeatures:
     def __call__(self, batch: dict[str, np.ndarray]) -> pa.Table:
         """{"image_id", "label", "reason", "pixels_k" (n, h, w, 3)} -> feature schema with a `reason` column.
 
-        A rejected image (reason not empty) keeps its row, its features are null. A column "split" goes through.
+        A rejected image (reason not empty) keeps its row, its features are null. PASSED_ON columns go through.
         """
         rejected = np.asarray([bool(reason) for reason in batch["reason"]])
         columns: list[Any] = [
@@ -55,9 +56,9 @@ class ExtractFeatures:
             vectors = in_full_batches(partial(self._features, network), pixels, self.settings.batch_size)
             columns.append(vector_column(vectors.astype(self.settings.dtype), rejected))
         schema = self.schema
-        for name in [name for name in ("reason", "split") if name in batch]:
-            columns.append(pa.array(list(batch[name]), pa.string()))
-            schema = schema.append(pa.field(name, pa.string()))
+        for name in [name for name in ("reason", *PASSED_ON) if name in batch]:
+            columns.append(pa.array(batch[name].tolist()))
+            schema = schema.append(pa.field(name, columns[-1].type))
         return pa.table(columns, schema=schema)
 
     @torch.inference_mode()

@@ -182,6 +182,9 @@ def fast_decoder() -> Callable[..., np.ndarray]:
     return decode_jpeg
 
 
+PASSED_ON = ("split", "row")  # columns of a caller's own that decoding and networks leave as they are
+
+
 class DecodeImages:
     """Fetches and decodes listed images, each once for all geometries of one decoder: the CPU's unit of work."""
 
@@ -191,7 +194,7 @@ class DecodeImages:
     def __call__(self, rows: pa.Table) -> dict[str, np.ndarray]:
         """LISTING rows -> {"image_id", "label" (-1: unknown), "reason" ("": fine), "pixels_k" (n, h, w, 3)}.
 
-        Never drops a row: what can't be read has its reason, and zeros for pixels. A column "split" goes through.
+        Never drops a row: what can't be read has its reason, and zeros for pixels. PASSED_ON columns go through.
         """
         pixels = [np.zeros((len(rows), *g.input_size[1:], 3), g.dtype) for g in self.geometries]
         reasons = np.full(len(rows), "", object)
@@ -208,6 +211,6 @@ class DecodeImages:
             "image_id": np.asarray(rows["image_id"].to_pylist(), object),
             "label": rows["label"].fill_null(-1).to_numpy(),
             "reason": reasons,
-            **({"split": np.asarray(rows["split"].to_pylist(), object)} if "split" in rows.column_names else {}),
+            **{name: rows[name].to_numpy() for name in PASSED_ON if name in rows.column_names},
             **{f"pixels_{k}": array for k, array in enumerate(pixels)},
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow.fs as pafs
@@ -90,11 +91,11 @@ def delete(uri: str) -> None:
         filesystem.delete_file(path)
 
 
-def delete_files(uri: str, suffix: str, prefix: str = "") -> None:
-    """Remove the files directly in the folder `uri` whose names begin and end so."""
+def delete_files(uri: str, chosen: Callable[[str], bool]) -> None:
+    """Remove the files directly in the folder `uri` whose names are `chosen`."""
     filesystem = resolve(uri)[0]
-    for path in files_below(uri, suffix):
-        if os.path.basename(path).startswith(prefix):
+    for path in files_below(uri):
+        if chosen(os.path.basename(path)):
             filesystem.delete_file(path)
 
 

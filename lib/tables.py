@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import platform
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
@@ -127,11 +126,6 @@ def write_table(uri: str, table: pa.Table) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=False)
     storage.write_bytes(uri, sink.getvalue())
-
-
-def part_name(prefix: str) -> str:
-    """A file name that no other run uses."""
-    return f"{prefix}-{uuid.uuid4().hex[:12]}"
 
 
 def parquet_files(folder: str) -> tuple[pafs.FileSystem, list[str]]:

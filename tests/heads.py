@@ -60,13 +60,12 @@ class Head:
 
     def processes(self) -> dict[int, str]:
         """Command lines of all of its processes by id."""
-        lines = subprocess.run(["ps", "-eo", "sid=,pid=,args="], capture_output=True, text=True).stdout.splitlines()
-        split = [line.split(maxsplit=2) for line in lines]
-        return {int(pid): line for sid, pid, line in split if sid == str(self.session)}
+        lines = subprocess.run(["ps", "-wweo", "sid=,pid=,args="], capture_output=True, text=True).stdout.splitlines()
+        return {int(pid): " ".join(line) for sid, pid, *line in map(str.split, lines) if sid == str(self.session)}
 
     def computing(self) -> set[str]:
         """Names of the worker processes that are neither Ray's services nor idle."""
-        names = {line.split()[0] for line in self.processes().values() if "ray::" in line}
+        names = {line.partition(" ")[0] for line in self.processes().values() if "ray::" in line}
         return {name.removeprefix("ray::") for name in names} - SERVICES - {"IDLE"}
 
 

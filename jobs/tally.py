@@ -1,0 +1,58 @@
+"""How often images were computed, over all runs of an extraction: what an interruption cost."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from lib import storage
+from lib.features import ExtractFeatures
+
+SECONDS = 2.0  # between two writes: what a killed run computed after the last one isn't counted
+
+
+def start_tally(files: dict[str, str]) -> ray.actor.ActorHandle:
+    """A Tally as an actor, which starts anew, from its files, where its node is lost."""
+    actor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Tally)
+    return actor.remote(files)
+
+
+class Tally:
+    """Counts each split's computed images, in memory and in a file of each that outlives the run."""
+
+    def __init__(self, files: dict[str, str]) -> None:
+        self.files, self.written = files, 0.0
+        self.counts = Counter({split: read_tally(file) for split, file in files.items()})
+
+    def add(self, counts: Counter[str]) -> None:
+        self.counts += counts
+        if time.monotonic() - self.written > SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        for split, file in self.files.items():
+            storage.write_json(file, {"computed": self.counts[split]})
+        self.written = time.monotonic()
+
+
+def read_tally(file: str) -> int:
+    """How many images all runs so far have computed."""
+    return int(storage.read_json(file)["computed"]) if storage.is_file(file) else 0
+
+
+class CountedExtractFeatures(ExtractFeatures):
+    """ExtractFeatures, each of whose batches is counted."""
+
+    def __init__(self, tally: ray.actor.ActorHandle, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.tally = tally
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> pa.Table:
+        features = super().__call__(batch)
+        ray.get(self.tally.add.remote(Counter(batch["split"].tolist())))
+        return features
