@@ -20,6 +20,7 @@ from lib import experiment as settings
 from lib import storage, tables
 from lib.devices import best_device
 from lib.fitting import AdamFit
+from lib.rows import ResidentRows
 from lib.variants import Variant, stem
 
 
@@ -76,7 +77,8 @@ def train_loop(config: dict[str, Any]) -> None:
     torch.backends.cuda.matmul.allow_tf32 = options.tf32
     features = tables.read_features(storage.join(config["folder"], "features", "train"), [source, target])
     X, Y = (torch.from_numpy(features.vectors[network]).to(device) for network in (source, target))
-    fitting = AdamFit(X, Y, options, config["seed"])
+    rows = ResidentRows(X, Y, config["seed"])
+    fitting = AdamFit(rows, X.shape[1], Y.shape[1], options, config["seed"])
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         restore(fitting, checkpoint)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from lib import experiment
 from lib.maps import AffineMap
+from lib.rows import Rows
 
 
 def unit_distance(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -24,21 +25,16 @@ def unit_distance(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 class AdamFit:
     """The paper's fit of one map, in steps, with all its state: it can be saved after any of them and goes on equally.
 
-    `X` (n, d_A) are A's features, `Y` (n, d_B) B's features of the same images, both on the device that computes.
-    M' starts at Glorot-uniform random weights, b at zero. Raises ValueError where X and Y aren't of the same images.
+    `rows` gives batches of A's features (d_A numbers a row) and B's (d_B), on the device that computes. M' starts at
+    Glorot-uniform random weights, drawn with `seed`, b at zero.
     """
 
-    def __init__(self, X: torch.Tensor, Y: torch.Tensor, settings: experiment.Fit, seed: int) -> None:
-        if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or len(X) == 0:
-            raise ValueError(
-                f"expected features (n, d_A) and (n, d_B), n > 0, got {tuple(X.shape)} and {tuple(Y.shape)}"
-            )
-        self.X, self.Y, self.settings = X, Y, settings
-        self.draw = torch.Generator(X.device).manual_seed(seed)
-        limit = (6 / (X.shape[1] + Y.shape[1])) ** 0.5  # Glorot and Bengio 2010, equation 16
-        start = torch.rand(Y.shape[1], X.shape[1], generator=torch.Generator().manual_seed(seed))
-        self.weight = ((2 * start - 1) * limit).to(X.device).requires_grad_()
-        self.bias = torch.zeros(Y.shape[1], device=X.device).requires_grad_()
+    def __init__(self, rows: Rows, d_A: int, d_B: int, settings: experiment.Fit, seed: int) -> None:
+        self.rows, self.settings = rows, settings
+        limit = (6 / (d_A + d_B)) ** 0.5  # Glorot and Bengio 2010, equation 16
+        start = torch.rand(d_B, d_A, generator=torch.Generator().manual_seed(seed))
+        self.weight = ((2 * start - 1) * limit).to(rows.device).requires_grad_()
+        self.bias = torch.zeros(d_B, device=rows.device).requires_grad_()
         self.adam = torch.optim.Adam(
             [self.weight, self.bias],
             lr=settings.learning_rate,
@@ -55,8 +51,8 @@ class AdamFit:
     def step(self) -> None:
         """One iteration: a random batch, its mean error E, Adam, with the learning rate of this iteration."""
         self.adam.param_groups[0]["lr"] = self.settings.learning_rate * (1 - self.settings.decay) ** self.iteration
-        rows = torch.randint(len(self.X), (self.settings.batch_size,), device=self.X.device, generator=self.draw)
-        error = unit_distance(self.Y[rows], functional.linear(self.X[rows], self.weight, self.bias)).mean()
+        x, y = self.rows.draw(self.settings.batch_size)
+        error = unit_distance(y, functional.linear(x, self.weight, self.bias)).mean()
         self.adam.zero_grad()
         error.backward()
         self.adam.step()
@@ -76,7 +72,7 @@ class AdamFit:
             "weight": self.weight.detach().cpu(),
             "bias": self.bias.detach().cpu(),
             "adam": self.adam.state_dict(),
-            "draw": self.draw.get_state(),
+            "rows": self.rows.state(),
             "errors": torch.from_numpy(self.curve()),
         }
 
@@ -85,5 +81,5 @@ class AdamFit:
             self.weight.copy_(state["weight"])
             self.bias.copy_(state["bias"])
         self.adam.load_state_dict(state["adam"])
-        self.draw.set_state(state["draw"])
-        self.errors = list(state["errors"].to(self.X.device))
+        self.rows.restore(state["rows"])
+        self.errors = list(state["errors"].to(self.rows.device))

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = [
     "timing", "devices", "storage", "experiment", "variants", "listing", "images", "pictures", "small", "wire",
     "sstables", "checkpoints", "slim", "slim_variables", "networks", "tables", "chunks", "examples", "features",
-    "maps", "moments", "closed_forms", "fitting", "predictions", "losses", "classes", "agreement", "measures",
+    "maps", "moments", "closed_forms", "rows", "fitting", "predictions", "losses", "classes", "agreement", "measures",
     "similarity", "regions", "results", "figures", "cells", "chance", "charts", "style", "page", "sections",
     "directions", "report", "comparison",
 ]  # fmt: skip

@@ -1,0 +1,48 @@
+"""Where a fit's random batches come from: rows of A's and B's features of the same images."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+
+
+class Rows(Protocol):
+    """A source of random batches on the device that computes. It goes on exactly where its `state` was taken."""
+
+    device: torch.device
+
+    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The next batch: A's features (size, d_A) and B's (size, d_B), row by row of the same images."""
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs: tensors on the CPU and plain values, for torch.load(weights_only=True)."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where another source of the same rows was when it gave `state`."""
+
+
+class ResidentRows:
+    """All rows lie on the device, and each batch is drawn there, every row equally likely, with replacement.
+
+    `X` (n, d_A) are A's features, `Y` (n, d_B) B's. Raises ValueError where they aren't of the same images.
+    """
+
+    def __init__(self, X: torch.Tensor, Y: torch.Tensor, seed: int) -> None:
+        if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or len(X) == 0:
+            raise ValueError(
+                f"expected features (n, d_A) and (n, d_B), n > 0, got {tuple(X.shape)} and {tuple(Y.shape)}"
+            )
+        self.X, self.Y = X, Y
+        self.device = X.device
+        self.generator = torch.Generator(X.device).manual_seed(seed)
+
+    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = torch.randint(len(self.X), (size,), device=self.device, generator=self.generator)
+        return self.X[rows], self.Y[rows]
+
+    def state(self) -> dict[str, Any]:
+        return {"generator": self.generator.get_state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.generator.set_state(state["generator"])
