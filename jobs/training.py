@@ -20,7 +20,7 @@ from lib import experiment as settings
 from lib import storage, tables
 from lib.devices import best_device
 from lib.fitting import AdamFit
-from lib.rows import ResidentRows
+from lib.rows import ResidentRows, Share
 from lib.variants import Variant, stem
 
 
@@ -53,7 +53,9 @@ def train(experiment: settings.Experiment, folder: str, source: str, target: str
         },
         torch_config=TorchConfig(backend=None if experiment.fit.workers > 1 else "gloo"),  # one talks to nobody
         scaling_config=ScalingConfig(
-            num_workers=1, use_gpu=gpu, resources_per_worker={"CPU": experiment.fit.cpus, **({"GPU": 1} if gpu else {})}
+            num_workers=experiment.fit.workers,
+            use_gpu=gpu,
+            resources_per_worker={"CPU": experiment.fit.cpus, **({"GPU": 1} if gpu else {})},
         ),
         run_config=RunConfig(  # type: ignore[call-arg] # mypy sees version 1
             name=name,
@@ -68,16 +70,21 @@ def train(experiment: settings.Experiment, folder: str, source: str, target: str
 
 
 def train_loop(config: dict[str, Any]) -> None:
-    """Ray Train's worker: the whole fit, from the last checkpoint where there is one."""
+    """Ray Train's worker: the whole fit, from the last checkpoint where there is one.
+
+    Of several workers that share each batch all have the same map after each step; the first one writes.
+    """
     experiment, source, target = config["experiment"], config["source"], config["target"]
     options = experiment.fit
+    context = ray.train.get_context()
+    share = Share(context.get_world_rank(), context.get_world_size())
     device = best_device()
     if device.type == "cpu":
         torch.set_num_threads(options.cpus)
     torch.backends.cuda.matmul.allow_tf32 = options.tf32
     features = tables.read_features(storage.join(config["folder"], "features", "train"), [source, target])
     X, Y = (torch.from_numpy(features.vectors[network]).to(device) for network in (source, target))
-    rows = ResidentRows(X, Y, config["seed"])
+    rows = ResidentRows(X, Y, config["seed"], share)
     fitting = AdamFit(rows, X.shape[1], Y.shape[1], options, config["seed"])
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
@@ -85,9 +92,12 @@ def train_loop(config: dict[str, Any]) -> None:
     progress = Progress(config["title"], fitting.iteration, options.iterations)
     while fitting.iteration < options.iterations:
         fitting.step()
-        progress.show(fitting)
+        if share.rank == 0:
+            progress.show(fitting)
         if fitting.iteration % options.checkpoint_every == 0 or fitting.iteration == options.iterations:
-            save(fitting)
+            save(fitting, share)
+    if share.rank:
+        return
     path = storage.join(config["folder"], "maps", config["name"])
     errors = fitting.curve()
     curve = pa.table([pa.array(range(1, len(errors) + 1), pa.int64()), pa.array(errors)], schema=tables.CURVE)
@@ -95,11 +105,15 @@ def train_loop(config: dict[str, Any]) -> None:
     fitting.map().save(f"{path}.safetensors")
 
 
-def save(fitting: AdamFit) -> None:
-    """Report a checkpoint to Ray Train, which puts it into the run's storage."""
+def save(fitting: AdamFit, share: Share) -> None:
+    """Report a checkpoint to Ray Train, which puts it into the run's storage: the first worker's, all wait for it."""
+    metrics = {"iteration": fitting.iteration}
+    if share.rank:
+        ray.train.report(metrics)
+        return
     with tempfile.TemporaryDirectory() as folder:
         torch.save(fitting.state(), os.path.join(folder, "fit.pt"))
-        ray.train.report({"iteration": fitting.iteration}, checkpoint=Checkpoint.from_directory(folder))
+        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
 
 
 def restore(fitting: AdamFit, checkpoint: Checkpoint) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import distributed
 from torch.nn import functional
 
 from lib import experiment
@@ -27,9 +28,16 @@ class AdamFit:
 
     `rows` gives batches of A's features (d_A numbers a row) and B's (d_B), on the device that computes. M' starts at
     Glorot-uniform random weights, drawn with `seed`, b at zero.
+
+    With `settings.workers` above 1 so many processes, the group of torch.distributed, fit the one map together: each
+    calls the same methods, has its share of each batch from `rows`, and after every step the same map as the others.
+    Raises ValueError where the group has another size.
     """
 
     def __init__(self, rows: Rows, d_A: int, d_B: int, settings: experiment.Fit, seed: int) -> None:
+        group = distributed.get_world_size() if settings.workers > 1 and distributed.is_initialized() else 1
+        if group != settings.workers:
+            raise ValueError(f"expected {settings.workers} processes in torch.distributed's group, there are {group}")
         self.rows, self.settings = rows, settings
         limit = (6 / (d_A + d_B)) ** 0.5  # Glorot and Bengio 2010, equation 16
         start = torch.rand(d_B, d_A, generator=torch.Generator().manual_seed(seed))
@@ -52,11 +60,24 @@ class AdamFit:
         """One iteration: a random batch, its mean error E, Adam, with the learning rate of this iteration."""
         self.adam.param_groups[0]["lr"] = self.settings.learning_rate * (1 - self.settings.decay) ** self.iteration
         x, y = self.rows.draw(self.settings.batch_size)
-        error = unit_distance(y, functional.linear(x, self.weight, self.bias)).mean()
+        errors = unit_distance(y, functional.linear(x, self.weight, self.bias))
+        error = errors.sum() / self.settings.batch_size  # of several workers each has a part of the batch's mean
         self.adam.zero_grad()
         error.backward()
+        self.errors.append(self.add_up(error.detach()))
         self.adam.step()
-        self.errors.append(error.detach())
+
+    def add_up(self, error: torch.Tensor) -> torch.Tensor:
+        """The sum of all workers' errors; their gradients are summed in place. All in one message."""
+        if self.settings.workers == 1:
+            return error
+        gradients = [parameter.grad for parameter in (self.weight, self.bias) if parameter.grad is not None]
+        message = torch.cat([error.reshape(1), *(gradient.flatten() for gradient in gradients)])
+        distributed.all_reduce(message)
+        parts = message[1:].split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+        return message[0].clone()
 
     def curve(self) -> np.ndarray:
         """E of each batch so far, (iterations,) float32. Where the features are on a GPU this waits for it."""

@@ -1,6 +1,7 @@
 """The paper's error and fit, against truths: a known map is found again, a fit goes on exactly where it stopped."""
 
 import io
+from pathlib import Path
 
 import hypothesis.extra.numpy as arrays
 import hypothesis.strategies as st
@@ -13,7 +14,7 @@ from hypothesis import settings as limits
 from lib.experiment import Fit
 from lib.fitting import AdamFit, unit_distance
 from lib.maps import AffineMap
-from lib.rows import ResidentRows
+from lib.rows import ResidentRows, Share
 
 vectors = arrays.arrays(np.float64, (5, 3), elements=st.floats(-100, 100).filter(lambda x: abs(x) > 1e-3))
 
@@ -117,3 +118,36 @@ def test_a_fit_is_a_plain_loop() -> None:
     weight, errors = plain_loop(X, Y, settings, seed=5)
     assert torch.equal(fitting.map().weight, weight)
     assert fitting.curve().tolist() == errors
+
+
+def fit_in_group(rank: int, folder: str, settings: Fit) -> None:
+    """One of several processes that fit a map together."""
+    store = torch.distributed.FileStore(f"{folder}/store", settings.workers)
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=settings.workers)
+    X, Y, _ = known_pair(300)
+    rows = ResidentRows(X, Y, seed=5, share=Share(rank, settings.workers))
+    fitting = AdamFit(rows, X.shape[1], Y.shape[1], settings, seed=5)
+    for _ in range(settings.iterations):
+        fitting.step()
+    torch.save({"weight": fitting.map().weight, "errors": fitting.curve().tolist()}, f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_workers_that_share_each_batch_fit_the_map_of_one(tmp_path: Path) -> None:
+    """Two workers with batches of 33: their shares differ in size."""
+    settings = Fit(batch_size=33, iterations=50, workers=2)
+    torch.multiprocessing.spawn(fit_in_group, (str(tmp_path), settings), nprocs=2)
+    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    X, Y, _ = known_pair(300)
+    weight, errors = plain_loop(X, Y, settings, seed=5)
+    torch.testing.assert_close(found[0]["weight"], weight, rtol=0, atol=1e-5 * float(weight.abs().max()))
+    np.testing.assert_allclose(found[0]["errors"], errors, rtol=1e-5)
+    for other in found[1:]:
+        assert torch.equal(other["weight"], found[0]["weight"])
+        assert other["errors"] == found[0]["errors"]
+
+
+def test_workers_without_the_others_are_refused() -> None:
+    X, Y, _ = known_pair(10)
+    with pytest.raises(ValueError, match=r"expected 2 processes in torch\.distributed's group, there are 1"):
+        fit_of(X, Y, Fit(workers=2), seed=0)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lib.rows import ResidentRows
+from lib.rows import ResidentRows, Share
 
 
 def numbered(n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,3 +31,10 @@ def test_a_restored_source_goes_on() -> None:
 def test_features_of_other_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(3, 2\) and \(4, 2\)"):
         ResidentRows(torch.ones(3, 2), torch.ones(4, 2), seed=0)
+
+
+def test_workers_shares_are_the_whole_batch() -> None:
+    whole = ResidentRows(*numbered(1000), seed=3).draw(11)[0]
+    shares = [ResidentRows(*numbered(1000), seed=3, share=Share(rank, 3)).draw(11)[0] for rank in range(3)]
+    assert torch.equal(torch.cat(shares), whole)
+    assert {len(share) for share in shares} == {3, 4}

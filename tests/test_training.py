@@ -1,0 +1,60 @@
+"""Ray Train's run of one fit, on a real local Ray: several workers fit the map that one fits."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from lib import storage, tables
+from lib.experiment import Experiment, Fit
+from lib.features import vector_column
+from lib.fitting import AdamFit
+from lib.maps import AffineMap
+from lib.rows import ResidentRows
+from lib.variants import Variant
+
+pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
+
+
+def write_features(folder: Path, n: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of two networks, b's an affine function of a's and some noise, written and returned."""
+    draw = np.random.default_rng(0)
+    a = draw.random((n, 6), np.float32)
+    b = (a @ draw.standard_normal((6, 4)) + 0.1 * draw.standard_normal((n, 4))).astype("f4")
+    ids = {"image_id": [f"i{row:04d}" for row in range(n)], "label": pa.nulls(n, pa.int32())}
+    table = pa.table(ids | {"a": vector_column(a), "b": vector_column(b)})
+    place = folder / "features" / "train" / "a+b"
+    tables.write_table(str(place / "part.parquet"), table)
+    storage.write_json(str(place / "manifest.json"), {})
+    return torch.from_numpy(a), torch.from_numpy(b)
+
+
+def test_two_workers_fit_the_map_that_one_process_fits(tmp_path: Path, local_ray: None) -> None:
+    from jobs.training import train
+
+    network = {"model": "test_resnet", "weights": "random"}
+    experiment = Experiment.model_validate(
+        {
+            "name": "e",
+            "seed": 7,
+            "images": {"train": "t", "val": "v"},
+            "networks": {"a": network, "b": network},
+            "fit": {"iterations": 50, "batch_size": 33, "checkpoint_every": 20, "workers": 2},
+        }
+    )
+    X, Y = write_features(tmp_path)
+    train(experiment, str(tmp_path), "a", "b", Variant("affine"))
+    written = tables.read_curve(str(tmp_path / "maps" / "a-to-b.curve.parquet"))
+    M = AffineMap.load(str(tmp_path / "maps" / "a-to-b.safetensors"))
+
+    alone = AdamFit(ResidentRows(X, Y, seed=7), 6, 4, Fit(batch_size=33, iterations=50), seed=7)
+    for _ in range(50):
+        alone.step()
+    weight = alone.map().weight
+    torch.testing.assert_close(M.weight, weight, rtol=0, atol=1e-5 * float(weight.abs().max()))
+    assert written["iteration"].to_pylist() == list(range(1, 51))
+    np.testing.assert_allclose(np.asarray(written["error"]), alone.curve(), rtol=1e-5)
+    assert alone.curve()[-1] < alone.curve()[0] / 3
+    assert (tmp_path / "train" / "a-to-b").is_dir(), "checkpoints"
