@@ -128,7 +128,9 @@ def main(stage: Stage, description: str | None, arguments: list[str] | None = No
         if not stage(run):
             print(f"Nothing to do: all of {run.folder} is finished.", flush=True)
 
-    sys.exit(exit_code(work))
+    code = exit_code(work)
+    ray.shutdown()  # after a fit failed, threads wait for the others, and would hold the process till they have ended
+    sys.exit(code)
 
 
 def refuse_unwritable(folder: str) -> None:

@@ -76,8 +76,8 @@ def fit_by_adam(run: Run, products: dict[Key, tables.Product]) -> None:
             curve = tables.read_curve(products[key].data[1])
             products[key].finish(len(curve), tables.CURVE, fit_error=float(curve["error"][-1].as_py()))
             say("fit", f"{title(*key)}: E {curve['error'][-1].as_py():.4f} after {len(curve)} iterations")
-    finally:
-        pool.shutdown(cancel_futures=True)  # after a failure those that run go on to their end, the others don't begin
+    finally:  # after a failure don't wait for those that run: they go on from their checkpoints in the next run
+        pool.shutdown(wait=False, cancel_futures=True)
     storage.delete(run.path("train"))  # the checkpoints
 
 

@@ -11,11 +11,11 @@ import pyarrow as pa
 import ray
 import ray.train
 import torch
-from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig
+from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from jobs.capacity import Capacity
-from jobs.command import say
+from jobs.command import EXPECTED, say
 from lib import experiment as settings
 from lib import storage, tables
 from lib.devices import best_device
@@ -66,7 +66,13 @@ def train(experiment: settings.Experiment, folder: str, source: str, target: str
             worker_runtime_env={"env_vars": {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0"}},  # it prints every line twice
         ),
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:
+        for cause in error.worker_failures.values():
+            if isinstance(cause, EXPECTED):
+                raise cause from error
+        raise
 
 
 def train_loop(config: dict[str, Any]) -> None:

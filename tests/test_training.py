@@ -1,6 +1,7 @@
 """Ray Train's run of one fit, on a real local Ray: several workers fit the map that one fits."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,21 +32,25 @@ def write_features(folder: Path, n: int = 400) -> tuple[torch.Tensor, torch.Tens
     return torch.from_numpy(a), torch.from_numpy(b)
 
 
-def test_two_workers_fit_the_map_that_one_process_fits(tmp_path: Path, local_ray: None) -> None:
-    from jobs.training import train
-
+def experiment(**fit: Any) -> Experiment:
     network = {"model": "test_resnet", "weights": "random"}
-    experiment = Experiment.model_validate(
+    return Experiment.model_validate(
         {
             "name": "e",
             "seed": 7,
             "images": {"train": "t", "val": "v"},
             "networks": {"a": network, "b": network},
-            "fit": {"iterations": 50, "batch_size": 33, "checkpoint_every": 20, "workers": 2},
+            "fit": fit,
         }
     )
+
+
+def test_two_workers_fit_the_map_that_one_process_fits(tmp_path: Path, local_ray: None) -> None:
+    from jobs.training import train
+
     X, Y = write_features(tmp_path)
-    train(experiment, str(tmp_path), "a", "b", Variant("affine"))
+    shared = experiment(iterations=50, batch_size=33, checkpoint_every=20, workers=2)
+    train(shared, str(tmp_path), "a", "b", Variant("affine"))
     written = tables.read_curve(str(tmp_path / "maps" / "a-to-b.curve.parquet"))
     M = AffineMap.load(str(tmp_path / "maps" / "a-to-b.safetensors"))
 
@@ -58,3 +63,10 @@ def test_two_workers_fit_the_map_that_one_process_fits(tmp_path: Path, local_ray
     np.testing.assert_allclose(np.asarray(written["error"]), alone.curve(), rtol=1e-5)
     assert alone.curve()[-1] < alone.curve()[0] / 3
     assert (tmp_path / "train" / "a-to-b").is_dir(), "checkpoints"
+
+
+def test_what_went_wrong_in_a_worker_is_said_without_ray_trains_words(tmp_path: Path, local_ray: None) -> None:
+    from jobs.training import train
+
+    with pytest.raises(tables.TableError, match="no finished feature table of 'a'"):
+        train(experiment(max_failures=0), str(tmp_path), "a", "b", Variant("affine"))
