@@ -20,7 +20,7 @@ from lib.variants import Variant, stem
 Key = tuple[str, str, Variant]  # source, target, how
 # These change neither a map nor its curve (but for rounding), so a run may go on with others; or they choose maps.
 NOT_RECORDED = {
-    "checkpoint_every", "workers", "cpus", "max_failures", "families", "seeds", "ranks", "learning_curve",
+    "checkpoint_every", "compile", "workers", "cpus", "max_failures", "families", "seeds", "ranks", "learning_curve",
 }  # fmt: skip
 
 

@@ -124,7 +124,7 @@ def save(fitting: AdamFit, share: Share) -> None:
 
 def restore(fitting: AdamFit, checkpoint: Checkpoint) -> None:
     with checkpoint.as_directory() as folder:
-        fitting.restore(torch.load(os.path.join(folder, "fit.pt"), weights_only=True))
+        fitting.restore(torch.load(os.path.join(folder, "fit.pt"), weights_only=True, map_location="cpu"))
 
 
 class Progress:
@@ -147,6 +147,6 @@ class Progress:
         left = (self.iterations - fitting.iteration) / rate
         say(
             "fit",
-            f"{self.title}: iteration {fitting.iteration} of {self.iterations}, E {float(fitting.errors[-1]):.4f}, "
+            f"{self.title}: iteration {fitting.iteration} of {self.iterations}, E {fitting.last_error():.4f}, "
             f"{rate:.0f} iterations/s, {left:.0f} s left",
         )

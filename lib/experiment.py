@@ -120,6 +120,7 @@ class Fit(Section):
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     epsilon: Annotated[float, Field(gt=0)] = 1e-8
     tf32: bool = False
+    compile: bool = False  # what stands between the matrix products, by torch.compile: needs a C++ compiler
     checkpoint_every: Positive = 5_000  # iterations
     workers: Positive = 1  # that share each batch of a fit
     cpus: Positive = 1  # of each worker, and torch's threads there
@@ -129,6 +130,8 @@ class Fit(Section):
     def check_families(self) -> Fit:
         if not self.families or len(set(self.families)) < len(self.families):
             raise ValueError(f"families: one or more, each once, not {self.families}")
+        if self.workers > self.batch_size:
+            raise ValueError(f"workers: at most batch_size, {self.batch_size}, not {self.workers}")
         if self.seeds > 1 and "affine" not in self.families:
             raise ValueError('seeds: only maps of the family "affine" are fitted with random numbers')
         return self

@@ -31,9 +31,13 @@ class Rows(Protocol):
 
     device: torch.device
 
+    @property
+    def generator(self) -> torch.Generator | None:
+        """All the state that `draw` has, where a CUDA graph can hold `draw`; else None."""
+
     def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         """This worker's share of the next batch of `size`: A's features (share, d_A) and B's (share, d_B), row by row
-        of the same images.
+        of the same images. The next call may write into the same memory.
         """
 
     def state(self) -> dict[str, Any]:
@@ -60,11 +64,14 @@ class ResidentRows:
         self.X, self.Y, self.share = X, Y, share
         self.device = X.device
         self.generator = torch.Generator(X.device).manual_seed(seed)
+        self.x, self.y = X[:0].clone(), Y[:0].clone()
 
     def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         rows = torch.randint(len(self.X), (size,), device=self.device, generator=self.generator)
         rows = rows[self.share.of(size)]
-        return self.X[rows], self.Y[rows]
+        if len(self.x) != len(rows):
+            self.x, self.y = self.X.new_empty(len(rows), self.X.shape[1]), self.Y.new_empty(len(rows), self.Y.shape[1])
+        return torch.index_select(self.X, 0, rows, out=self.x), torch.index_select(self.Y, 0, rows, out=self.y)
 
     def state(self) -> dict[str, Any]:
         return {"generator": self.generator.get_state()}

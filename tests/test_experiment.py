@@ -34,6 +34,7 @@ def test_overrides_are_read_as_toml_else_as_strings() -> None:
     [
         ("fit.iterations=0", ["fit.iterations", "greater than or equal to 1"]),
         ("fit.iterations=many", ["fit.iterations", "integer", "many"]),
+        ("fit.workers=2049", ["fit", "workers: at most batch_size, 2048, not 2049"]),
         ("fit.speed=1", ["fit.speed", "unknown key", "iterations"]),
         ("extract.precision=int8", ["extract.precision", "bfloat16"]),
         ("networks.lite0.model=1", ["networks.lite0.model", "string"]),
