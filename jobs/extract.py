@@ -142,6 +142,7 @@ def made_from(experiment: settings.Experiment, listing: pa.Table, described: dic
         "images": tables.digest([listing["image_id"].to_pylist(), listing["label"].to_pylist()]),
         "precision": extract.precision,
         "tf32": extract.tf32,
+        "compile": extract.compile,
         "dtype": extract.dtype,
         "max_pixels": experiment.images.max_pixels,
         "networks": {

@@ -37,6 +37,10 @@ class ExtractFeatures:
         self.settings = settings
         self.geometries = geometries
         self.networks = {name: Network(name, network, self.device) for name, network in networks.items()}
+        self.computes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
+        for name, network in self.networks.items():
+            network.model.to(memory_format=torch.channels_last)  # as the images are: else convolutions turn the weights
+            self.computes[name] = torch.compile(network.features) if settings.compile else network.features
         self.schema = tables.feature_schema(
             {name: network.feature_size for name, network in self.networks.items()}, settings.dtype
         )
@@ -51,9 +55,9 @@ class ExtractFeatures:
             pa.array(list(batch["image_id"]), pa.string()),
             pa.array(batch["label"], pa.int32(), mask=np.asarray(batch["label"]) < 0),
         ]
-        for name, network in self.networks.items():
+        for name in self.networks:
             pixels = np.asarray(batch[f"pixels_{self.geometries[name]}"])
-            vectors = in_full_batches(partial(self._features, network), pixels, self.settings.batch_size)
+            vectors = in_full_batches(partial(self.vectors, name), pixels, self.settings.batch_size)
             columns.append(vector_column(vectors.astype(self.settings.dtype), rejected))
         schema = self.schema
         for name in [name for name in ("reason", *PASSED_ON) if name in batch]:
@@ -61,12 +65,17 @@ class ExtractFeatures:
             schema = schema.append(pa.field(name, columns[-1].type))
         return pa.table(columns, schema=schema)
 
+    def vectors(self, name: str, pixels: np.ndarray) -> np.ndarray:
+        """(n, h, w, 3) pixels -> (n, d) float32 features of the network `name`, in one batch."""
+        return self.on_device(name, self.networks[name].normalise(pixels)).cpu().numpy()
+
     @torch.inference_mode()
-    def _features(self, network: Network, pixels: np.ndarray) -> np.ndarray:
+    def on_device(self, name: str, images: torch.Tensor) -> torch.Tensor:
+        """The same from normalised images (n, 3, h, w) on the device, where the features stay."""
         precision = getattr(torch, self.settings.precision)
         faster = precision != torch.float32
         with torch.autocast(self.device, precision) if faster else nullcontext():
-            return network.features(network.normalise(pixels)).float().cpu().numpy()
+            return self.computes[name](images).float()
 
 
 def in_full_batches(compute: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, size: int) -> np.ndarray:

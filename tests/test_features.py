@@ -1,5 +1,7 @@
 """ExtractFeatures called directly: rejected rows, types of the columns, features independent of the batch."""
 
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -59,6 +61,17 @@ def test_faster_precisions_stay_near(extract: ExtractFeatures, precision: str) -
     fast = np.array(ExtractFeatures({"a": NETWORKS["a"]}, {"a": 0}, options, "cpu")(batch(4))["a"].to_pylist()[2:])
     slow = np.array(extract(batch(4))["a"].to_pylist()[2:])
     assert 0 < np.abs(fast - slow).max() < 0.05 * np.abs(slow).max()
+
+
+@pytest.mark.filterwarnings("default")  # torch.compile's own warnings
+def test_compiled_networks_stay_near(extract: ExtractFeatures, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the last stage of torch.compile, which takes half a minute."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    options = experiment.Extract(compile=True, batch_size=8)
+    compiled = ExtractFeatures({"a": NETWORKS["a"]}, {"a": 0}, options, "cpu")
+    assert compiled.computes["a"] != compiled.networks["a"].features
+    fast, slow = (np.array(one(batch(4))["a"].to_pylist()[2:]) for one in (compiled, extract))
+    np.testing.assert_allclose(fast, slow, rtol=1e-4, atol=1e-5)
 
 
 def test_full_batches_cover_all_rows() -> None:

@@ -9,9 +9,9 @@ ROOT = Path(__file__).parent.parent
 ORDER = [
     "timing", "devices", "storage", "experiment", "variants", "listing", "images", "pictures", "small", "wire",
     "sstables", "checkpoints", "slim", "slim_variables", "networks", "tables", "chunks", "examples", "features",
-    "maps", "moments", "closed_forms", "rows", "fitting", "predictions", "losses", "classes", "agreement", "measures",
-    "similarity", "regions", "results", "figures", "cells", "chance", "charts", "style", "page", "sections",
-    "directions", "report", "comparison",
+    "timed_networks", "maps", "moments", "closed_forms", "rows", "fitting", "timed_fitting", "predictions",
+    "losses", "classes", "agreement", "measures", "similarity", "regions", "results", "figures", "cells", "chance",
+    "charts", "style", "page", "sections", "directions", "report", "comparison",
 ]  # fmt: skip
 SHARED_BY_JOBS = {"capacity", "command", "features", "parts", "sink", "sums", "tally", "training"}
 

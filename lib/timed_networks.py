@@ -1,0 +1,137 @@
+"""How fast the networks are beside timm's own way of timing them, and what each precision costs and changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+
+from lib.devices import best_device
+from lib.experiment import Extract, Network, Preprocessing
+from lib.features import ExtractFeatures, in_full_batches
+from lib.timing import Timing, by_turns
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is timed: timm's model, its images' height and width, the batch, batches to a call, settings."""
+
+    model: str
+    size: int  # pixels
+    batch: int
+    steps: int
+    settings: tuple[dict[str, Any], ...]  # of lib.experiment.Extract; the first one is what the others are judged by
+
+
+FLOAT32: dict[str, Any] = {"precision": "float32"}
+TF32 = FLOAT32 | {"tf32": True}
+BFLOAT16: dict[str, Any] = {"precision": "bfloat16"}
+FLOAT16: dict[str, Any] = {"precision": "float16"}
+COMPILED = {"compile": True}
+ON_GPU = Case(
+    "resnet50", 224, 256, 20, (FLOAT32, TF32, BFLOAT16, FLOAT16, FLOAT32 | COMPILED, BFLOAT16 | COMPILED)
+)  # fmt: skip
+ON_CPU = Case("resnet18", 96, 16, 2, (FLOAT32, BFLOAT16))
+
+
+def timings(repeats: int, weights: str = "random", images: np.ndarray | None = None) -> list[Timing]:
+    """Rows of the benchmark: some 30 s on two CPU cores with five repeats; on a GPU a larger network, compiled too.
+
+    `weights` are the network's, as lib.experiment.Network says. `images` (n, h, w, 3) uint8 are what the precisions'
+    predictions are compared on; noise where there are none.
+    """
+    device = best_device().type
+    return compare(ON_GPU if device == "cuda" else ON_CPU, device, repeats, weights, images)
+
+
+def compare(
+    case: Case, device: str, repeats: int, weights: str = "random", images: np.ndarray | None = None
+) -> list[Timing]:
+    """Two rows for each of the case's settings: the networks alone, as timm times them, and from pixels to features."""
+    network = Network(model=case.model, weights=weights, preprocessing=Preprocessing(input_size=case.size))
+    noise = np.random.default_rng(0).integers(0, 256, (case.batch, case.size, case.size, 3), dtype=np.uint8)
+    rows: list[Timing] = []
+    exact: np.ndarray | None = None
+    for settings in case.settings:
+        options = Extract(batch_size=case.batch, threads=torch.get_num_threads(), **settings)
+        extract = ExtractFeatures({"it": network}, {"it": 0}, options, device)
+        found = in_full_batches(partial(extract.vectors, "it"), noise if images is None else images, case.batch)
+        exact = found if exact is None else exact
+        work = case.batch * case.steps
+        reference = timms_loop(case, options, device)
+        alone = by_turns(networks_alone(extract, noise, case.steps), reference, work, repeats)
+        whole = by_turns(pixels_to_features(extract, noise, case.steps), reference, work, repeats)
+        where = ", ".join([device.upper(), options.precision, *(k for k in ("tf32", "compile") if settings.get(k))])
+        what = f"{case.model}, {case.size} pixels, batches of {case.batch}"
+        note = f"{what}; {changed(extract, exact, found)}"
+        timms = "the loop of timm's inference benchmark"
+        rows.append(Timing(f"networks on one {where}", "images/s", timms, *alone, goal=0.95, note=note))
+        note = f"{what}, from pixels to features in the CPU's memory; the reference's images lie on the device"
+        rows.append(Timing(f"pixels to features on one {where}", "images/s", timms, *whole, note=note))
+    return rows
+
+
+def networks_alone(extract: ExtractFeatures, pixels: np.ndarray, steps: int) -> Callable[[], None]:
+    """Images that lie on the device to features there."""
+    images = extract.networks["it"].normalise(pixels)
+
+    def run() -> None:
+        for _ in range(steps):
+            extract.on_device("it", images)
+            wait(extract.device)
+
+    return run
+
+
+def pixels_to_features(extract: ExtractFeatures, pixels: np.ndarray, steps: int) -> Callable[[], None]:
+    """What extraction does with decoded pixels."""
+
+    def run() -> None:
+        for _ in range(steps):
+            extract.vectors("it", pixels)
+
+    return run
+
+
+def wait(device: str) -> None:
+    """Until the device has done all it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def timms_loop(case: Case, options: Extract, device: str) -> Callable[[], None]:
+    """As InferenceBenchmarkRunner of timm's benchmark.py (not in its package) with --channels-last, --amp and
+    --torchcompile: one batch of random numbers that lies on the device, and a wait for the device after each step.
+    """
+    model = timm.create_model(case.model).eval().to(device).to(memory_format=torch.channels_last)
+    compute = torch.compile(model) if options.compile else model
+    images = torch.randn(case.batch, 3, case.size, case.size, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    precision = getattr(torch, options.precision)
+    faster = precision != torch.float32
+
+    @torch.no_grad()
+    def run() -> None:
+        for _ in range(case.steps):
+            with torch.autocast(device, precision) if faster else nullcontext():
+                compute(images)
+            wait(device)
+
+    return run
+
+
+def changed(extract: ExtractFeatures, exact: np.ndarray, found: np.ndarray) -> str:
+    """How far features (n, d) are from the exact ones, and how many predictions differ."""
+    classifier = extract.networks["it"].classifier
+    weight, bias = classifier.weight.cpu().numpy(), classifier.bias.cpu().numpy()
+    differing = int(((exact @ weight.T + bias).argmax(1) != (found @ weight.T + bias).argmax(1)).sum())
+    distance = np.linalg.norm(found - exact, axis=1) / np.linalg.norm(exact, axis=1)
+    return (
+        f"features differ by {distance.max():.1e} of their length at most, predictions of {differing} of {len(exact)}"
+    )

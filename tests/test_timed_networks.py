@@ -1,0 +1,35 @@
+"""The networks' rows of the benchmark with a tiny network: all settings that a CPU has, and what they change."""
+
+import numpy as np
+
+from lib import timed_networks
+from lib.experiment import Extract, Network
+from lib.features import ExtractFeatures
+from lib.timed_networks import BFLOAT16, FLOAT32, Case
+
+
+def test_rows() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+    case = Case("test_resnet", 64, 4, 2, (FLOAT32, FLOAT32, BFLOAT16))
+    rows = timed_networks.compare(case, "cpu", 2, images=images)
+    for row in rows:
+        assert min(*row.project, *row.reference) > 0
+        assert len(row.project) == len(row.reference) == 2
+    exact, again, faster = rows[::2]
+    assert again.note == exact.note
+    assert "differ by 0.0e+00 of their length at most, predictions of 0 of 5" in exact.note
+    assert "0.0e+00" not in faster.note
+
+
+def test_what_changed_is_counted() -> None:
+    """Features that are twice as long are as far away as they are long; opposite ones change predictions."""
+    network = Network(model="test_resnet", weights="random")
+    extract = ExtractFeatures({"it": network}, {"it": 0}, Extract(), "cpu")
+    extract.networks["it"].classifier.bias.zero_()
+    exact = np.random.default_rng(0).random((3, extract.networks["it"].feature_size), np.float32)
+    assert timed_networks.changed(extract, exact, 2 * exact) == (
+        "features differ by 1.0e+00 of their length at most, predictions of 0 of 3"
+    )
+    assert timed_networks.changed(extract, exact, -exact) == (
+        "features differ by 2.0e+00 of their length at most, predictions of 3 of 3"
+    )
