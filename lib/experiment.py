@@ -90,7 +90,7 @@ class Extract(Section):
     batch_size: Positive = 64
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     tf32: bool = False  # TensorFloat-32 matrix products on GPUs
-    compile: bool = False  # the networks, by torch.compile: a minute or so for each before the first image
+    compile: bool = False  # the networks, by torch.compile: half a minute or more for each before the first image
     dtype: Literal["float32", "float16"] = "float32"  # of the numbers in the feature tables
     decode_cpus: Annotated[float, Field(gt=0)] = 0.5  # of each decoding task
     network_cpus: Annotated[float, Field(gt=0)] = 1  # of each actor with the networks

@@ -28,8 +28,7 @@ def error_and_slope(predicted: torch.Tensor, true: torch.Tensor, size: int) -> t
     """Mean of E over a batch of `size` rows, of which these (n, d) are some, and its slope by `predicted`, (n, d).
 
     With p = `predicted`, y = `true`, u = p/|p| and D = u - y/|y|, E = |D|^2. Since du = (I - u u') dp / |p|,
-    dE = 2 D'du, so that the slope of E is 2 (D - (D.u) u) / |p|. Autograd finds the same in three times as many passes
-    over memory, which on the GPU take longer than the matrix products.
+    dE = 2 D'du, so that the slope of E is 2 (D - (D.u) u) / |p|. Autograd finds the same in more passes over memory.
     """
     length = torch.linalg.vector_norm(predicted, dim=1, keepdim=True).clamp_min(1e-12)  # as functional.normalize
     u = predicted / length
@@ -50,8 +49,8 @@ class AdamFit:
     Raises ValueError where the group has another size.
 
     Every step writes into the same memory and never waits for the device, where the learning rates, the errors and the
-    count of iterations lie. So on a GPU all of it can be one CUDA graph: launched one by one, two dozen kernels take
-    longer than they compute. One process whose `rows` can be captured does so after WARM_UP plain steps.
+    count of iterations lie. So on a GPU one process whose `rows` can be captured makes all of it one CUDA graph, after
+    WARM_UP plain steps: its kernels are too short to be launched one by one.
     """
 
     WARM_UP = 3

@@ -9,6 +9,7 @@ import torch
 
 from lib import experiment
 from lib.features import ExtractFeatures, in_full_batches
+from lib.networks import Network
 
 NETWORKS = {
     "a": experiment.Network(model="test_resnet", weights="random"),
@@ -41,6 +42,16 @@ def test_columns_and_rejected_rows(extract: ExtractFeatures) -> None:
         expected = network.features(network.normalise(images.numpy())).numpy()
     got = np.array(kept["a"].to_pylist(), np.float32)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_in_the_images_order_change_no_bit(extract: ExtractFeatures, name: str) -> None:
+    pixels = batch(8)["pixels_0"]
+    as_loaded = Network(name, NETWORKS[name])
+    with torch.inference_mode():
+        expected = as_loaded.features(as_loaded.normalise(pixels)).numpy()
+    np.testing.assert_array_equal(extract.vectors(name, pixels), expected)
+    assert extract.networks[name].fingerprint() == as_loaded.fingerprint()
 
 
 def test_features_do_not_depend_on_the_batch(extract: ExtractFeatures) -> None:

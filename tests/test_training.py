@@ -32,12 +32,12 @@ def write_features(folder: Path, n: int = 400) -> tuple[torch.Tensor, torch.Tens
     return torch.from_numpy(a), torch.from_numpy(b)
 
 
-def experiment(**fit: Any) -> Experiment:
+def experiment(seed: int = 7, **fit: Any) -> Experiment:
     network = {"model": "test_resnet", "weights": "random"}
     return Experiment.model_validate(
         {
             "name": "e",
-            "seed": 7,
+            "seed": seed,
             "images": {"train": "t", "val": "v"},
             "networks": {"a": network, "b": network},
             "fit": fit,
@@ -46,11 +46,13 @@ def experiment(**fit: Any) -> Experiment:
 
 
 def test_two_workers_fit_the_map_that_one_process_fits(tmp_path: Path, local_ray: None) -> None:
+    """The second run goes on from the first one's last checkpoint: its own seed, another one, changes nothing."""
     from jobs.training import train
 
     X, Y = write_features(tmp_path)
-    shared = experiment(iterations=50, batch_size=33, checkpoint_every=20, workers=2)
-    train(shared, str(tmp_path), "a", "b", Variant("affine"))
+    for seed, iterations in ((7, 20), (8, 50)):
+        shared = experiment(seed, iterations=iterations, batch_size=33, checkpoint_every=20, workers=2)
+        train(shared, str(tmp_path), "a", "b", Variant("affine"))
     written = tables.read_curve(str(tmp_path / "maps" / "a-to-b.curve.parquet"))
     M = AffineMap.load(str(tmp_path / "maps" / "a-to-b.safetensors"))
 
