@@ -1,24 +1,32 @@
 """What dies in the middle of a run: it ends right all the same, as an undisturbed one does, and says what it cost."""
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import torch
 from conftest import TINY
 
 from jobs.command import Run
 from lib import pictures, storage, tables
 from lib.experiment import load
+from lib.fitting import AdamFit
+from lib.maps import AffineMap
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
 PROJECT = Path(__file__).parent.parent
 ROWS = {"train": 400, "val": 48}
+LEAST_SQUARES, AFFINE = ('fit.families=["least_squares"]', 'fit.families=["affine"]')
+ITERATIONS, CHECKPOINT = 4000, 500
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +41,12 @@ def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_of(experiment: Path, root: Path, *overrides: str) -> Run:
-    return Run(load(str(experiment), ['fit.families=["least_squares"]', *overrides]), str(root))
+    return Run(load(str(experiment), list(overrides)), str(root))
 
 
 @pytest.fixture(scope="module")
 def undisturbed(longer: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Run:
-    run = run_of(longer, tmp_path_factory.mktemp("undisturbed"))
+    run = run_of(longer, tmp_path_factory.mktemp("undisturbed"), LEAST_SQUARES)
     to_the_end(run)
     return run
 
@@ -98,7 +106,7 @@ def test_a_killed_worker_of_the_extraction(
     title: str, written: int, longer: Path, undisturbed: Run, tmp_path: Path
 ) -> None:
     """A decoding task at its start; an actor with the networks when some of its features are written."""
-    run = run_of(longer, tmp_path)
+    run = run_of(longer, tmp_path, LEAST_SQUARES)
     killer = Killer(title, lambda: len(parts(run)) >= written)
     killer.start()
     to_the_end(run)
@@ -106,3 +114,89 @@ def test_a_killed_worker_of_the_extraction(
     check(run, undisturbed)
     recomputed = storage.read_json(run.path("features", "train", "a+b", "manifest.json"))["recomputed"]
     assert 0 <= recomputed < ROWS["train"]
+
+
+LONG = ("--set", f"fit.iterations={ITERATIONS}", "--set", f"fit.checkpoint_every={CHECKPOINT}", "--set", AFFINE)
+
+
+@pytest.fixture(scope="module")
+def worker_killed(longer: Path, undisturbed: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of Adam's fits, one of whose workers was killed after its first checkpoint."""
+    run = run_of(longer, tmp_path_factory.mktemp("killed"), *LONG[1::2])
+    shutil.copytree(undisturbed.path("features"), run.path("features"))
+    shutil.copytree(undisturbed.path("classifiers"), run.path("classifiers"))
+    killer = Killer("RayTrainWorker", lambda: checkpoints(run) > 0)
+    killer.start()
+    to_the_end(run)
+    assert killer.killed, "too late: lengthen the fit"
+    return run
+
+
+def checkpoints(run: Run) -> int:
+    return len(list(Path(run.path("train")).rglob("fit.pt")))
+
+
+@pytest.mark.timeout(2400)
+def test_a_killed_worker_of_a_fit(worker_killed: Run) -> None:
+    """Maps and curves are, bit by bit, what one process computes that nobody disturbs."""
+    run = worker_killed
+    features = tables.read_features(run.path("features", "train"), ["a", "b"])
+    for source, target in run.experiment.pairs():
+        X, Y = (torch.from_numpy(features.vectors[network]) for network in (source, target))
+        fitting = AdamFit(X, Y, run.experiment.fit, run.experiment.seed)
+        while fitting.iteration < ITERATIONS:
+            fitting.step()
+        expected, path = fitting.map(), run.path("maps", f"{source}-to-{target}")
+        found = AffineMap.load(f"{path}.safetensors")
+        assert torch.equal(found.weight, expected.weight)
+        assert torch.equal(found.bias, expected.bias)
+        errors = tables.read_curve(f"{path}.curve.parquet")["error"].to_numpy()
+        np.testing.assert_array_equal(errors, fitting.curve())
+
+
+@pytest.mark.timeout(2400)
+def test_a_killed_driver(longer: Path, worker_killed: Run, tmp_path: Path) -> None:
+    """The command is killed in the extraction and in the fits, and run again; then there is nothing to do."""
+    run = run_of(longer, tmp_path, *LONG[1::2])
+    said = killed_when(lambda: len(parts(run)) >= 8, longer, tmp_path)
+    assert "400 images to do" in said
+    tables.remove_broken(run.path("features", "train", "a+b"))
+    written = sum(pq.read_metadata(path).num_rows for path in parts(run))
+    assert 0 < written < ROWS["train"]
+
+    said = killed_when(lambda: checkpoints(run) > 0, longer, tmp_path)
+    assert f"train: {ROWS['train'] - written} images to do, {written} are already done" in said
+    manifest = storage.read_json(run.path("features", "train", "a+b", "manifest.json"))
+    assert 0 <= manifest["recomputed"] <= ROWS["train"] - written, "no more than what was in flight"
+    assert not storage.is_file(run.path("results.json"))
+
+    said = command(longer, tmp_path)
+    assert "features of a, b are finished, skipped" in said
+    assert "goes on from iteration" in said
+    check(run, worker_killed)
+    assert "Nothing to do" in command(longer, tmp_path)
+
+
+def arguments(experiment: Path, root: Path) -> list[str]:
+    return [sys.executable, "-m", "jobs.pipeline", str(experiment), "--root", str(root), *LONG]
+
+
+def command(experiment: Path, root: Path) -> str:
+    """What it prints when nobody disturbs it."""
+    done = subprocess.run(arguments(experiment, root), cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def killed_when(ready: Callable[[], bool], experiment: Path, root: Path) -> str:
+    """What it prints until it and the Ray that it started are killed."""
+    with (root / "log").open("w") as log:
+        process = subprocess.Popen(
+            arguments(experiment, root), cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    while not ready():
+        assert process.poll() is None, (root / "log").read_text()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return (root / "log").read_text()
