@@ -200,3 +200,13 @@ def killed_when(ready: Callable[[], bool], experiment: Path, root: Path) -> str:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     return (root / "log").read_text()
+
+
+def test_the_readmes_lines_of_python_print_the_accuracy_of_a_map(worker_killed: Run) -> None:
+    lines = (PROJECT / "README.md").read_text().split("## Another network's head on your features")[1].split("```")[1]
+    for name, here in {"python\n": "", "runs/demo": worker_killed.folder, "inception": "a", "resnet": "b"}.items():
+        lines = lines.replace(name, here)
+    done = subprocess.run([sys.executable, "-c", lines], cwd=PROJECT, capture_output=True, text=True, check=True)
+    mappings = storage.read_json(worker_killed.path("results.json"))["mappings"]
+    (accuracy,) = [row["accuracy"] for row in mappings if row["source"] == "a"]
+    assert done.stdout.strip() == f"right: {accuracy}"

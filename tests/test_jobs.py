@@ -1,8 +1,6 @@
 """Stages on a real local Ray: units of work give equal arrays inside a Dataset, bad images are kept, runs resume."""
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -11,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from jobs.command import Run, RunError
@@ -208,51 +205,6 @@ def test_bad_experiments_exit_with_2_before_ray_starts(experiment: Path, tmp_pat
     assert "fit.iterations" in bad.stderr
     assert "Ray" not in bad.stderr
     assert time.monotonic() - begin < 60
-
-
-@pytest.mark.timeout(2400)
-def test_a_killed_pipeline_goes_on_and_a_finished_one_does_nothing(experiment: Path, tmp_path: Path) -> None:
-    """From the command line: undisturbed, killed while fitting and run again; equal results; then nothing to do."""
-    whole = subprocess.run(command(experiment, tmp_path / "whole"), cwd=PROJECT, capture_output=True, text=True)
-    assert whole.returncode == 0, whole.stderr
-    assert "| features → classifier" in whole.stdout
-
-    killed = subprocess.Popen(
-        command(experiment, tmp_path / "killed"), cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    maps = tmp_path / "killed" / "tiny" / "maps"
-    while not maps.exists():  # the fits have begun
-        assert killed.poll() is None
-        time.sleep(0.1)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
-    assert not (tmp_path / "killed" / "tiny" / "results.json").exists()
-
-    again = subprocess.run(command(experiment, tmp_path / "killed"), cwd=PROJECT, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    assert "features of a, b are finished, skipped" in again.stdout
-    assert results(tmp_path / "killed") == results(tmp_path / "whole")
-
-    nothing = subprocess.run(command(experiment, tmp_path / "killed"), cwd=PROJECT, capture_output=True, text=True)
-    assert nothing.returncode == 0
-    assert "Nothing to do" in nothing.stdout
-
-    assert pq.read_table(tmp_path / "whole/tiny/maps/a-to-b.curve.parquet").num_rows == 60
-    check_readme(PROJECT / "README.md", tmp_path / "whole" / "tiny")
-
-
-def check_readme(readme: Path, folder: Path) -> None:
-    """The README's lines of Python print the accuracy that results.json has."""
-    code = readme.read_text().split("## Another network's head on your features")[1].split("```")[1]
-    code = (
-        code.removeprefix("python\n").replace("runs/demo", str(folder)).replace("inception", "a").replace("resnet", "b")
-    )
-    printed = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
-    ).stdout
-    (mapping,) = [row for row in results(folder.parent)["mappings"] if row["source"] == "a"]
-    assert printed.strip() == f"right: {mapping['accuracy']}"
 
 
 def test_maps_of_other_settings_are_refused(
