@@ -47,6 +47,13 @@ class Head:
         options = ["--working-dir", "."] if wait else ["--working-dir", ".", "--no-wait", "--submission-id", "first"]
         return self.job("submit", *options, "--", "python", "-m", f"jobs.{stage}", *arguments)
 
+    def run(self, stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A stage's command as one types it on the head."""
+        return subprocess.run(
+            [sys.executable, "-m", f"jobs.{stage}", *arguments],
+            cwd=PROJECT, env=self.environment | {"RAY_ADDRESS": self.gcs}, capture_output=True, text=True,
+        )  # fmt: skip
+
     def ask(self, path: str, token: str | None = TOKEN) -> bytes:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         with urllib.request.urlopen(urllib.request.Request(self.address + path, headers=headers)) as answer:

@@ -1,17 +1,25 @@
 """A cluster that grows: from a head that runs no work, with Ray's autoscaler and nodes that are processes here."""
 
 import json
+import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import heads
+import numpy as np
 import pytest
 from conftest import TINY
 from heads import Head, wait_until
 
-from lib import pictures, storage
+from lib import pictures, storage, tables
+from lib.experiment import Experiment, load
+from lib.features import ExtractFeatures
+from lib.images import DecodeImages
+from lib.listing import list_images
+from lib.networks import Network
 
 HEAD = {"CPU": 0, "max_cpus": 4, "max_gpus": 2}
 STORE = {"object_store_memory": 150_000_000}
@@ -19,7 +27,9 @@ WORKERS = {
     "cpu": {"resources": {"CPU": 1, **STORE}, "max_workers": 2},
     "gpu": {"resources": {"CPU": 1, "GPU": 1, **STORE}, "max_workers": 2},  # torch finds none there, and takes the CPU
 }
+GROWN = {"head": 1, "cpu": 2, "gpu": 2}
 IDLE_MINUTES = 0.1
+ROWS = 1500
 
 
 @pytest.fixture
@@ -35,35 +45,58 @@ def kinds(head: Head) -> Counter[str]:
     return Counter("gpu" if "GPU" in node else "cpu" if "CPU" in node else "head" for node in head.nodes())
 
 
+def raylets(head: Head, resource: str) -> list[int]:
+    """Processes, one a node, of the nodes that have the resource."""
+    listed = head.processes().items()
+    return [pid for pid, line in listed if "raylet/raylet" in line and f"{resource}," in line]
+
+
+def check_features(experiment: Experiment, folder: str) -> None:
+    """Each image once, with the features that it has when nothing is lost."""
+    found = tables.read_features(folder, ["a", "b"])
+    listing = list_images(experiment.images.train).sort_by("image_id")
+    assert found.image_id.tolist() == listing["image_id"].to_pylist()
+    for name, network in experiment.networks.items():
+        decode = DecodeImages([Network(name, network).geometry], 10**8)
+        direct = ExtractFeatures({name: network}, {name: 0}, experiment.extract, "cpu")(decode(listing))
+        np.testing.assert_array_equal(found.vectors[name], np.array(direct[name].to_pylist(), np.float32))
+
+
 @pytest.mark.timeout(1200)
-def test_nodes_come_for_decoding_and_for_networks_and_go_again(head: Head, tmp_path: Path) -> None:
-    pictures.draw_split(str(tmp_path / "train"), 1500, 64, 0)
+def test_nodes_come_for_decoding_and_for_networks_one_is_lost_and_they_go_again(head: Head, tmp_path: Path) -> None:
+    pictures.draw_split(str(tmp_path / "train"), ROWS, 64, 0)
     pictures.draw_split(str(tmp_path / "val"), 48, 64, 1)
     experiment = tmp_path / "tiny.toml"
     experiment.write_text(TINY.format(folder=tmp_path))
     wait_until(lambda: kinds(head) == {"head": 1}, 60, lambda: str(head.nodes()))
+    features = tmp_path / "tiny/features/train/a+b"
     most: Counter[str] = Counter()
     computing: set[str] = set()
+    lost: list[int] = []
     over = threading.Event()
 
     def watch() -> None:
+        """What there is at the most; and one node with a GPU is lost while its network computes."""
         while not over.wait(0.5):
             nonlocal most
             most |= kinds(head)
             computing.update(head.computing())
+            if not lost and most == GROWN and len(list(features.glob("*.parquet"))) > 8:
+                lost.extend(raylets(head, "GPU")[:1])
+                os.kill(lost[0], signal.SIGKILL)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        job = head.submit(
-            str(experiment), "--root", str(tmp_path), "--set", "extract.decode_cpus=0.5", stage="extract"
-        )  # fmt: skip
+        job = head.run("extract", str(experiment), "--root", str(tmp_path), "--set", "extract.decode_cpus=0.5")
     finally:
         over.set()
         watcher.join()
-    assert job.returncode == 0, job.stdout.decode() + job.stderr.decode()
-    assert most == {"head": 1, "cpu": 2, "gpu": 2}, "decoding grows with the nodes, actors with the GPUs"
+    assert job.returncode == 0, job.stdout + job.stderr
+    assert most == GROWN, "decoding grows with the nodes, actors with the GPUs"
     assert any("ExtractFeatures" in name for name in computing)
-    counts = storage.read_json(str(tmp_path / "tiny/features/train/a+b/manifest.json"))["images"]
-    assert (counts["listed"], counts["extracted"]) == (1500, 1500)
+    assert lost, "too late: lengthen the run"
+    counts = storage.read_json(str(features / "manifest.json"))["images"]
+    assert (counts["listed"], counts["extracted"]) == (ROWS, ROWS)
+    check_features(load(str(experiment)), str(features.parent))
     wait_until(lambda: kinds(head) == {"head": 1}, 120, lambda: f"the end of {head.nodes()}")
