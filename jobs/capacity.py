@@ -10,6 +10,7 @@ from jobs.command import RunError
 from lib.experiment import Experiment, Extract, Fit
 
 WRITE_CPUS = 0.25  # of a task that writes a part of a feature table
+READ_CPUS = 0.5  # of a task that reads one for a streamed fit
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,13 @@ class Capacity:
         room = self.gpus or max(1, int(self.cpus // (2 * options.network_cpus)))  # the other half decodes
         return min(room, options.max_actors or room)
 
-    def fits(self, options: Fit) -> int:
-        """How many fits by Adam may run side by side. Raises RunError where not even one could."""
+    def fits(self, options: Fit, streamed: bool = False) -> int:
+        """How many fits by Adam may run side by side. Raises RunError where not even one could.
+
+        Workers whose rows are `streamed` leave CPUs for the tasks that read.
+        """
         self._check("fit.cpus", options.cpus)
-        room = min(self.gpus or self.cpus, self.cpus // options.cpus)
+        room = min(self.gpus or self.cpus, self.cpus // (options.cpus + (READ_CPUS if streamed else 0)))
         if room < options.workers:
             has = f"{self.gpus} GPUs" if 0 < self.gpus < options.workers else f"{self.cpus:g} CPUs"
             raise RunError(

@@ -40,7 +40,8 @@ def extract(run: Run) -> int:
         check_labels(f"images.{split}", images.split(split), images.classes, listings[split], described)
     for name, network in described.items():
         network.classifier.save(run.path("classifiers", f"{name}.safetensors"))
-    passes = [one for split in SPLITS if (one := plan(run, split, numbered(listings), described)) is not None]
+    numbers = numbered(listings)
+    passes = [one for split in SPLITS if (one := plan(run, split, numbers, described)) is not None]
     for networks in dict.fromkeys(one.networks for one in passes):
         compute(run, [one for one in passes if one.networks == networks], described)
     for one in passes:
@@ -54,12 +55,21 @@ def list_split(experiment: settings.Experiment, split: str) -> pa.Table:
 
 
 def numbered(listings: dict[str, pa.Table]) -> dict[str, pa.Table]:
-    """With a column `row`, which counts the images of all splits: the parts of the tables are cut by it."""
+    """In random order, with a column `row` that counts the images of all splits: the tables' parts are cut by it.
+
+    So each part is a sample of all classes, as streamed fits want their rows. Images in Parquet files keep their
+    order, since their row groups are read whole. The order is the same in every run, whatever its seed.
+    """
     ends = np.cumsum([len(listing) for listing in listings.values()])
     return {
-        split: listing.append_column("row", pa.array(np.arange(end - len(listing), end)))
+        split: mixed(listing).append_column("row", pa.array(np.arange(end - len(listing), end)))
         for (split, listing), end in zip(listings.items(), ends, strict=True)
     }
+
+
+def mixed(listing: pa.Table) -> pa.Table:
+    in_row_groups = listing["column"].null_count < len(listing)
+    return listing if in_row_groups else listing.take(np.random.default_rng(0).permutation(len(listing)))
 
 
 @dataclass(frozen=True)

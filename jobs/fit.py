@@ -12,15 +12,18 @@ import ray
 
 from jobs.capacity import Capacity
 from jobs.command import Run, main, say
+from jobs.streaming import is_streamed
 from jobs.sums import fit_pair, sum_moments
 from jobs.training import spare_watcher, title, train
 from lib import storage, tables
 from lib.variants import Variant, stem
 
 Key = tuple[str, str, Variant]  # source, target, how
-# These change neither a map nor its curve (but for rounding), so a run may go on with others; or they choose maps.
+# These change neither a map nor its curve (but for rounding, and which random rows come), so a run may go on with
+# others; or they choose maps.
 NOT_RECORDED = {
-    "checkpoint_every", "compile", "workers", "cpus", "max_failures", "families", "seeds", "ranks", "learning_curve",
+    "checkpoint_every", "compile", "rows", "pool_rows", "workers", "cpus", "max_failures",
+    "families", "seeds", "ranks", "learning_curve",
 }  # fmt: skip
 
 
@@ -67,8 +70,10 @@ def fit_by_adam(run: Run, products: dict[Key, tables.Product]) -> None:
     if not products:
         return
     spare_watcher()
-    pool = ThreadPoolExecutor(Capacity.now().fits(run.experiment.fit))  # more would hold memory, and wait
-    fits = {pool.submit(train, run.experiment, run.folder, *key): key for key in products}
+    streamed = {key: stream_rows(run, *key) for key in products}
+    side_by_side = Capacity.now().fits(run.experiment.fit, any(streamed.values()))  # more would hold memory, and wait
+    pool = ThreadPoolExecutor(side_by_side)
+    fits = {pool.submit(train, run.experiment, run.folder, *key, streamed[key]): key for key in products}
     try:
         for done in as_completed(fits):
             done.result()
@@ -79,6 +84,14 @@ def fit_by_adam(run: Run, products: dict[Key, tables.Product]) -> None:
     finally:  # after a failure don't wait for those that run: they go on from their checkpoints in the next run
         pool.shutdown(wait=False, cancel_futures=True)
     storage.delete(run.path("train"))  # the checkpoints
+
+
+def stream_rows(run: Run, source: str, target: str, variant: Variant) -> bool:
+    """Whether the rows of this fit are streamed, which is said."""
+    streamed = is_streamed(run.experiment.fit, run.path("features", "train"), source, target)
+    if streamed:
+        say("fit", f"{title(source, target, variant)}: training rows are streamed through its workers' memory")
+    return streamed
 
 
 def fit_in_closed_form(run: Run, products: dict[Key, tables.Product]) -> None:

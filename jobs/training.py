@@ -16,11 +16,12 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from jobs.capacity import Capacity
 from jobs.command import EXPECTED, say
+from jobs.streaming import stream
 from lib import experiment as settings
 from lib import storage, tables
 from lib.devices import best_device
 from lib.fitting import AdamFit
-from lib.rows import ResidentRows, Share
+from lib.rows import ResidentRows, Rows, Share, StreamedRows
 from lib.variants import Variant, stem
 
 
@@ -35,7 +36,9 @@ def title(source: str, target: str, variant: Variant) -> str:
     return f"{source} -> {target}" + (f" (seed + {variant.seed})" if variant.seed else "")
 
 
-def train(experiment: settings.Experiment, folder: str, source: str, target: str, variant: Variant) -> None:
+def train(
+    experiment: settings.Experiment, folder: str, source: str, target: str, variant: Variant, streamed: bool = False
+) -> None:
     """Run Ray Train for one map until it and its curve are written. Several may run in threads of their own."""
     name = stem(source, target, variant)
     gpu = Capacity.now().gpus > 0
@@ -50,6 +53,7 @@ def train(experiment: settings.Experiment, folder: str, source: str, target: str
             "name": name,
             "title": title(source, target, variant),
             "seed": experiment.seed + variant.seed,
+            "streamed": streamed,
         },
         torch_config=TorchConfig(backend=None if experiment.fit.workers > 1 else "gloo"),  # one talks to nobody
         scaling_config=ScalingConfig(
@@ -80,18 +84,17 @@ def train_loop(config: dict[str, Any]) -> None:
 
     Of several workers that share each batch all have the same map after each step; the first one writes.
     """
-    experiment, source, target = config["experiment"], config["source"], config["target"]
-    options = experiment.fit
+    options = config["experiment"].fit
     context = ray.train.get_context()
     share = Share(context.get_world_rank(), context.get_world_size())
     device = best_device()
     if device.type == "cpu":
         torch.set_num_threads(options.cpus)
     torch.backends.cuda.matmul.allow_tf32 = options.tf32
-    features = tables.read_features(storage.join(config["folder"], "features", "train"), [source, target])
-    X, Y = (torch.from_numpy(features.vectors[network]).to(device) for network in (source, target))
-    rows = ResidentRows(X, Y, config["seed"], share)
-    fitting = AdamFit(rows, X.shape[1], Y.shape[1], options, config["seed"])
+    features, networks = storage.join(config["folder"], "features", "train"), (config["source"], config["target"])
+    rows = training_rows(features, networks, config, share, device)
+    d_source, d_target = (tables.feature_size(features, network) for network in networks)
+    fitting = AdamFit(rows, d_source, d_target, options, config["seed"])
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         restore(fitting, checkpoint)
@@ -109,6 +112,20 @@ def train_loop(config: dict[str, Any]) -> None:
     curve = pa.table([pa.array(range(1, len(errors) + 1), pa.int64()), pa.array(errors)], schema=tables.CURVE)
     tables.write_table(f"{path}.curve.parquet", curve)
     fitting.map().save(f"{path}.safetensors")
+
+
+def training_rows(
+    features: str, networks: tuple[str, str], config: dict[str, Any], share: Share, device: torch.device
+) -> Rows:
+    """Where the batches come from: all rows on the device, or Ray Data's stream of them."""
+    seed = config["seed"]
+    if config["streamed"]:
+        return StreamedRows(
+            stream(features, *networks, seed, share), config["experiment"].fit.pool_rows, device, seed, share
+        )
+    vectors = tables.read_features(features, list(networks)).vectors
+    X, Y = (torch.from_numpy(vectors[network]).to(device) for network in networks)
+    return ResidentRows(X, Y, seed, share)
 
 
 def save(fitting: AdamFit, share: Share) -> None:

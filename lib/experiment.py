@@ -123,6 +123,8 @@ class Fit(Section):
     tf32: bool = False
     compile: bool = False  # what stands between the matrix products, by torch.compile: needs a C++ compiler
     checkpoint_every: Positive = 5_000  # iterations
+    rows: Literal["auto", "resident", "streamed"] = "auto"  # in each worker's memory; "auto": if they have room there
+    pool_rows: Positive = 262_144  # of streamed ones, in each worker's memory; a batch is drawn from so many
     workers: Positive = 1  # that share each batch of a fit
     cpus: Positive = 1  # of each worker, and torch's threads there
     max_failures: Annotated[int, Field(ge=0)] = 3  # workers that may die before the fit is given up
@@ -133,6 +135,10 @@ class Fit(Section):
             raise ValueError(f"families: one or more, each once, not {self.families}")
         if self.workers > self.batch_size:
             raise ValueError(f"workers: at most batch_size, {self.batch_size}, not {self.workers}")
+        if self.batch_size > self.workers * self.pool_rows:
+            raise ValueError(
+                f"pool_rows: at least a worker's share of batch_size = {self.batch_size}, not {self.pool_rows}"
+            )
         if self.seeds > 1 and "affine" not in self.families:
             raise ValueError('seeds: only maps of the family "affine" are fitted with random numbers')
         return self

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 
@@ -77,4 +79,78 @@ class ResidentRows:
         return {"generator": self.generator.get_state()}
 
     def restore(self, state: dict[str, Any]) -> None:
+        if "generator" not in state:
+            raise ValueError('this fit was begun with fit.rows = "streamed": set that, or use --overwrite')
         self.generator.set_state(state["generator"])
+
+
+Block = tuple[np.ndarray, np.ndarray]  # A's features (k, d_A) and B's (k, d_B) of the same images, any float
+
+
+class StreamedRows:
+    """More rows than the device holds: they pass through a pool there, and each batch is drawn from it.
+
+    `stream(drawn)` begins an endless stream of blocks, where `drawn` batches were drawn before. What a batch takes out
+    of the pool the stream's next rows replace, so that each of its rows is drawn once. The pool holds `size` rows;
+    of several workers each has a stream and a pool of its own, and draws its `share` of a batch from them.
+
+    Goes on from a `state` with a new stream and a new pool: as good a fit, but not the undisturbed one's bit by bit.
+    """
+
+    generator = None  # the stream is no work of the device, which a CUDA graph could repeat
+
+    def __init__(
+        self, stream: Callable[[int], Iterator[Block]], size: int, device: torch.device, seed: int, share: Share = ALL
+    ) -> None:
+        self.stream, self.size, self.device, self.seed, self.share = stream, size, device, seed, share
+        self.drawn = 0
+        self.pool: _Pool | None = None
+
+    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.pool is None:
+            draw = torch.Generator(self.device).manual_seed(self.seed + self.share.rank)
+            self.pool = _Pool(self.stream(self.drawn), self.size, draw)
+        part = self.share.of(size)
+        self.drawn += 1
+        return self.pool.draw(part.stop - part.start)
+
+    def state(self) -> dict[str, Any]:
+        return {"drawn": self.drawn}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        if "drawn" not in state:
+            raise ValueError('this fit was begun with fit.rows = "resident": set that, or use --overwrite')
+        self.drawn, self.pool = state["drawn"], None
+
+
+class _Pool:
+    """`size` rows of an endless stream, on the generator's device, in random order."""
+
+    def __init__(self, blocks: Iterator[Block], size: int, generator: torch.Generator) -> None:
+        self.blocks, self.size, self.generator = blocks, size, generator
+        self.block: Block = next(blocks)
+        self.taken = 0  # rows of the block
+        X, Y = (torch.empty(size, part.shape[1], device=generator.device) for part in self.block)
+        self.X, self.Y = X, Y
+        self.gone = torch.arange(size, device=generator.device)  # places to be filled before the next batch
+        self.order = self.gone[:0]  # places in which the next batches stand
+
+    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if size > self.size:
+            raise ValueError(f"expected batches of at most {self.size} rows, the pool's, got {size}")
+        self.fill()
+        if len(self.order) < size:
+            self.order = torch.randperm(self.size, generator=self.generator, device=self.generator.device)
+        self.gone, self.order = self.order[:size], self.order[size:]
+        return self.X[self.gone], self.Y[self.gone]
+
+    def fill(self) -> None:
+        """Put the stream's next rows where rows are gone."""
+        while len(self.gone):
+            if self.taken == len(self.block[0]):
+                self.block, self.taken = next(self.blocks), 0
+            rows = slice(self.taken, self.taken + len(self.gone))
+            x, y = (torch.from_numpy(part[rows]).to(self.X.device, torch.float32) for part in self.block)
+            places, self.gone = self.gone[: len(x)], self.gone[len(x) :]
+            self.X[places], self.Y[places] = x, y
+            self.taken += len(x)

@@ -185,6 +185,11 @@ def feature_size(features: str, network: str) -> int:
     return int(read_schema(find_pass(features, network)).field(network).type.list_size)
 
 
+def row_count(features: str, network: str) -> int:
+    """n of a network's finished feature table, as its manifest says."""
+    return int(storage.read_json(storage.join(find_pass(features, network), "manifest.json"))["rows"])
+
+
 def finished_pass(features: str, network: str) -> str | None:
     """URI of the finished feature table under `features` (`<root>/features/<split>`) that has `network`'s column."""
     filesystem, path = storage.resolve(features)

@@ -21,6 +21,7 @@ from lib import pictures, storage, tables
 from lib.experiment import load
 from lib.fitting import AdamFit
 from lib.maps import AffineMap
+from lib.rows import ResidentRows
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
 PROJECT = Path(__file__).parent.parent
@@ -143,7 +144,8 @@ def test_a_killed_worker_of_a_fit(worker_killed: Run) -> None:
     features = tables.read_features(run.path("features", "train"), ["a", "b"])
     for source, target in run.experiment.pairs():
         X, Y = (torch.from_numpy(features.vectors[network]) for network in (source, target))
-        fitting = AdamFit(X, Y, run.experiment.fit, run.experiment.seed)
+        rows = ResidentRows(X, Y, run.experiment.seed)
+        fitting = AdamFit(rows, X.shape[1], Y.shape[1], run.experiment.fit, run.experiment.seed)
         while fitting.iteration < ITERATIONS:
             fitting.step()
         expected, path = fitting.map(), run.path("maps", f"{source}-to-{target}")

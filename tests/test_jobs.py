@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.command import Run, RunError
@@ -102,6 +103,7 @@ def test_an_interrupted_table_goes_on_and_equals_an_undisturbed_one(
     storage.write_json(str(folder / "started.json"), {"made_from": manifest["made_from"]})
     (folder / "manifest.json").unlink()
     first, second, *kept = sorted(folder.glob("*.parquet"))
+    assert len(set(pq.read_table(first)["label"].to_pylist())) > 6, "a sample of the 12 classes, not the first of them"
     kept_bytes = [path.read_bytes() for path in kept]
     first.unlink()
     second.write_bytes(second.read_bytes()[:-30])

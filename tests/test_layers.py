@@ -13,7 +13,7 @@ ORDER = [
     "losses", "classes", "agreement", "measures", "similarity", "regions", "results", "figures", "cells", "chance",
     "charts", "style", "page", "sections", "directions", "report", "comparison",
 ]  # fmt: skip
-SHARED_BY_JOBS = {"capacity", "command", "features", "parts", "sink", "sums", "tally", "training"}
+SHARED_BY_JOBS = {"capacity", "command", "features", "parts", "sink", "streaming", "sums", "tally", "training"}
 
 
 def imported(path: Path) -> set[str]:

@@ -1,9 +1,15 @@
 """Batches: rows of both networks belong together, each row comes equally often, a restored source goes on."""
 
+from collections.abc import Iterator
+from itertools import count
+
+import numpy as np
 import pytest
 import torch
 
-from lib.rows import ResidentRows, Share
+from lib.rows import ALL, Block, ResidentRows, Share, StreamedRows
+
+CPU = torch.device("cpu")
 
 
 def numbered(n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,3 +44,58 @@ def test_workers_shares_are_the_whole_batch() -> None:
     shares = [ResidentRows(*numbered(1000), seed=3, share=Share(rank, 3)).draw(11)[0] for rank in range(3)]
     assert torch.equal(torch.cat(shares), whole)
     assert {len(share) for share in shares} == {3, 4}
+
+
+def blocks(first: int = 0, size: int = 7) -> Iterator[Block]:
+    """An endless stream of rows that say which they are."""
+    for start in count(first, size):
+        x, y = numbered(start + size)
+        yield x[start:].numpy().astype("f2"), y[start:].numpy().astype("f2")
+
+
+def streamed(pool: int, share: Share = ALL, seed: int = 0) -> StreamedRows:
+    return StreamedRows(lambda drawn: blocks(1000 * drawn), pool, CPU, seed, share)
+
+
+def test_streamed_rows_come_once_each_in_random_order() -> None:
+    rows = streamed(pool=50)
+    batches = [rows.draw(8) for _ in range(100)]
+    x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    assert torch.equal(y, -x[:, :2])
+    assert x.dtype == torch.float32
+    drawn = x[:, 0].long().tolist()
+    assert len(set(drawn)) == 800, "none twice"
+    assert max(drawn) < 850, "what isn't drawn yet is in the pool"
+    late = np.array(drawn) - np.arange(800)
+    assert abs(np.corrcoef(drawn[:40], np.arange(40))[0, 1]) < 0.6, "the first are drawn from the whole pool"
+    assert late.std() > 10
+    assert set(range(700)) <= set(drawn), "none waits for long"
+
+
+def test_streamed_rows_need_a_pool_of_at_least_a_batch() -> None:
+    streamed(pool=8).draw(8)
+    with pytest.raises(ValueError, match="at most 8 rows, the pool's, got 9"):
+        streamed(pool=8).draw(9)
+
+
+def test_a_restored_stream_begins_where_its_state_says() -> None:
+    rows, other = streamed(50), streamed(50)
+    for _ in range(3):
+        rows.draw(8)
+    other.restore(rows.state())
+    x, _ = other.draw(8)
+    assert 3000 <= float(x.min()) <= float(x.max()) < 3060
+
+
+def test_a_state_of_the_other_source_is_refused() -> None:
+    resident = ResidentRows(*numbered(10), seed=0)
+    with pytest.raises(ValueError, match=r'fit\.rows = "resident"'):
+        streamed(50).restore(resident.state())
+    with pytest.raises(ValueError, match=r'fit\.rows = "streamed"'):
+        resident.restore(streamed(50).state())
+
+
+def test_workers_draw_their_shares_from_streams_of_their_own() -> None:
+    assert [len(streamed(50, Share(rank, 3)).draw(11)[0]) for rank in range(3)] == [3, 4, 4]
+    firsts = [streamed(50, Share(rank, 2)).draw(40)[0] for rank in range(2)]
+    assert not torch.equal(*firsts)
