@@ -14,7 +14,7 @@ from typing import NoReturn
 import ray
 
 from lib import storage, tables
-from lib.experiment import Experiment, ExperimentError, load
+from lib.experiment import Experiment, ExperimentError, Images, Network, load
 from lib.images import UnreadableImage
 from lib.listing import ListingError
 from lib.networks import NetworkError
@@ -91,7 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_of(experiment: str, options: argparse.Namespace, experiments: Path = EXPERIMENTS) -> Run:
-    """The run that these arguments ask for. Raises ExperimentError."""
+    """The run that these arguments ask for. Raises ExperimentError, and BadURI where --root holds credentials."""
+    storage.check(options.root)
     overrides = options.set + ([f"limit={options.limit}"] if options.limit is not None else [])
     return Run(load(experiment, overrides, experiments), options.root, options.overwrite)
 
@@ -118,12 +119,19 @@ def start_ray(address: str | None) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = progress
 
 
-def main(stage: Stage, description: str | None, arguments: list[str] | None = None) -> NoReturn:
-    """Run one stage as a command: exit code 0 where all was done, 2 for a bad experiment, 1 for a failure."""
+def main(
+    stage: Stage, description: str | None, arguments: list[str] | None = None, reads_images: bool = False
+) -> NoReturn:
+    """Run one stage as a command: exit code 0 where all was done, 2 for a bad experiment, 1 for a failure.
+
+    Of a stage that `reads_images` their locations, and those of the networks' weights, are checked before Ray starts.
+    """
 
     def work() -> None:
         run, address = parse(description, arguments)
         refuse_unwritable(run.folder)
+        if reads_images:
+            refuse_unreadable(run.written.images, run.written.networks)
         start_ray(address)
         if not stage(run):
             print(f"Nothing to do: all of {run.folder} is finished.", flush=True)
@@ -139,6 +147,24 @@ def refuse_unwritable(folder: str) -> None:
         storage.writable(folder)
     except storage.StorageError as error:
         raise ExperimentError(str(error)) from error
+
+
+def refuse_unreadable(images: Images, networks: dict[str, Network]) -> None:
+    """Raise ExperimentError, before any work, where images, class names or weights can't be read.
+
+    What lies under "{root}" is made by the run itself. Weights that are no URI are found on the nodes, or not there.
+    """
+    locations = {"images.train": images.train.location, "images.val": images.val.location}
+    locations |= {"images.classes": images.classes} if images.classes else {}
+    weights = {f"networks.{name}.weights": network.weights for name, network in networks.items()}
+    locations |= {field: uri for field, uri in weights.items() if "://" in uri}
+    for field, uri in locations.items():
+        if "{root}" in uri:
+            continue
+        try:
+            storage.readable(uri)
+        except storage.StorageError as error:
+            raise ExperimentError(f"{field}: {error}") from error
 
 
 def exit_code(work: Callable[[], object]) -> int:
@@ -157,7 +183,7 @@ def exit_code(work: Callable[[], object]) -> int:
 def report_failure(error: Exception) -> int:
     """Print what went wrong; the last line says what to do."""
     cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) and error.cause else error
-    if isinstance(cause, ExperimentError):
+    if isinstance(cause, ExperimentError | storage.BadURI):
         print(f"error: {cause}", file=sys.stderr)
         return BAD_EXPERIMENT
     if isinstance(cause, EXPECTED):

@@ -215,4 +215,4 @@ def count(one: Pass) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(extract, __doc__)
+    main(extract, __doc__, reads_images=True)

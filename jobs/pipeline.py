@@ -36,4 +36,4 @@ def pipeline(run: Run) -> int:
 
 
 if __name__ == "__main__":
-    main(pipeline, __doc__)
+    main(pipeline, __doc__, reads_images=True)

@@ -94,6 +94,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def work() -> None:
+        for uri in (*options.results, options.out, options.root):
+            storage.check(uri)
         folders = [folder_of(named, options) for named in options.results]
         if len(folders) == 1:
             draw(storage.read_json(storage.join(folders[0], "results.json")), folders[0])

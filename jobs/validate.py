@@ -15,7 +15,7 @@ from collections import Counter
 
 import ray
 
-from jobs.command import EXPERIMENTS, RunError, add_address, exit_code, positive, start_ray
+from jobs.command import EXPERIMENTS, RunError, add_address, exit_code, positive, refuse_unreadable, start_ray
 from jobs.features import check_labels, check_rejected, describe, stream
 from jobs.parts import evenly
 from lib import storage
@@ -54,11 +54,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def work() -> None:
+        for uri in filter(None, (options.root, options.images, options.classes)):
+            storage.check(uri)
         folder = storage.join(options.root, options.network.rpartition(":")[0])
         name, network = load_network(options.network, options.set, EXPERIMENTS, folder)
-        start_ray(options.address)
         split = Split(location=options.images)
-        counts = validate(name, network, Images(train=split, val=split, classes=options.classes), options.limit)
+        images = Images(train=split, val=split, classes=options.classes)
+        refuse_unreadable(images, {name: network})
+        start_ray(options.address)
+        counts = validate(name, network, images, options.limit)
         total = counts["total"]
         if not total:
             raise RunError(f"{options.images}: no image there has a label, so that nothing can be counted")

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 import tomllib
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lib import storage
+from lib.overrides import override
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -215,20 +218,34 @@ class Experiment(Section):
 def load(experiment: str, overrides: list[str] | None = None, experiments: Path | None = None) -> Experiment:
     """Read `experiment` (a name in the folder `experiments`, or a TOML file), with `key.path=value` overrides applied.
 
-    Raises ExperimentError: no such file, not TOML, an unknown key, a wrong type, an impossible value.
+    Raises ExperimentError: no such file, not TOML, an unknown key, a wrong type, an impossible value, credentials.
     """
     path = _find(experiment, experiments)
     try:
         values = tomllib.loads(storage.read_bytes(str(path)).decode())
+    except storage.StorageError as error:
+        raise ExperimentError(str(error)) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ExperimentError(f"{path} is not TOML: {error}") from error
     values.setdefault("name", Path(str(path)).stem)
-    for override in overrides or []:
-        _override(values, override)
+    validated: Experiment = _validated(Experiment, path, values, overrides)
+    return validated
+
+
+def _validated(
+    kind: type[Section], what: str, values: dict[str, Any], overrides: list[str] | None, under: tuple[str, ...] = ()
+) -> Any:
+    """`values`, after `overrides` of fields of the table `under`, as a section. Raises ExperimentError."""
     try:
-        return Experiment.model_validate(values)
+        for text in overrides or []:
+            storage.check(text)
+            override(reduce(getitem, under, values), text)
+        storage.check_all(values)  # before pydantic, whose messages would repeat credentials
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise ExperimentError(f"{path}:\n" + "\n".join(_readable(item) for item in error.errors())) from error
+        raise ExperimentError(f"{what}:\n" + "\n".join(_readable(item) for item in error.errors())) from error
+    except ValueError as error:
+        raise ExperimentError(str(error)) from error
 
 
 class _Networks(Section):
@@ -249,14 +266,9 @@ def load_network(
         if name not in loaded.networks:
             raise ExperimentError(f"{experiment} has no network {name!r}: it has {', '.join(loaded.networks)}")
         values = loaded.networks[name].model_dump()
-    for override in overrides or []:
-        _override(values, override)
-    try:
-        return name or network, _Networks.model_validate({"networks": {name or network: values}}).networks[
-            name or network
-        ]
-    except ValidationError as error:
-        raise ExperimentError(f"{network}:\n" + "\n".join(_readable(item) for item in error.errors())) from error
+    name = name or network
+    validated: _Networks = _validated(_Networks, network, {"networks": {name: values}}, overrides, ("networks", name))
+    return name, validated.networks[name]
 
 
 def _find(experiment: str, folder: Path | None) -> str:
@@ -268,26 +280,6 @@ def _find(experiment: str, folder: Path | None) -> str:
             return str(path)
     names = ", ".join(path.stem for path in named) or "none"
     raise ExperimentError(f"no experiment {experiment!r}: give a TOML file, or one of these names: {names}")
-
-
-def _override(values: dict[str, Any], override: str) -> None:
-    """Set the field that `key.path=value` names; the value is read as TOML, else it is a string."""
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ExperimentError(f"--set {override!r}: write key.path=value, as in fit.iterations=1000")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *parents, last = key.strip().split(".")
-    table = values
-    for parent in parents:
-        child = table.get(parent, {})
-        table[parent] = {"location": child} if isinstance(child, str) else child
-        table = table[parent]
-        if not isinstance(table, dict):
-            raise ExperimentError(f"--set {override!r}: {parent!r} is a value, not a table with fields")
-    table[last] = value
 
 
 def _readable(error: Any) -> str:

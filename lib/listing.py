@@ -111,12 +111,6 @@ def tree_classes(split: Split) -> list[str]:
     )
 
 
-def _uri(location: str, path: str) -> str:
-    """A path in `location`'s file system as something that lib.storage opens."""
-    scheme, separator, _ = location.partition("://")
-    return f"{scheme}://{path}" if separator and scheme != "file" else path
-
-
 def _tree(split: Split, classes: list[str] | None) -> list[Row]:
     place = {name: index for index, name in enumerate(classes or tree_classes(split))}
     root = storage.resolve(split.location)[1].rstrip("/")
@@ -130,7 +124,7 @@ def _tree(split: Split, classes: list[str] | None) -> list[Row]:
             continue
         if folder not in place:
             raise ListingError(f"{split.location}: folder {folder!r} is not among the {len(place)} class names")
-        rows.append((image_id, place[folder], _uri(split.location, path), None, None, None))
+        rows.append((image_id, place[folder], storage.beside(split.location, path), None, None, None))
     if passed_over:
         log.warning("%s: %d files passed over, which aren't images by their names", split.location, passed_over)
     return rows
@@ -169,7 +163,13 @@ def _label(split: Split, label: Any, place: dict[str, int]) -> int | None:
 
 
 def _located(base: str, image: str) -> str:
-    if "://" in image or image.startswith("/"):
+    if "://" in image:
+        try:
+            storage.refuse_credentials(image)  # it would stand in the tables as image_id
+        except storage.BadURI as error:
+            raise ListingError(f"column path: {error}") from error
+        return image
+    if image.startswith("/"):
         return image
     joined = storage.join(base, image)
     return joined if "://" in joined else posixpath.normpath(os.path.abspath(joined))
@@ -187,7 +187,7 @@ def _shards(split: Split, classes: list[str] | None) -> list[Row]:
             if key in shard_of:
                 raise ListingError(f"{split.location}: sample {key!r} stands in {shard_of[key]} and in {shard}")
             shard_of[key] = shard
-            rows.append((key, label, _uri(split.location, shard), *image, None))
+            rows.append((key, label, storage.beside(split.location, shard), *image, None))
     return rows
 
 
@@ -243,7 +243,7 @@ def _parquet(split: Split, classes: list[str] | None) -> list[Row]:
         labels = table[split.label_column].to_pylist() if split.label_column in schema.names else [None] * count
         name = file[len(root) + 1 :] or posixpath.basename(file)
         for row, (image_id, label) in enumerate(zip(ids, labels, strict=True)):
-            uri = _uri(split.location, file)
+            uri = storage.beside(split.location, file)
             rows.append((image_id or f"{name}:{row}", _label(split, label, place), uri, row, None, split.image_column))
     return rows
 

@@ -29,6 +29,7 @@ PREDICTIONS = pa.schema([("image_id", pa.string()), ("label", pa.int32()), ("pre
 MAPPED_PREDICTIONS = PREDICTIONS.append(pa.field("error", pa.float32())).append(pa.field("length_ratio", pa.float32()))
 CURVE = pa.schema([("iteration", pa.int64()), ("error", pa.float32())])
 
+MAGIC = b"PAR1"  # a Parquet file's last bytes
 PACKAGES = ("ray", "torch", "torchvision", "timm", "pyarrow", "numpy", "pillow", "safetensors")
 
 
@@ -159,16 +160,21 @@ def read_curve(uri: str) -> pa.Table:
 
 
 def remove_broken(folder: str) -> int:
-    """Delete Parquet files without a readable footer, left where a writer was killed; how many there were."""
+    """Delete Parquet files without their end, left where a writer was killed; how many there were."""
     filesystem, files = parquet_files(folder)
     broken = 0
     for file in files:
-        try:
-            pq.read_metadata(file, filesystem=filesystem)
-        except (pa.ArrowInvalid, OSError):
+        if not _has_end(filesystem, file):
             filesystem.delete_file(file)
             broken += 1
     return broken
+
+
+def _has_end(filesystem: pafs.FileSystem, file: str) -> bool:
+    """Whether a Parquet file ends as one. What can't be read raises OSError, and isn't taken for broken."""
+    with filesystem.open_input_file(file) as stream:
+        size = stream.size()
+        return size > len(MAGIC) and bytes(stream.read_at(len(MAGIC), size - len(MAGIC))) == MAGIC
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,29 @@
+"""`--set key.path=value`: fields of an experiment replaced on the command line."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+
+def override(values: dict[str, Any], text: str) -> None:
+    """Set the field that `key.path=value` names; the value is read as TOML, else it is a string.
+
+    Raises ValueError where it isn't written so, or goes through a value that has no fields.
+    """
+    key, equals, written = text.partition("=")
+    if not equals or not key.strip():
+        raise ValueError(f"--set {text!r}: write key.path=value, as in fit.iterations=1000")
+    try:
+        value = tomllib.loads(f"value = {written}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = written
+    *parents, last = key.strip().split(".")
+    table = values
+    for parent in parents:
+        child = table.get(parent, {})
+        table[parent] = {"location": child} if isinstance(child, str) else child
+        table = table[parent]
+        if not isinstance(table, dict):
+            raise ValueError(f"--set {text!r}: {parent!r} is a value, not a table with fields")
+    table[last] = value
