@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import pickle
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,6 +161,11 @@ def load_weights(name: str, model: nn.Module, weights: str) -> None:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
             state = state.get("state_dict", state)
+    except pickle.UnpicklingError:  # torch's own message advises to load it all the same
+        raise NetworkError(
+            f"network {name!r}: {weights} isn't loaded: it is damaged, or a pickle of more than tensors that could "
+            "run any code. Save its state_dict as .safetensors where you trust it"
+        ) from None
     except Exception as error:
         raise NetworkError(
             f"network {name!r}: {weights} isn't a .safetensors or .pth file of weights: {error}"
@@ -203,11 +209,14 @@ def in_order(name: str, state: dict[str, torch.Tensor], wanted: dict[str, torch.
 
 
 def cached(uri: str) -> Path:
-    """A local path of the file at `uri`; a remote one is fetched once a node, whoever asks first."""
+    """A local path of the file at `uri`; a remote one is fetched once a node, whoever asks first, and when it changes.
+
+    Raises StorageError.
+    """
     if "://" not in uri:
         return Path(uri).expanduser().absolute()
     CACHE.mkdir(parents=True, exist_ok=True)
-    path = CACHE / (hashlib.sha256(uri.encode()).hexdigest()[:24] + Path(uri).suffix)
+    path = CACHE / (hashlib.sha256(f"{uri} {storage.version(uri)}".encode()).hexdigest()[:24] + Path(uri).suffix)
     with open(path.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():

@@ -55,6 +55,29 @@ def test_weights_from_a_file_and_their_fingerprint(tmp_path: Path, suffix: str) 
     assert network.fingerprint() != Network("c", random("test_resnet")).fingerprint()
 
 
+class Trap:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_weights_that_would_run_code_are_refused_and_do_not(tmp_path: Path, zipped: bool) -> None:
+    path, sprung = tmp_path / "w.pth", tmp_path / "sprung"
+    state = timm.create_model("test_resnet").state_dict()
+    torch.save({"state_dict": state, "more": Trap(sprung)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(NetworkError, match=r"'a'.*w\.pth isn't loaded.*could run any code") as refusal:
+        Network("a", experiment.Network(model="test_resnet", weights=str(path)))
+    assert "weights_only=False" not in str(refusal.value)
+    assert not sprung.exists()
+    torch.load(path, weights_only=False)
+    assert sprung.exists(), "the trap works"
+
+
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     torch.save({"x": torch.ones(1)}, tmp_path / "w.pth")
     with pytest.raises(NetworkError, match=r"'a'.*w\.pth doesn't fit"):
