@@ -6,11 +6,15 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from lib import pictures
+
+if TYPE_CHECKING:
+    from store import Store
 
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a FutureWarning of Ray's about GPUs
 
@@ -85,3 +89,25 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "tiny.toml"
     path.write_text(TINY.format(folder=folder))
     return path
+
+
+@pytest.fixture(scope="session")
+def running_store() -> Iterator[Store]:
+    """One S3 server for all tests that ask for it."""
+    pytest.importorskip("moto.server")
+    from store import Store
+
+    running = Store()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def store(running_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty bucket behind a proxy, and the environment that leads there."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in running_store.environment().items():
+        monkeypatch.setenv(name, value)
+    running_store.clear()
+    return running_store

@@ -1,0 +1,213 @@
+"""Files on S3, against a real S3 API on this machine: whole objects, patience with a store that throttles, all formats."""
+
+import os
+import pickle
+import re
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import pytest
+
+from lib import networks, s3, storage, tables
+from lib.experiment import Split
+from lib.images import read_images
+from lib.listing import list_images
+
+pytest.importorskip("moto.server")
+import store as stores
+from store import DENIED, KEY, SECRET, Store
+
+pytestmark = pytest.mark.filterwarnings("default")  # moto's and boto3's own
+
+
+# Files -------------------------------------------------------------------------------------------------------------
+
+
+def test_files_are_written_read_listed_and_deleted_by_their_literal_names(store: Store) -> None:
+    """Blanks, percents and question marks are part of a key. No folder markers, and one request a small file."""
+    names = ["a b/c%20d?e#ü.json", "a b/f.json", "g/h/i.json"]
+    for name in names:
+        storage.write_json(f"s3://bucket/{name}", {"name": name})
+    assert [(method, status) for method, _, status in store.log] == [("PUT", 200)] * 3
+    assert store.keys() == sorted(names)
+    assert [storage.read_json(f"s3://bucket/{name}")["name"] for name in names] == names
+    below = storage.files_below("s3://bucket", ".json", recursive=True)
+    assert [storage.beside("s3://bucket", path) for path in below] == [f"s3://bucket/{name}" for name in sorted(names)]
+    assert storage.files_below("s3://bucket/a b") == ["bucket/a b/c%20d?e#ü.json", "bucket/a b/f.json"]
+    assert storage.is_folder("s3://bucket/g/h")
+    assert not storage.is_file("s3://bucket/g/h")
+    storage.delete_files("s3://bucket/a b", ".json", prefix="f")
+    storage.delete("s3://bucket/g")
+    storage.delete("s3://bucket/none")
+    assert [key for key in store.keys("") if not key.endswith("/")] == names[:1]
+
+
+def test_an_interrupt_at_whatever_line_leaves_the_old_object_or_the_new_one(store: Store) -> None:
+    """Closing a stream commits it: an interrupt between opening and writing must not leave an empty object."""
+
+    def interrupted(line: int) -> bool:
+        """Write, with Ctrl-C at the `line`-th line of lib/storage.py that is run; whether it came to that."""
+        lines = iter(range(line + 1))
+
+        def trace(frame: Any, event: str, argument: object) -> Any:
+            if frame.f_code.co_filename != storage.__file__:
+                return None
+            if event == "line" and next(lines, -1) == line:
+                raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            storage.write_bytes("s3://bucket/x", b"new")
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(None)
+        return False
+
+    found = []
+    while True:
+        store.put("x", b"old")
+        if not interrupted(len(found)):
+            break
+        found.append(store.get("x"))
+    assert len(found) > 5
+    assert set(found) == {b"old", b"new"}
+
+
+def test_an_upload_that_fails_in_the_middle_leaves_the_old_object(store: Store) -> None:
+    store.put("x", b"old")
+    store.rule = lambda method, path: DENIED if "partNumber=2" in path else None
+    with pytest.raises(storage.StorageError, match=r"cannot write s3://bucket/x: .*ACCESS_DENIED"):
+        storage.write_bytes("s3://bucket/x", bytes(12 << 20))
+    assert store.get("x") == b"old"
+
+
+# Patience ----------------------------------------------------------------------------------------------------------
+
+
+def test_everything_survives_a_store_that_refuses_each_request_at_first(store: Store) -> None:
+    """Also reads that are smaller than the error's text, which pyarrow alone doesn't try again."""
+    store.rule = stores.first(1)
+    storage.writable("s3://bucket/runs")
+    storage.write_bytes("s3://bucket/small", b"ok")
+    storage.write_bytes("s3://bucket/large", bytes(11 << 20))
+    assert storage.read_bytes("s3://bucket/small") == b"ok"
+    assert storage.read_bytes("s3://bucket/large") == bytes(11 << 20)
+    table = pa.table({"image_id": ["a", "b"], "label": pa.array([1, 2], pa.int32())})
+    tables.write_table("s3://bucket/t/part.parquet", table)
+    assert tables.remove_broken("s3://bucket/t") == 0
+    assert tables.read_rows("s3://bucket/t", tables.IMAGES).equals(table)
+    storage.readable("s3://bucket/t")
+    storage.delete("s3://bucket/t")
+    assert {(method, status) for method, _, status in store.log} >= {("GET", 503), ("PUT", 500), ("POST", 503)}
+
+
+def test_a_file_system_keeps_its_patience_when_it_is_pickled(store: Store) -> None:
+    """Ray Train sends it to its workers. pyarrow's own comes back with three attempts."""
+    filesystem, path = storage.resolve("s3://bucket/x")
+    sent = pickle.dumps(filesystem)
+    assert not re.search(f"{re.escape(SECRET)}|{KEY}".encode(), sent)
+    received = pickle.loads(sent)
+    assert received == filesystem
+    store.put("x", b"content")
+    store.rule = stores.first(3)
+    with received.open_input_stream(path) as stream:
+        assert stream.read() == b"content"
+    received.create_dir("bucket/folder")
+    assert store.keys() == ["x"]
+
+
+def test_hidden_errors_are_tried_again_so_many_times_and_others_are_not() -> None:
+    waits: list[float] = []
+    hidden = OSError("AWS Error INTERNAL_FAILURE during GetObject operation: Failed to flush response stream")
+    answers: list[Exception | bytes] = [hidden, hidden, b"x", hidden, OSError("denied"), *[hidden] * 3]
+
+    def work() -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, bytes):
+            return answer
+        raise answer
+
+    assert s3.again(work, 3, waits.append) == b"x"
+    assert len(waits) == 2
+    with pytest.raises(OSError, match="denied"):
+        s3.again(work, 3, waits.append)
+    with pytest.raises(OSError, match="INTERNAL_FAILURE"):
+        s3.again(work, 3, waits.append)
+    assert not answers
+
+
+def test_a_buckets_region_is_asked_for_once_unless_the_environment_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    asked = []
+    monkeypatch.setattr(pafs, "resolve_s3_region", lambda bucket: asked.append(bucket) or "eu-central-1")
+    for _ in range(2):
+        assert s3.file_system("s3://europe/x")[0].handler.s3.region == "eu-central-1"
+    assert asked == ["europe"]
+    monkeypatch.setenv("AWS_REGION", "ap-south-1")
+    assert s3.file_system("s3://asia/x")[0].handler.s3.region == "ap-south-1"
+    assert asked == ["europe"]
+
+
+# Reading -----------------------------------------------------------------------------------------------------------
+
+
+def test_images_are_read_from_a_tree_a_listing_shards_and_parquet(store: Store, tmp_path: Path) -> None:
+    images = {f"n{k % 2}/{k}.jpg": os.urandom(2000) for k in range(6)}
+    for name, data in images.items():
+        store.put(f"tree/{name}", data)
+    store.put("list.csv", ("path,label\n" + "".join(f"tree/{name},0\n" for name in images)).encode())
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for name, data in images.items():
+            (tmp_path / "image").write_bytes(data)
+            tar.add(tmp_path / "image", name)
+    store.put("shards/0.tar", (tmp_path / "0.tar").read_bytes())
+    pq.write_table(pa.table({"image": list(images.values()), "label": range(6)}), tmp_path / "0.parquet")
+    store.put("parquet/0.parquet", (tmp_path / "0.parquet").read_bytes())
+    for location in ("tree", "list.csv", "shards", "parquet"):
+        listing = list_images(Split(location=f"s3://bucket/{location}"))
+        assert set(read_images(listing)) == set(images.values()), location
+
+
+def test_a_public_bucket_is_read_without_credentials(store: Store) -> None:
+    store.put("tree/n0/a.jpg", b"private")
+    store.put("tree/n0/b.jpg", b"public", ACL="public-read")
+    store.client.put_bucket_acl(Bucket="bucket", ACL="public-read")
+    try:
+        private, public = read_images(list_images(Split(location="s3://anonymous@bucket/tree")))
+    finally:
+        store.client.put_bucket_acl(Bucket="bucket", ACL="private")
+    assert "ACCESS_DENIED" in str(private)
+    assert public == b"public"
+
+
+def test_weights_are_fetched_again_when_they_change(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "CACHE", tmp_path)
+    for content in (b"one", b"one", b"three"):
+        store.put("w.pth", content)
+        path = networks.cached("s3://bucket/w.pth")
+        assert path.suffix == ".pth"
+        assert path.read_bytes() == content
+    with pytest.raises(storage.StorageError, match=r"no file s3://bucket/none\.pth"):
+        networks.cached("s3://bucket/none.pth")
+
+
+def test_a_part_that_cannot_be_read_now_is_not_taken_for_broken(store: Store) -> None:
+    table = pa.table({"image_id": ["a"], "label": pa.array([1], pa.int32())})
+    tables.write_table("s3://bucket/t/whole.parquet", table)
+    store.put("t/cut.parquet", store.get("t/whole.parquet")[:-9])
+    store.rule = lambda method, path: DENIED if "whole" in path else None
+    with pytest.raises(OSError, match="ACCESS_DENIED"):
+        tables.remove_broken("s3://bucket/t")
+    store.rule = stores.passed
+    tables.remove_broken("s3://bucket/t")
+    assert [key for key in store.keys("t/") if not key.endswith("/")] == ["t/whole.parquet"]
