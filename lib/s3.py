@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-PATIENT = 10  # tries of each request: up to a minute, as long as S3 may throttle while it splits a prefix
-PROBING = 5  # seconds, for what a command asks before it starts: an endpoint that isn't there is told soon
+PATIENT = 11  # tries of each request, 25 ms before the second, each wait twice the last: half a minute in all
+PROBING = 5  # tries, for what a command asks before it starts: an endpoint that isn't there is told soon
 TIMEOUT = 20.0  # seconds, to connect and to wait for an answer's next bytes
 # pyarrow reads an answer into a buffer of the size that it asked for. An error's text that is longer (than a footer's 8
 # bytes, a small manifest) overflows it, which hides that the store said 503: the SDK doesn't try again.
@@ -64,7 +63,8 @@ class PatientS3(pafs.FileSystemHandler):
             anonymous=anonymous,
             connect_timeout=TIMEOUT,
             request_timeout=TIMEOUT,
-            retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=attempts),
+            # The standard strategy has a budget that pyarrow never refills: after 100 retries it gives up for good.
+            retry_strategy=pafs.AwsDefaultS3RetryStrategy(max_attempts=attempts),
             allow_delayed_open=True,  # up to 10 MB: one PutObject instead of a multipart upload's three requests
         )
 
@@ -156,12 +156,12 @@ class _Reader:
 
 
 def again(work: Callable[[], bytes], attempts: int, sleep: Callable[[float], None] = time.sleep) -> bytes:
-    """Do it until the store doesn't answer with an error that pyarrow hides; the waits are those of AWS's SDK."""
+    """Do it until the store doesn't answer with an error that pyarrow hides; the waits double."""
     for attempt in range(attempts):
         try:
             return work()
         except OSError as error:
             if HIDDEN not in str(error) or attempt == attempts - 1:
                 raise
-        sleep(min(20.0, random.random() * 2**attempt))
+        sleep(0.025 * 2**attempt)
     raise AssertionError("there is at least one attempt")
