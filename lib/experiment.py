@@ -60,10 +60,11 @@ class Images(Section):
 class Preprocessing(Section):
     """What replaces the network's own settings in timm's data config; None keeps them.
 
-    `transform = "slim"` is TF-Slim's evaluation preprocessing, which has no crop_mode and no interpolation to choose.
+    `transform = "slim"` is TF-Slim's evaluation preprocessing, which has no crop_mode and no interpolation to choose;
+    "fast" is timm's up to the rounding of its interpolation, a grey level or two here and there (lib.resizing).
     """
 
-    transform: Literal["timm", "slim"] = "timm"
+    transform: Literal["timm", "fast", "slim"] = "timm"
     jpeg: Literal["pillow", "fastdct"] = "pillow"  # "fastdct" decodes JPEGs as TensorFlow does by default
     input_size: Positive | None = None  # pixels, height and width
     crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None

@@ -11,10 +11,10 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import timm.data
 from PIL import Image, UnidentifiedImageError
 
 from lib import storage
+from lib.resizing import EvaluationTransform
 
 # images.max_pixels is the limit that counts, checked before decoding; Pillow's own would warn at another number.
 Image.MAX_IMAGE_PIXELS = None
@@ -33,7 +33,7 @@ class Geometry:
     crop_mode: str
     interpolation: str
     fill: tuple[float, float, float] | None = None  # of a border, 0..1: timm takes the mean
-    transform: str = "timm"  # or "slim"
+    transform: str = "timm"  # or "fast", "slim"
     jpeg: str = "pillow"  # or "fastdct"
 
     @property
@@ -42,26 +42,23 @@ class Geometry:
         return np.float32 if self.transform == "slim" else np.uint8
 
     def pixels(self, image: Image.Image) -> np.ndarray:
-        """RGB image -> (height, width, 3), equal to the transform's up to normalisation; timm's bit by bit."""
+        """RGB image -> (height, width, 3), equal to the transform's up to normalisation; timm's bit by bit.
+
+        "fast" is timm's, but for the rounding of lib.resizing.EvaluationTransform.
+        """
         if self.transform == "slim":
             return slim_pixels(np.asarray(image), self.input_size[1:], self.crop_pct)
         return _timms(self)(image)
 
 
 @lru_cache(maxsize=16)
-def _timms(geometry: Geometry) -> Callable[[Image.Image], np.ndarray]:
-    # use_prefetcher leaves the pixels uint8: timm's own loaders normalise on the device as well.
+def _timms(geometry: Geometry) -> EvaluationTransform:
     options = asdict(geometry)
     del options["transform"], options["jpeg"]
     fill = options.pop("fill")
     if fill is not None:
         options["mean"] = fill
-    timms = timm.data.create_transform(**options, is_training=False, use_prefetcher=True)
-
-    def to_pixels(image: Image.Image) -> np.ndarray:
-        return np.ascontiguousarray(np.asarray(timms(image)).transpose(1, 2, 0))
-
-    return to_pixels
+    return EvaluationTransform(options, fast=geometry.transform == "fast")
 
 
 def slim_pixels(image: np.ndarray, size: tuple[int, int], crop_pct: float = 0.875) -> np.ndarray:
@@ -157,7 +154,8 @@ def decode(data: bytes, max_pixels: int, jpeg: str = "pillow") -> Image.Image:
             if fast is not None and image.format == "JPEG" and image.mode in ("L", "RGB"):
                 image.load()  # Pillow judges what is truncated: the other decoder fills that up with grey
                 return Image.fromarray(fast(data, fastdct=True, strict=False))
-            return image.convert("RGB")
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")  # which would copy
     except UnidentifiedImageError as error:
         raise UnreadableImage(f"not an image: {len(data)} bytes") from error
     except OSError as error:

@@ -1,0 +1,104 @@
+"""timm's evaluation transform up to normalisation, without the pixels that its crop throws away."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import timm.data
+import torch
+from PIL import Image
+from torchvision import transforms
+
+# Pillow's filters: how far each reaches, in pixels of the smaller of the two images.
+REACH = {Image.Resampling.BILINEAR: 1, Image.Resampling.BICUBIC: 2, Image.Resampling.LANCZOS: 3}
+# Those that PyTorch has as well, for uint8 and with antialiasing.
+KERNELS = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
+
+
+class EvaluationTransform:
+    """RGB image -> (height, width, 3) uint8, bit-equal to timm's transform of these options.
+
+    With `fast` the image is resized by PyTorch's vector kernels, where there is one: bilinear and bicubic, of any crop
+    mode but "border" (the rest is bit-equal all the same). Their weights have 16 bits, Pillow's 22: of 200 photographs
+    at 224, 260 and 299 pixels 0.4 % of the numbers differ, by 2 grey levels at the most.
+    """
+
+    def __init__(self, options: dict[str, Any], fast: bool = False) -> None:
+        # use_prefetcher leaves the pixels uint8: timm's own loaders normalise on the device as well.
+        self.timms = timm.data.create_transform(**options, is_training=False, use_prefetcher=True)
+        resize, crop = self.timms.transforms[:2]
+        self.plain = type(resize) is transforms.Resize and type(crop) is transforms.CenterCrop
+        if self.plain:
+            self.size, self.crop = resize.size, tuple(crop.size)
+            self.filter = Image.Resampling[resize.interpolation.name.partition("_")[0]]
+        self.fast = fast
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        if self.plain and self.filter in REACH:
+            size = scaled(image.size, self.size)
+            if rows_first(image.size, size):
+                way = resized_fast if self.fast and self.filter in KERNELS else resized
+                return way(image, size, self.crop, self.filter)
+        return np.ascontiguousarray(np.asarray(self.timms(image)).transpose(1, 2, 0))
+
+
+def rows_first(of: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether Pillow resizes an image with (width, height) `of` in each row before it does so in each column.
+
+    It did always; since version 13 not where the height shrinks by more than twice as many pixels as the width does.
+    """
+    height, width = size
+    return of[1] - height <= max(0, 2 * (of[0] - width))
+
+
+def scaled(of: tuple[int, int], size: Any) -> tuple[int, int]:
+    """(height, width) that torchvision's Resize makes of an image with (width, height) `of`.
+
+    `size` is Resize's own: the shorter side's length, or (height, width).
+    """
+    if isinstance(size, int):
+        size = [size]
+    if len(size) == 2:
+        return size[0], size[1]
+    width, height = of
+    if width <= height:
+        return int(size[0] * height / width), size[0]
+    return size[0], int(size[0] * width / height)
+
+
+def _start(length: int, crop: int) -> int:
+    return round((length - crop) / 2)
+
+
+def resized(
+    image: Image.Image, size: tuple[int, int], crop: tuple[int, int], resample: Image.Resampling
+) -> np.ndarray:
+    """Resize an RGB image to `size` and take the centre: (*crop, 3) uint8, bit by bit what Pillow makes of the whole,
+    where `rows_first` holds.
+
+    Pillow resizes each row by itself, rounds to uint8, and then resizes each column by itself (Resample.c). So only the
+    rows that reach into the crop need be made narrower, and only the crop's columns lower. Both steps keep the whole
+    image's offsets, since Pillow's `box` is of single precision and would move the weights.
+    """
+    height, width = size
+    top, left = _start(height, crop[0]), _start(width, crop[1])
+    scale = image.height / height
+    reach = REACH[resample] * max(scale, 1.0) + 1
+    first = max(0, math.floor(top * scale - reach))
+    last = min(image.height, math.ceil((top + crop[0]) * scale + reach))
+    rows = image if last - first == image.height else image.crop((0, first, image.width, last))
+    narrow = rows.resize((width, last - first), resample)
+    columns = narrow.crop((left, -first, left + crop[1], image.height - first))  # black where no weight reaches
+    return np.asarray(columns.resize((crop[1], height), resample).crop((0, top, crop[1], top + crop[0])))
+
+
+def resized_fast(
+    image: Image.Image, size: tuple[int, int], crop: tuple[int, int], resample: Image.Resampling
+) -> np.ndarray:
+    """As `resized`, by PyTorch's kernels for uint8 on the CPU, which come from Pillow-SIMD's."""
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # its memory is channels_last: AVX2's case
+    whole = torch.nn.functional.interpolate(pixels, size, mode=KERNELS[resample], antialias=True)[0]
+    top, left = _start(size[0], crop[0]), _start(size[1], crop[1])
+    return whole[:, top : top + crop[0], left : left + crop[1]].permute(1, 2, 0).contiguous().numpy()
