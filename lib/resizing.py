@@ -72,9 +72,7 @@ def _start(length: int, crop: int) -> int:
     return round((length - crop) / 2)
 
 
-def resized(
-    image: Image.Image, size: tuple[int, int], crop: tuple[int, int], resample: Image.Resampling
-) -> np.ndarray:
+def resized(image: Image.Image, size: tuple[int, int], crop: tuple[int, int], resample: Image.Resampling) -> np.ndarray:
     """Resize an RGB image to `size` and take the centre: (*crop, 3) uint8, bit by bit what Pillow makes of the whole,
     where `rows_first` holds.
 
