@@ -197,10 +197,9 @@ def count(one: Pass) -> dict[str, Any]:
     extracted = tables.read_rows(one.folder, tables.IMAGES)["image_id"]
     rejected = tables.read_rows(one.rejects, tables.REJECTS, f"{one.name}@")
     written = pa.chunked_array([*extracted.chunks, *rejected["image_id"].chunks], pa.string())
-    if len(written) != len(one.listing) or not np.array_equal(
-        np.sort(np.asarray(written.to_pylist(), object)),
-        np.sort(np.asarray(one.listing["image_id"].to_pylist(), object)),
-    ):
+    listed = one.listing["image_id"].combine_chunks()
+    every = len(written) == len(listed) == pc.count_distinct(written).as_py()
+    if not every or not pc.all(pc.is_in(written, value_set=listed)).as_py():
         raise tables.TableError(
             f"{one.folder}: {len(one.listing)} images listed, {len(extracted)} extracted and {len(rejected)} rejected; "
             "each must stand there once. Use --overwrite to make the table anew"

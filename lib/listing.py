@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import collections
+import io
 import logging
 import os
 import posixpath
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -32,6 +35,10 @@ LISTING = pa.schema(
 )
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 SHARD_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+# A shard is read from end to end to know what is in it. From an object store a request for each member's header takes
+# longer than all bytes do.
+SHARDS_AT_ONCE, BUFFER = 16, 2**20  # bytes
 
 Format = Literal["tree", "listing", "webdataset", "parquet"]
 Row = tuple[str, int | None, str, int | None, int | None, str | None]
@@ -179,8 +186,10 @@ def _shards(split: Split, classes: list[str] | None) -> list[Row]:
     """Images of WebDataset shards, members grouped by key wherever in the shard they stand."""
     rows: list[Row] = []
     shard_of: dict[str, str] = {}
-    for shard in storage.files_below(split.location, ".tar"):
-        samples = _shard_samples(split, shard)
+    shards = storage.files_below(split.location, ".tar")
+    with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
+        found = list(pool.map(partial(_shard_samples, split), shards))
+    for shard, samples in zip(shards, found, strict=True):
         for key, (image, label) in samples.items():
             if image is None:
                 raise ListingError(f"{shard}: sample {key!r} has no {', '.join(SHARD_SUFFIXES)} member")
@@ -196,7 +205,7 @@ def _shard_samples(split: Split, shard: str) -> dict[str, tuple[tuple[int, int] 
     filesystem, _ = storage.resolve(split.location)
     samples: dict[str, tuple[tuple[int, int] | None, int | None]] = {}
     try:
-        with filesystem.open_input_file(shard) as file, tarfile.open(fileobj=file) as tar:
+        with filesystem.open_input_file(shard) as file, tarfile.open(fileobj=io.BufferedReader(file, BUFFER)) as tar:
             for member in tar:
                 folder, _, name = member.name.rpartition("/")
                 stem, _, suffix = name.partition(".")

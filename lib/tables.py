@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
@@ -142,11 +143,12 @@ def read_schema(folder: str) -> pa.Schema:
 
 
 def read_rows(folder: str, schema: pa.Schema, prefix: str = "") -> pa.Table:
-    """The columns of `schema` from all Parquet files directly in `folder` whose names begin with `prefix`."""
+    """The columns of `schema` from all Parquet files directly in `folder` whose names begin with `prefix`, in their
+    order; several files are read at once.
+    """
     filesystem, files = parquet_files(folder)
     named = [file for file in files if os.path.basename(file).startswith(prefix)]
-    parts = [pq.read_table(file, columns=schema.names, filesystem=filesystem) for file in named]
-    return pa.concat_tables([schema.empty_table(), *parts])
+    return ds.dataset(named, schema, "parquet", filesystem).to_table() if named else schema.empty_table()
 
 
 def read_file(uri: str, schema: pa.Schema) -> pa.Table:
