@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import count, islice
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ def stream(features: str, source: str, target: str, seed: int, share: Share) -> 
 def shuffled(files: int, seed: int, drawn: int) -> Iterator[int]:
     """The files' numbers in random order, then all of them in another, and so on for ever."""
     draw = np.random.default_rng([seed, drawn])
-    for _ in count():
+    while True:
         yield from draw.permutation(files).tolist()
 
 
