@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -72,6 +73,7 @@ def read(segment: list[Chunk], source: str, target: str) -> Iterator[Block]:
     """The rows of these files, in this order, read on whatever node has room."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)  # else each segment's start, plan and end
     context.execution_options.preserve_order = True  # the same seed gives the same fit
     rows = ray.data.from_items(list(range(len(segment))), override_num_blocks=len(segment)).map_batches(
         ReadRows(segment, source, target), batch_size=1, num_cpus=READ_CPUS
