@@ -45,12 +45,13 @@ class EvaluationTransform:
 
 
 def rows_first(of: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether Pillow resizes an image with (width, height) `of` in each row before it does so in each column.
+    """Whether any Pillow resizes an image with (width, height) `of` in each row before it does so in each column.
 
-    It did always; since version 13 not where the height shrinks by more than twice as many pixels as the width does.
+    Since version 13 it doesn't where the height shrinks by more than twice as many pixels as the width (Resample.c);
+    before, not where an image is over 100 times as high as it is wide.
     """
     height, width = size
-    return of[1] - height <= max(0, 2 * (of[0] - width))
+    return of[1] - height <= max(0, 2 * (of[0] - width)) and of[1] <= 100 * of[0]
 
 
 def scaled(of: tuple[int, int], size: Any) -> tuple[int, int]:
