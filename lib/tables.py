@@ -10,13 +10,16 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
@@ -225,51 +228,80 @@ def features_digest(features: str, network: str) -> str:
 
 
 def read_features(features: str, networks: list[str], dtype: str = "float32") -> Features:
-    """The columns of `networks`, from one pass or several, matched by image_id; each column is read once.
+    """The columns of `networks`, from one pass or several, matched by image_id; nothing is read twice.
 
     Raises TableError where an id is missing in one of the passes or stands in one twice.
     """
-    ids: np.ndarray | None = None
-    label = np.empty(0, np.int32)
-    vectors = {}
+    passes: dict[str, list[str]] = {}
     for network in networks:
-        folder = find_pass(features, network)
-        table = read_rows(folder, IMAGES)
-        found = np.asarray(table["image_id"].to_pylist(), dtype=object)
-        order = np.argsort(found, kind="stable")
-        if ids is None:
-            ids = found[order]
-            if len(np.unique(ids)) != len(ids):
+        passes.setdefault(find_pass(features, network), []).append(network)
+    first = next(iter(passes))
+    ids, label = np.empty(0, object), np.empty(0, np.int32)
+    vectors: dict[str, np.ndarray] = {}
+    for folder, columns in passes.items():
+        groups = _row_groups(folder)
+        table = pa.concat_tables(_on_all_cores(partial(_read_group, columns=IMAGES.names), groups))
+        order = pc.sort_indices(table["image_id"])
+        found = table["image_id"].take(order).to_numpy()
+        if folder == first:
+            ids, label = found, table["label"].fill_null(-1).take(order).to_numpy()
+            if (ids[1:] == ids[:-1]).any():
                 raise TableError(f"{folder}: an image_id stands there twice")
-            label = np.asarray(table["label"].fill_null(-1))[order]
-        elif not np.array_equal(ids, found[order]):
-            raise TableError(f"{folder}: its image_ids aren't those of {find_pass(features, networks[0])}")
+        elif not np.array_equal(ids, found):
+            raise TableError(f"{folder}: its image_ids aren't those of {first}")
         rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        vectors[network] = _read_vectors(folder, network, rank, dtype)
-    assert ids is not None
-    return Features(ids, label, vectors)
+        rank[order.to_numpy()] = np.arange(len(order))
+        vectors |= _read_vectors(groups, columns, rank, dtype)
+    return Features(ids, label, {network: vectors[network] for network in networks})
 
 
-def _read_vectors(folder: str, network: str, rank: np.ndarray, dtype: str) -> np.ndarray:
-    """One network's column (n, d), row i of the files at place rank[i], read by row groups on all cores."""
+@dataclass(frozen=True)
+class _RowGroup:
+    file: str
+    filesystem: pafs.FileSystem
+    footer: pq.FileMetaData  # the file's
+    number: int
+    start: int  # the first row's place among all files' rows
+    rows: int
+
+
+def _row_groups(folder: str) -> list[_RowGroup]:
+    """Of all Parquet files in `folder`, in their order. Raises TableError where there are none."""
     filesystem, files = parquet_files(folder)
-    metadata_of = [pq.read_metadata(file, filesystem=filesystem) for file in files]
-    d = pq.read_schema(files[0], filesystem=filesystem).field(network).type.list_size
-    vectors = np.empty((len(rank), d), dtype)
-    groups = []
+    if not files:
+        raise TableError(f"{folder} has no rows")
+    footers = _on_all_cores(partial(pq.read_metadata, filesystem=filesystem), files)
+    groups: list[_RowGroup] = []
     start = 0
-    for file, footer in zip(files, metadata_of, strict=True):
-        for group in range(footer.num_row_groups):
-            rows = footer.row_group(group).num_rows
-            groups.append((file, group, start, rows))
+    for file, footer in zip(files, footers, strict=True):
+        for number in range(footer.num_row_groups):
+            rows = footer.row_group(number).num_rows
+            groups.append(_RowGroup(file, filesystem, footer, number, start, rows))
             start += rows
+    return groups
 
-    def read(file: str, group: int, start: int, rows: int) -> None:
-        with pq.ParquetFile(file, filesystem=filesystem) as parquet:
-            column = parquet.read_row_group(group, columns=[network], use_threads=False)[network].combine_chunks()
-        vectors[rank[start : start + rows]] = column.flatten().to_numpy(zero_copy_only=False).reshape(rows, d)
 
+def _read_group(group: _RowGroup, columns: list[str]) -> pa.Table:
+    with pq.ParquetFile(group.file, metadata=group.footer, filesystem=group.filesystem) as file:
+        return file.read_row_group(group.number, columns=columns, use_threads=False)
+
+
+def _on_all_cores(work: Callable[[Any], Any], over: Sequence[Any]) -> list[Any]:
+    """In threads: pyarrow and numpy's copies let others run."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda work: read(*work), groups))
+        return list(pool.map(work, over))
+
+
+def _read_vectors(groups: list[_RowGroup], networks: list[str], rank: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
+    """Columns (n, d) of vectors, row i of the files at place rank[i], into memory that is there from the beginning."""
+    schema = groups[0].footer.schema.to_arrow_schema()
+    vectors = {network: np.empty((len(rank), schema.field(network).type.list_size), dtype) for network in networks}
+
+    def read(group: _RowGroup) -> None:
+        table = _read_group(group, networks)
+        places = rank[group.start : group.start + group.rows]
+        for network, into in vectors.items():
+            into[places] = table[network].combine_chunks().flatten().to_numpy().reshape(len(places), -1)
+
+    _on_all_cores(read, groups)
     return vectors

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lib import storage, tables
@@ -90,3 +91,43 @@ def test_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
 def test_an_unusable_location_is_named() -> None:
     with pytest.raises(storage.StorageError, match="ftp://host/x"):
         storage.resolve("ftp://host/x")
+
+
+def test_networks_of_one_pass_are_read_together_in_the_order_of_the_ids(tmp_path: Path) -> None:
+    ids = [f"i{k:02d}" for k in np.random.default_rng(1).permutation(40)]
+    columns = {name: np.random.default_rng(k).random((40, 3), np.float32) for k, name in enumerate("ab")}
+    write_pass(str(tmp_path / "a+b"), columns, ids, parts=7)
+    found = tables.read_features(str(tmp_path), ["b", "a"])
+    assert list(found.vectors) == ["b", "a"]
+    assert list(found.image_id) == sorted(ids)
+    for image_id, label, a, b in zip(found.image_id, found.label, found.vectors["a"], found.vectors["b"], strict=True):
+        assert label == ids.index(image_id)
+        np.testing.assert_array_equal(a, columns["a"][label])
+        np.testing.assert_array_equal(b, columns["b"][label])
+
+
+def test_ids_that_stand_twice_are_an_error(tmp_path: Path) -> None:
+    write_pass(str(tmp_path / "a"), {"a": np.ones((3, 2), np.float32)}, ["x", "y", "x"])
+    with pytest.raises(tables.TableError, match="twice"):
+        tables.read_features(str(tmp_path), ["a"])
+
+
+def test_no_column_and_no_footer_is_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pass(str(tmp_path / "a+b"), {"a": np.ones((9, 2)), "b": np.ones((9, 3))}, [f"i{k}" for k in range(9)], 3)
+    read: list[str] = []
+    footers: list[str] = []
+    whole, metadata = pq.ParquetFile.read_row_group, pq.read_metadata
+
+    def counted(file: pq.ParquetFile, number: int, columns: list[str], **more: object) -> pa.Table:
+        read.extend(columns)
+        return whole(file, number, columns=columns, **more)
+
+    def counted_footer(file: str, **more: object) -> pq.FileMetaData:
+        footers.append(file)
+        return metadata(file, **more)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    monkeypatch.setattr(pq, "read_metadata", counted_footer)
+    tables.read_features(str(tmp_path), ["a", "b"])
+    assert sorted(read) == sorted(["a", "b", "image_id", "label"] * 3)
+    assert len(footers) == len(set(footers)) == 3
