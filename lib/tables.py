@@ -36,6 +36,8 @@ CURVE = pa.schema([("iteration", pa.int64()), ("error", pa.float32())])
 MAGIC = b"PAR1"  # a Parquet file's last bytes
 PACKAGES = ("ray", "torch", "torchvision", "timm", "pyarrow", "numpy", "pillow", "safetensors")
 
+FITTING = 128  # rows whose vectors fit into a core's cache: there they are unpacked and put into place
+
 
 class ManifestMismatch(ValueError):  # noqa: N818 - the name says what is wrong
     """What lies on disk was made from something else; the message says what differs and what to do."""
@@ -235,7 +237,6 @@ def read_features(features: str, networks: list[str], dtype: str = "float32") ->
     passes: dict[str, list[str]] = {}
     for network in networks:
         passes.setdefault(find_pass(features, network), []).append(network)
-    first = next(iter(passes))
     ids, label = np.empty(0, object), np.empty(0, np.int32)
     vectors: dict[str, np.ndarray] = {}
     for folder, columns in passes.items():
@@ -243,15 +244,13 @@ def read_features(features: str, networks: list[str], dtype: str = "float32") ->
         table = pa.concat_tables(_on_all_cores(partial(_read_group, columns=IMAGES.names), groups))
         order = pc.sort_indices(table["image_id"])
         found = table["image_id"].take(order).to_numpy()
-        if folder == first:
+        if not vectors:
             ids, label = found, table["label"].fill_null(-1).take(order).to_numpy()
             if (ids[1:] == ids[:-1]).any():
                 raise TableError(f"{folder}: an image_id stands there twice")
         elif not np.array_equal(ids, found):
-            raise TableError(f"{folder}: its image_ids aren't those of {first}")
-        rank = np.empty(len(order), np.int64)
-        rank[order.to_numpy()] = np.arange(len(order))
-        vectors |= _read_vectors(groups, columns, rank, dtype)
+            raise TableError(f"{folder}: its image_ids aren't those of {networks[0]!r}")
+        vectors |= _read_vectors(groups, columns, np.argsort(order.to_numpy()), dtype)
     return Features(ids, label, {network: vectors[network] for network in networks})
 
 
@@ -262,7 +261,6 @@ class _RowGroup:
     footer: pq.FileMetaData  # the file's
     number: int
     start: int  # the first row's place among all files' rows
-    rows: int
 
 
 def _row_groups(folder: str) -> list[_RowGroup]:
@@ -271,13 +269,11 @@ def _row_groups(folder: str) -> list[_RowGroup]:
     if not files:
         raise TableError(f"{folder} has no rows")
     footers = _on_all_cores(partial(pq.read_metadata, filesystem=filesystem), files)
-    groups: list[_RowGroup] = []
-    start = 0
+    groups, start = list[_RowGroup](), 0
     for file, footer in zip(files, footers, strict=True):
         for number in range(footer.num_row_groups):
-            rows = footer.row_group(number).num_rows
-            groups.append(_RowGroup(file, filesystem, footer, number, start, rows))
-            start += rows
+            groups.append(_RowGroup(file, filesystem, footer, number, start))
+            start += footer.row_group(number).num_rows
     return groups
 
 
@@ -298,10 +294,13 @@ def _read_vectors(groups: list[_RowGroup], networks: list[str], rank: np.ndarray
     vectors = {network: np.empty((len(rank), schema.field(network).type.list_size), dtype) for network in networks}
 
     def read(group: _RowGroup) -> None:
-        table = _read_group(group, networks)
-        places = rank[group.start : group.start + group.rows]
-        for network, into in vectors.items():
-            into[places] = table[network].combine_chunks().flatten().to_numpy().reshape(len(places), -1)
+        start = group.start
+        with pq.ParquetFile(group.file, metadata=group.footer, filesystem=group.filesystem) as file:
+            for batch in file.iter_batches(FITTING, [group.number], columns=networks, use_threads=False):
+                places = rank[start : start + len(batch)]
+                start += len(batch)
+                for network, into in vectors.items():
+                    into[places] = batch[network].flatten().to_numpy().reshape(len(batch), -1)
 
     _on_all_cores(read, groups)
     return vectors

@@ -116,18 +116,29 @@ def test_no_column_and_no_footer_is_read_twice(tmp_path: Path, monkeypatch: pyte
     write_pass(str(tmp_path / "a+b"), {"a": np.ones((9, 2)), "b": np.ones((9, 3))}, [f"i{k}" for k in range(9)], 3)
     read: list[str] = []
     footers: list[str] = []
-    whole, metadata = pq.ParquetFile.read_row_group, pq.read_metadata
+    group, batches, metadata = pq.ParquetFile.read_row_group, pq.ParquetFile.iter_batches, pq.read_metadata
 
     def counted(file: pq.ParquetFile, number: int, columns: list[str], **more: object) -> pa.Table:
         read.extend(columns)
-        return whole(file, number, columns=columns, **more)
+        return group(file, number, columns=columns, **more)
+
+    def counted_batches(file: pq.ParquetFile, size: int, row_groups: list[int], columns: list[str], **more: object):
+        read.extend(columns)
+        return batches(file, size, row_groups, columns=columns, **more)
 
     def counted_footer(file: str, **more: object) -> pq.FileMetaData:
         footers.append(file)
         return metadata(file, **more)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted_batches)
     monkeypatch.setattr(pq, "read_metadata", counted_footer)
     tables.read_features(str(tmp_path), ["a", "b"])
     assert sorted(read) == sorted(["a", "b", "image_id", "label"] * 3)
     assert len(footers) == len(set(footers)) == 3
+
+
+def test_parts_of_many_rows_come_back_in_order(tmp_path: Path) -> None:
+    a = np.random.default_rng(0).random((999, 5), np.float32)
+    write_pass(str(tmp_path / "a"), {"a": a}, [f"i{k:04d}" for k in range(999)], parts=2)
+    np.testing.assert_array_equal(tables.read_features(str(tmp_path), ["a"]).vectors["a"], a)

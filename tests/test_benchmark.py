@@ -1,0 +1,156 @@
+"""The benchmark's command does what its rows say; how fast is not for tests to say."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jobs import benchmark, timed_extract
+from jobs.command import RunError
+from jobs.timed_extract import Extraction, Photographs
+from lib import tables, timed_decoding, timed_tables
+from lib.experiment import Extract
+from lib.features import ExtractFeatures
+from lib.images import DecodeImages
+
+PROJECT = Path(__file__).parent.parent
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "jobs.benchmark", *arguments]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+
+
+def test_the_command_prints_a_table_and_writes_all_repeats(tmp_path: Path) -> None:
+    file = tmp_path / "found.json"
+    done = run("decode", "tables", "--limit", "2", "--repeats", "2", "--json", str(file))
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(file.read_text())
+    assert found["images"] == "drawn"
+    assert found["versions"]["torch"]
+    rows = {row["part"]: row for row in found["rows"]}
+    assert "0.00% of the numbers" in rows["decode + resize, timm"]["note"], "bit-equal"
+    for row in found["rows"]:
+        assert f"| {row['part']} |" in done.stdout
+        rates = row["project"] + row["reference"]
+        assert all(rate > 0 for rate in rates)
+        assert row["ratio"] == pytest.approx(np.median(np.divide(row["project"], row["reference"])))
+    sizes = [rows[f"feature table, {dtype}"] for dtype in ("float32", "float16")]
+    assert [row["ratio"] > 1 for row in sizes] == [True, True], "no larger than the raw numbers: the same everywhere"
+
+
+def test_unknown_parts_and_missing_images_are_refused(tmp_path: Path) -> None:
+    assert run("speed").returncode == 2
+    with pytest.raises(SystemExit):
+        benchmark.main(["decode", "--repeats", "0"])
+    assert benchmark.main(["decode", "--images", str(tmp_path / "none.csv")]) != 0
+
+
+def test_given_images_are_the_ones_that_are_timed(tmp_path: Path) -> None:
+    for name, grey in (("a", 10), ("b", 20)):
+        Image.new("RGB", (30, 20), (grey, grey, grey)).save(tmp_path / f"{name}.png")
+    (tmp_path / "list.csv").write_text("path,label\na.png,0\nb.png,0\n")
+    found = benchmark.some_images(str(tmp_path / "list.csv"), 5)
+    assert found == [(tmp_path / f"{name}.png").read_bytes() for name in "ab"]
+    assert len(benchmark.some_images(str(tmp_path / "list.csv"), 1)) == 1
+
+
+def test_drawn_images_are_of_a_photographs_size_and_pillow_alone_makes_the_same_pixels() -> None:
+    images = timed_decoding.drawn(3)
+    assert len(set(images)) == 3
+    for data in images:
+        image = timed_decoding.decode(data, 10**6)
+        assert image.size == (500, 375)
+        np.testing.assert_array_equal(timed_decoding.pillows(data), timed_decoding.GEOMETRY.pixels(image))
+
+
+def test_the_reference_reads_what_the_project_reads(tmp_path: Path) -> None:
+    vectors = timed_tables.half_zero(2500, 6, "float16")
+    assert 0.4 < np.mean(vectors == 0) < 0.6
+    timed_tables.write(str(tmp_path), vectors)
+    assert len(list(tmp_path.rglob("*.parquet"))) == 3
+    found = tables.read_features(str(tmp_path), ["made"], "float16")
+    assert found.label.tolist() == list(range(2500))
+    np.testing.assert_array_equal(found.vectors["made"], vectors)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Photographs:
+    return Photographs(tmp_path_factory.mktemp("photographs"), timed_decoding.drawn(3), 40)
+
+
+def test_photographs_are_repeated_under_names_of_their_own(photographs: Photographs) -> None:
+    listing = photographs.listed(40)
+    assert len(set(listing["image_id"].to_pylist())) == 40
+    data = [Path(path).read_bytes() for path in listing["path"].to_pylist()]
+    assert data == [data[k % 3] for k in range(40)]
+
+
+def test_the_bare_loop_computes_what_the_extraction_computes(
+    photographs: Photographs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = timed_extract.networks_of({"a": "test_resnet", "b": "test_efficientnet"})
+    listing = photographs.listed(20)
+    seen: list[np.ndarray] = []
+    whole = timed_extract.in_full_batches
+    monkeypatch.setattr(timed_extract, "in_full_batches", lambda *given: seen.append(whole(*given)))
+    assert timed_extract.bare_loop(listing, networks, 8) > 0
+    geometries = list(dict.fromkeys(network.geometry for network in networks.values()))
+    settings = {name: timed_extract.settings.Network(model=f"test_{model}", weights="random")
+                for name, model in (("a", "resnet"), ("b", "efficientnet"))}  # fmt: skip
+    places = {name: geometries.index(network.geometry) for name, network in networks.items()}
+    extract = ExtractFeatures(settings, places, Extract(batch_size=8, threads=1), "cpu")
+    table = extract(DecodeImages(geometries, 10**6)(listing))
+    for k, name in enumerate(networks):
+        expected = np.stack(table[name].to_pylist())
+        np.testing.assert_allclose(np.concatenate(seen[k::2]), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_pass_with_two_networks_is_timed_beside_two(
+    photographs: Photographs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timed_extract, "LIGHT", {"one": "test_resnet", "two": "test_efficientnet"})
+    row = timed_extract.two_networks(photographs, 1, 40)
+    assert row.goal == pytest.approx(4 / 3)
+    assert 0 < row.project[0] < float("inf")
+    assert 0 < row.reference[0] < float("inf")
+
+
+SAYS = """
+import pathlib, time
+time.sleep(0.2); print("Started a local Ray instance")
+time.sleep(0.2); print("[extract] train: 3 images to do")
+folder = pathlib.Path({folder!r}) / "features/train/a"
+folder.mkdir(parents=True)
+time.sleep(0.2); (folder / "computed.json").write_text("")
+time.sleep(0.2); (folder / "1.parquet").write_text("")
+time.sleep(0.4)
+"""
+
+
+def test_a_runs_steps_are_told_from_what_it_says_and_writes(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    found = timed_extract.follow([sys.executable, "-c", SAYS.format(folder=str(tmp_path))], tmp_path)
+    whole = time.monotonic() - begin
+    steps = np.diff([0, found.ray, found.listed, found.first, found.last, whole])
+    assert (steps > [0.19, 0.1, 0.1, 0.1, 0.3]).all(), steps
+    row = timed_extract.start([found, found])
+    assert row.ratio == pytest.approx(12 / found.first)
+    with pytest.raises(RunError, match="exit code 3"):
+        timed_extract.follow([sys.executable, "-c", "raise SystemExit(3)"], tmp_path)
+
+
+def test_steady_state_is_the_difference_of_two_runs(photographs: Photographs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start of 9 s and 2 images/s: neither the start nor its noise between the first two steps shows."""
+    monkeypatch.setattr(timed_extract, "HEAVY", {"one": "test_resnet", "two": "test_efficientnet"})
+    monkeypatch.setattr(timed_extract, "extract", lambda _, number: Extraction(3, 5, 9, 9 + number / 2))
+    sizes = timed_extract.Sizes(short=10, long=40)
+    extract, start = timed_extract.steady(photographs, 2, sizes)
+    assert extract.project == pytest.approx((2, 2))
+    assert start.ratio == pytest.approx(12 / 9)
