@@ -5,16 +5,17 @@ What jobs.extract writes into tables, and jobs.validate judges on the fly.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
 from jobs.capacity import Capacity
 from jobs.command import RunError
-from jobs.tally import CountedExtractFeatures
 from lib import experiment as settings
 from lib.experiment import ExperimentError
 from lib.features import ExtractFeatures
@@ -107,6 +108,19 @@ def stream(
         num_cpus=options.network_cpus,
         num_gpus=1 if capacity.gpus else None,
     )
+
+
+class CountedExtractFeatures(ExtractFeatures):
+    """ExtractFeatures, each of whose batches is counted."""
+
+    def __init__(self, tally: ray.actor.ActorHandle, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.tally = tally
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> pa.Table:
+        features = super().__call__(batch)
+        ray.get(self.tally.add.remote(Counter(batch["split"].tolist())))
+        return features
 
 
 def check_rejected(what: str, rejected: int, listed: int, allowed: float, few: list[str]) -> None:

@@ -12,7 +12,7 @@ from ray.data.block import Block, BlockAccessor
 
 from jobs.parts import part_name
 from lib import storage, tables
-from lib.images import PASSED_ON
+from lib.listing import PASSED_ON
 
 
 class TableSink(Datasink[None]):

@@ -1,4 +1,7 @@
-"""How often images were computed, over all runs of an extraction: what an interruption cost."""
+"""How often images were computed, over all runs of an extraction: what an interruption cost.
+
+Imports no torch: the tally is a process of its own, and would begin with that.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,9 @@ import time
 from collections import Counter
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import ray
 
 from lib import storage
-from lib.features import ExtractFeatures
 
 SECONDS = 2.0  # between two writes: what a killed run computed after the last one isn't counted
 
@@ -43,16 +43,3 @@ class Tally:
 def read_tally(file: str) -> int:
     """How many images all runs so far have computed."""
     return int(storage.read_json(file)["computed"]) if storage.is_file(file) else 0
-
-
-class CountedExtractFeatures(ExtractFeatures):
-    """ExtractFeatures, each of whose batches is counted."""
-
-    def __init__(self, tally: ray.actor.ActorHandle, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.tally = tally
-
-    def __call__(self, batch: dict[str, np.ndarray]) -> pa.Table:
-        features = super().__call__(batch)
-        ray.get(self.tally.add.remote(Counter(batch["split"].tolist())))
-        return features

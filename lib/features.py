@@ -13,7 +13,7 @@ import torch
 
 from lib import experiment, tables
 from lib.devices import best_device
-from lib.images import PASSED_ON
+from lib.listing import PASSED_ON
 from lib.networks import Network
 
 

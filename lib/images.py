@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from PIL import Image, UnidentifiedImageError
 
 from lib import storage
+from lib.listing import PASSED_ON
 from lib.resizing import EvaluationTransform
 
 # images.max_pixels is the limit that counts, checked before decoding; Pillow's own would warn at another number.
@@ -178,9 +179,6 @@ def fast_decoder() -> Callable[..., np.ndarray]:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("jpeg = \"fastdct\" needs simplejpeg: pip install -e '.[slim]'") from error
     return decode_jpeg
-
-
-PASSED_ON = ("split", "row")  # columns of a caller's own that decoding and networks leave as they are
 
 
 class DecodeImages:

@@ -33,6 +33,7 @@ LISTING = pa.schema(
         ("column", pa.string()),
     ]
 )
+PASSED_ON = ("split", "row")  # columns of a caller's own that decoding and networks leave as they are
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 SHARD_SUFFIXES = (".jpg", ".jpeg", ".png")
 

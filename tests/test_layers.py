@@ -1,6 +1,8 @@
 """Who may import whom: lib never imports Ray, inside lib only modules above; jobs meet in files alone."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,9 @@ def test_jobs_do_not_import_each_other(path: Path) -> None:
 def test_lib_has_an_init_and_tests_have_no_lib() -> None:
     assert (ROOT / "lib" / "__init__.py").exists()
     assert not (ROOT / "tests" / "lib").exists()
+
+
+def test_processes_that_compute_nothing_do_not_begin_with_torch() -> None:
+    """The tally and the writers are processes of their own: torch and timm would cost each four seconds of a core."""
+    program = "import sys, jobs.tally, jobs.sink; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
