@@ -191,7 +191,7 @@ def command(experiment: Path, root: Path) -> str:
 
 
 def killed_when(ready: Callable[[], bool], experiment: Path, root: Path) -> str:
-    """What it prints until it and the Ray that it started are killed."""
+    """What it prints until it and the Ray that it started are killed, and all their processes are gone."""
     with (root / "log").open("w") as log:
         process = subprocess.Popen(
             arguments(experiment, root), cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -199,9 +199,25 @@ def killed_when(ready: Callable[[], bool], experiment: Path, root: Path) -> str:
     while not ready():
         assert process.poll() is None, (root / "log").read_text()
         time.sleep(0.05)
+    started = descendants(process.pid)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    while started & {pid for _, pid in processes()}:  # a worker writes on till it misses its raylet
+        time.sleep(0.05)
     return (root / "log").read_text()
+
+
+def descendants(process: int) -> set[int]:
+    """The processes that this one started, and those started."""
+    children = {pid for parent, pid in processes() if parent == process}
+    return children.union(*map(descendants, children))
+
+
+def processes() -> list[tuple[int, int]]:
+    """(parent, process) of all that still run."""
+    listed = subprocess.run(["ps", "-eo", "ppid=,pid=,stat="], capture_output=True, text=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return [(int(parent), int(pid)) for parent, pid, state in rows if not state.startswith("Z")]
 
 
 def test_the_readmes_lines_of_python_print_the_accuracy_of_a_map(worker_killed: Run) -> None:
