@@ -136,8 +136,10 @@ def main(
         if not stage(run):
             print(f"Nothing to do: all of {run.folder} is finished.", flush=True)
 
+    here = not ray.is_initialized()
     code = exit_code(work)
-    ray.shutdown()  # after a fit failed, threads wait for the others, and would hold the process till they have ended
+    if here:
+        ray.shutdown()  # after a fit failed, threads wait for the others, and would hold the process till they end
     sys.exit(code)
 
 

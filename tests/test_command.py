@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import ray
 
 from jobs import command, report
 from lib.experiment import ExperimentError, Split, load, load_network
@@ -104,3 +105,10 @@ def test_credentials_in_uris_are_refused_and_not_repeated(
 def test_options_in_uris_are_refused(experiment: Path) -> None:
     with pytest.raises(ExperimentError, match=r"images\.val=s3://b/x\?\.\.\.: leave options out.*AWS_ENDPOINT_URL"):
         load(str(experiment), ["images.val=s3://b/x?endpoint_override=host"])
+
+
+def test_a_ray_that_ran_before_a_command_goes_on_after_it(experiment: Path, tmp_path: Path, local_ray: None) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(lambda run: 1, "", [str(experiment), "--root", str(tmp_path)])
+    assert ended.value.code == 0
+    assert ray.is_initialized()
