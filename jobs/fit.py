@@ -14,7 +14,7 @@ from jobs.capacity import Capacity
 from jobs.command import Run, main, say
 from jobs.streaming import is_streamed
 from jobs.sums import fit_pair, sum_moments
-from jobs.training import spare_watcher, title, train
+from jobs.training import quicken_ray_train, title, train
 from lib import storage, tables
 from lib.variants import Variant, stem
 
@@ -69,7 +69,7 @@ def fit_by_adam(run: Run, products: dict[Key, tables.Product]) -> None:
     """One run of Ray Train each, so many at a time as there is room for."""
     if not products:
         return
-    spare_watcher()
+    quicken_ray_train()
     streamed = {key: stream_rows(run, *key) for key in products}
     side_by_side = Capacity.now().fits(run.experiment.fit, any(streamed.values()))  # more would hold memory, and wait
     pool = ThreadPoolExecutor(side_by_side)

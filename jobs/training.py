@@ -25,8 +25,13 @@ from lib.rows import ResidentRows, Rows, Share, StreamedRows
 from lib.variants import Variant, stem
 
 
-def spare_watcher() -> None:
-    """Start no watcher for machines that are to be taken away where there is one machine: a process less a fit."""
+def quicken_ray_train() -> None:
+    """Set what Ray Train reads from the environment, where the user has set nothing.
+
+    Its controller asks the workers how they are every 2 seconds, and a second checkpoint waits for that: ask oftener.
+    Where there is one machine, no watcher for machines that are to be taken away: a process less a fit.
+    """
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
     if len(ray.nodes()) == 1:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
