@@ -15,6 +15,7 @@ import torch
 from jobs.command import Run, main, say
 from lib import experiment as settings
 from lib import pictures, small, storage, tables
+from lib.devices import compute_on_cpu
 
 CHUNKS = 8  # tasks that draw one split
 
@@ -81,7 +82,7 @@ def train(run: Run, demo: settings.Demo) -> int:
 @ray.remote(num_cpus=1)
 def train_network(network: settings.Network, folder: str, epochs: int, seed: int, name: str) -> int:
     """Train one network from scratch and write its weights; how many pictures it saw."""
-    torch.set_num_threads(1)
+    compute_on_cpu(1)
     torch.manual_seed(seed)
     model = timm.create_model(network.model, **network.options)
     pixels, labels = small.read_pictures(folder)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from lib import experiment, tables
-from lib.devices import best_device
+from lib.devices import best_device, compute_on_cpu
 from lib.listing import PASSED_ON
 from lib.networks import Network
 
@@ -32,7 +32,7 @@ class ExtractFeatures:
     ) -> None:
         self.device = device or best_device().type
         if self.device == "cpu":
-            torch.set_num_threads(settings.threads)
+            compute_on_cpu(settings.threads)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
         self.settings = settings
         self.geometries = geometries
