@@ -15,7 +15,7 @@ import ray
 
 from jobs.capacity import WRITE_CPUS
 from jobs.command import Run, main, say
-from jobs.features import Description, check_labels, check_rejected, describe, stream
+from jobs.features import Description, check_labels, check_rejected, describe_all, stream
 from jobs.parts import blocks, part_name, part_size
 from jobs.sink import TableSink
 from jobs.tally import read_tally, start_tally
@@ -31,8 +31,7 @@ def extract(run: Run) -> int:
     """Make what is missing of the feature tables; a network that has a column in a finished table needs none."""
     experiment = run.experiment
     listings = {split: list_split(experiment, split) for split in SPLITS}
-    descriptions = ray.get([describe.remote(name, network) for name, network in experiment.networks.items()])
-    described = dict(zip(experiment.networks, descriptions, strict=True))
+    described = describe_all(experiment.networks)
     if not len(listings["val"]["label"].drop_null()):
         raise ExperimentError("images.val: no image there has a label, so that nothing can be evaluated")
     for split in SPLITS:

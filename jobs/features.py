@@ -34,7 +34,17 @@ class Description:
     classifier: Classifier
 
 
-@ray.remote(num_cpus=1)
+def describe_all(networks: dict[str, settings.Network]) -> dict[str, Description]:
+    """Each network's description: made here where Ray has one machine, else on its nodes, where weights may lie.
+
+    A task of its own is a process more, which imports torch and timm first: four seconds of a core.
+    """
+    if len(ray.nodes()) == 1:
+        return {name: describe(name, network) for name, network in networks.items()}
+    there = ray.remote(num_cpus=1)(describe)
+    return dict(zip(networks, ray.get([there.remote(*one) for one in networks.items()]), strict=True))
+
+
 def describe(name: str, network: settings.Network) -> Description:
     """Load a network once and check its split."""
     loaded = Network(name, network)

@@ -13,10 +13,8 @@ import argparse
 import sys
 from collections import Counter
 
-import ray
-
 from jobs.command import EXPERIMENTS, RunError, add_address, exit_code, positive, refuse_unreadable, start_ray
-from jobs.features import check_labels, check_rejected, describe, stream
+from jobs.features import check_labels, check_rejected, describe_all, stream
 from jobs.parts import evenly
 from lib import storage
 from lib.experiment import Extract, Images, Network, Split, load_network
@@ -29,7 +27,7 @@ K = 5
 def validate(name: str, network: Network, images: Images, limit: int | None = None) -> Counter[str]:
     """Counts over the evaluation images: total (readable and labelled), top1, topk, unlabelled, rejected."""
     listing = list_images(images.val, read_classes(images.classes) if images.classes else None, limit)
-    described = {name: ray.get(describe.remote(name, network))}
+    described = describe_all({name: network})
     check_labels("IMAGES", images.val, images.classes, listing, described)
     judge = TopK(name, described[name].classifier, K)
     rows = stream(evenly(listing), {name: network}, described, Extract(), images.max_pixels)
