@@ -24,7 +24,7 @@ import torch
 
 from jobs.capacity import WRITE_CPUS
 from jobs.command import RunError, start_ray
-from jobs.features import Description, describe, stream
+from jobs.features import Description, describe_all, stream
 from jobs.parts import blocks, part_size
 from jobs.sink import TableSink
 from lib import experiment as settings
@@ -46,9 +46,9 @@ PROJECT = Path(__file__).parent.parent
 class Sizes:
     """How many images are extracted."""
 
-    short: int = 128  # in a run that is mostly start
-    long: int = 512
-    light: int = 2048  # with the light networks
+    short: int = 64  # in a run that is mostly start
+    long: int = 256
+    light: int = 1024  # with the light networks
 
 
 def timings(images: list[bytes], repeats: int) -> list[Timing]:
@@ -138,7 +138,8 @@ def follow(command: list[str], folder: Path) -> Extraction:
     """When the command says and writes what an Extraction tells. Raises RunError where it fails or says it not."""
     begin, said = time.time(), dict[str, float]()
     path = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    # Ray's workers make way for other processes, the bare loop doesn't: on a shared machine that would be compared.
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "RAY_worker_niceness": "0"}
     lines: list[str] = []
     with subprocess.Popen(
         command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -212,7 +213,7 @@ def two_networks(photographs: Photographs, repeats: int, number: int) -> Timing:
     here = not ray.is_initialized()
     start_ray(None)
     models = {name: settings.Network(model=model, weights="random") for name, model in LIGHT.items()}
-    described = {name: ray.get(describe.remote(name, model)) for name, model in models.items()}
+    described = describe_all(models)
     listing = photographs.listed(number)
     project, reference = [], []
     for _ in range(repeats):

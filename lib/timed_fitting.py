@@ -122,7 +122,7 @@ def beside_a_loader(features: tuple[torch.Tensor, torch.Tensor], batch: int, cou
             x.to(X.device), y.to(X.device)
         wait(X)
 
-    limit = "" if X.is_cuda else "; there the products take most of the time, whatever brings the rows"
+    limit = "" if X.is_cuda else "; there the step itself takes most of the time, whatever brings the rows"
     where = f"rows of {X.shape[1]} and {Y.shape[1]} numbers on the {X.device.type}, batches of {batch}"
     reference = "the bare loop, rows from torch's DataLoader, 2 workers"
     return [

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,11 @@ def test_the_command_prints_a_table_and_writes_all_repeats(tmp_path: Path) -> No
         assert row["ratio"] == pytest.approx(np.median(np.divide(row["project"], row["reference"])))
     sizes = [rows[f"feature table, {dtype}"] for dtype in ("float32", "float16")]
     assert [row["ratio"] > 1 for row in sizes] == [True, True], "no larger than the raw numbers: the same everywhere"
+
+
+def test_every_part_can_be_asked_for() -> None:
+    for module, _ in benchmark.PARTS.values():
+        assert callable(import_module(module).timings)
 
 
 def test_unknown_parts_and_missing_images_are_refused(tmp_path: Path) -> None:
