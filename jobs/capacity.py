@@ -66,6 +66,11 @@ class Capacity:
             raise RunError(f"{field} is {cpus:g}, the largest node has {self.node_cpus:g} CPUs: lower it. {GROWING}")
 
 
+def one_machine() -> bool:
+    """Whether all that Ray has, and will ever have, is one machine."""
+    return len(ray.nodes()) == 1 and "max_cpus" not in ray.cluster_resources()
+
+
 GROWING = "(Of a cluster that grows, give the head the resources max_cpus and max_gpus, as cluster.yaml does)"
 
 

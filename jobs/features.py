@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from jobs.capacity import Capacity
+from jobs.capacity import Capacity, one_machine
 from jobs.command import RunError
 from lib import experiment as settings
 from lib.experiment import ExperimentError
@@ -39,7 +39,7 @@ def describe_all(networks: dict[str, settings.Network]) -> dict[str, Description
 
     A task of its own is a process more, which imports torch and timm first: four seconds of a core.
     """
-    if len(ray.nodes()) == 1:
+    if one_machine():
         return {name: describe(name, network) for name, network in networks.items()}
     there = ray.remote(num_cpus=1)(describe)
     return dict(zip(networks, ray.get([there.remote(*one) for one in networks.items()]), strict=True))

@@ -14,7 +14,7 @@ import torch
 from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from jobs.capacity import Capacity
+from jobs.capacity import Capacity, one_machine
 from jobs.command import EXPECTED, say
 from jobs.streaming import stream
 from lib import experiment as settings
@@ -32,7 +32,7 @@ def quicken_ray_train() -> None:
     Where there is one machine, no watcher for machines that are to be taken away: a process less a fit.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
-    if len(ray.nodes()) == 1:
+    if one_machine():
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from jobs.capacity import Capacity, check
+from jobs.capacity import Capacity, check, one_machine
 from jobs.command import RunError
 from lib.experiment import Experiment, Extract, Fit
 
@@ -35,6 +35,15 @@ def test_actors_are_as_many_as_gpus_there_may_be(cluster: Any) -> None:
     assert cluster({"CPU": 8.0, "GPU": 4.0}).actors(Extract(max_actors=3)) == 3
     assert cluster({"CPU": 8.0}, {"CPU": 8.0}).actors(Extract()) == 8, "of CPUs half"
     assert cluster({"CPU": 2.0}).actors(Extract()) == 1
+
+
+def test_a_head_that_waits_for_machines_is_not_one_machine(cluster: Any) -> None:
+    cluster({"CPU": 2.0})
+    assert one_machine()
+    cluster({"CPU": 0.0, "max_cpus": 64.0})
+    assert not one_machine()
+    cluster({"CPU": 2.0}, {"CPU": 2.0})
+    assert not one_machine()
 
 
 def test_fits_run_side_by_side_where_there_is_room(cluster: Any) -> None:
