@@ -114,10 +114,20 @@ def stream(
         fn_constructor_args=(*([] if tally is None else [tally]), networks, geometries, options),
         batch_format="numpy",
         batch_size=options.batch_size,
-        compute=ray.data.ActorPoolStrategy(min_size=min(options.min_actors, actors), max_size=actors),
+        compute=pool(min(options.min_actors, actors), actors),
         num_cpus=options.network_cpus,
         num_gpus=1 if capacity.gpus else None,
     )
+
+
+def pool(smallest: int, largest: int) -> ray.data.ActorPoolStrategy:
+    """Actors that compute one batch at a time, in their main threads.
+
+    Ray Data would have a thread of its own compute, for which glibc's malloc keeps no freed memory, whatever
+    lib.devices.keep_freed_memory says: networks on a CPU then take twice as long. "Multi-threading" is Ray's word for
+    leaving that thread out; as long as an actor has one call at a time, nothing runs in parallel.
+    """
+    return ray.data.ActorPoolStrategy(min_size=smallest, max_size=largest, enable_true_multi_threading=True)
 
 
 class CountedExtractFeatures(ExtractFeatures):

@@ -12,13 +12,18 @@ import pyarrow as pa
 
 from lib import experiment as settings
 
-FEW = 32  # files of a small table at the least, so that all cores have work
+FEW = 32  # files of a table where there are batches enough, so that all cores have work
 SMALLEST, BLOCK = 16, 256  # rows
 
 
 def part_size(rows: int, options: settings.Extract) -> int:
-    """Rows of each file but the last, for a run of so many."""
-    return min(options.rows_per_file, max(SMALLEST, rows // FEW))
+    """Rows of each file but the last, for a run of so many: whole batches, since networks compute no others."""
+    return min(options.rows_per_file, whole_batches(max(SMALLEST, rows // FEW), options.batch_size))
+
+
+def whole_batches(rows: int, batch: int) -> int:
+    """So many rows, and what is missing to the last batch."""
+    return -(-rows // batch) * batch
 
 
 def part_name(networks: str, size: int, part: int) -> str:
@@ -40,9 +45,10 @@ def blocks(rows: pa.Table, size: int, batch: int) -> list[pa.Table]:
     return [piece for one in full for piece in cut(one, max(1, size // max(BLOCK, batch)))] + short
 
 
-def evenly(rows: pa.Table) -> list[pa.Table]:
-    """Rows that are in no parts as blocks: enough for all cores, none too large."""
-    return cut(rows, max(1, -(-len(rows) // BLOCK), min(FEW, len(rows) // SMALLEST)))
+def in_batches(rows: pa.Table, batch: int) -> list[pa.Table]:
+    """Rows that are in no parts as blocks of whole batches: enough for all cores, none too large."""
+    size = whole_batches(min(BLOCK, max(SMALLEST, len(rows) // FEW)), batch)
+    return [rows.slice(start, size) for start in range(0, len(rows), size)]
 
 
 def cut(rows: pa.Table, count: int) -> list[pa.Table]:

@@ -15,7 +15,7 @@ from collections import Counter
 
 from jobs.command import EXPERIMENTS, RunError, add_address, exit_code, positive, refuse_unreadable, start_ray
 from jobs.features import check_labels, check_rejected, describe_all, stream
-from jobs.parts import evenly
+from jobs.parts import in_batches
 from lib import storage
 from lib.experiment import Extract, Images, Network, Split, load_network
 from lib.listing import list_images, read_classes
@@ -30,7 +30,9 @@ def validate(name: str, network: Network, images: Images, limit: int | None = No
     described = describe_all({name: network})
     check_labels("IMAGES", images.val, images.classes, listing, described)
     judge = TopK(name, described[name].classifier, K)
-    rows = stream(evenly(listing), {name: network}, described, Extract(), images.max_pixels)
+    options = Extract()
+    blocks = in_batches(listing, options.batch_size)
+    rows = stream(blocks, {name: network}, described, options, images.max_pixels)
     counts: Counter[str] = Counter()
     few: list[str] = []
     for row in rows.map_batches(judge, batch_format="pyarrow", num_cpus=0.25).iter_rows():

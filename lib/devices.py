@@ -35,8 +35,9 @@ def keep_freed_memory() -> bool:
 
     It gives each tensor above 32 MiB back to the system at once, and the next one's pages are mapped and cleared again,
     one fault per 4 KiB: more than half of a network's time on a CPU. The process stays as large as it ever was (a
-    batch of 64 images in two EfficientNet-Lites: 3.0 GB instead of 2.1). Source: mallopt(3), M_MMAP_MAX and
-    M_TRIM_THRESHOLD.
+    batch of 64 images in two EfficientNet-Lites: 3.0 GB instead of 2.1). It holds for the main thread alone: others'
+    memory lies in arenas of 64 MiB, whatever doesn't fit there is mapped. Source: mallopt(3), M_MMAP_MAX and
+    M_TRIM_THRESHOLD; glibc's arena.c.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return mallopt is not None and all(mallopt(*setting) for setting in (NO_MAPPED_CHUNKS, NO_TRIMMING))

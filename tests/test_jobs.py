@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.command import Run, RunError
+from jobs.features import pool
 from lib import storage, tables
 from lib.examples import EXAMPLES
 from lib.experiment import ExperimentError, load
@@ -42,7 +44,7 @@ def test_units_of_work_give_equal_arrays_directly_and_through_ray(experiment: Pa
         fn_constructor_args=extract,
         batch_format="numpy",
         batch_size=16,
-        compute=ray.data.ActorPoolStrategy(size=1),
+        compute=pool(1, 1),
         num_cpus=1,
     )
     through = pa.concat_tables([block for block in ray.get(streamed.to_arrow_refs())]).sort_by("image_id")
@@ -50,6 +52,18 @@ def test_units_of_work_give_equal_arrays_directly_and_through_ray(experiment: Pa
     for name in ("a", "b"):
         assert through.schema.field(name).type == direct.schema.field(name).type
         np.testing.assert_array_equal(np.array(through[name].to_pylist()), np.array(direct[name].to_pylist()))
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_networks_compute_in_the_main_thread_whose_malloc_keeps_memory() -> None:
+    import ray
+
+    class InMainThread:
+        def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {"main": np.array([threading.current_thread() is threading.main_thread()])}
+
+    found = ray.data.range(1).map_batches(InMainThread, compute=pool(1, 1), num_cpus=0.5).take_all()
+    assert found == [{"main": True}]
 
 
 def test_bad_images_are_kept_by_reason_and_too_many_fail_the_run(

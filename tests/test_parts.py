@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.parts import blocks, evenly, part_size
+from jobs.parts import blocks, in_batches, part_size
 from lib.experiment import Extract
 
 
@@ -23,7 +23,7 @@ def gathered(sizes: list[int], at_least: int) -> list[int]:
 @pytest.mark.parametrize(("rows", "per_file"), [(800, 1024), (144, 16), (70_000, 1024), (5000, 100), (40_000, 1000)])
 @pytest.mark.parametrize("resumed", [False, True])
 def test_nothing_that_ray_gathers_ends_inside_a_part(batch: int, rows: int, per_file: int, resumed: bool) -> None:
-    size = part_size(rows, Extract(rows_per_file=per_file))
+    size = part_size(rows, Extract(rows_per_file=per_file, batch_size=batch))
     numbers = np.arange(rows)
     if resumed:  # the first split is finished, and some parts of the second are
         numbers = numbers[rows * 3 // 4 :]
@@ -40,8 +40,16 @@ def test_nothing_that_ray_gathers_ends_inside_a_part(batch: int, rows: int, per_
     assert all(len(one) < max(512, 2 * batch) for one in listed[: len(listed) - unfilled])
 
 
-def test_small_tables_have_files_for_all_cores() -> None:
-    assert part_size(800, Extract()) == 25
-    assert part_size(10, Extract()) == 16
+def test_small_tables_have_files_for_all_cores_each_of_whole_batches() -> None:
+    assert part_size(800, Extract(batch_size=16)) == 32
+    assert part_size(800, Extract()) == 64, "25 rows would be computed as 64"
+    assert part_size(10, Extract(batch_size=1)) == 16
     assert part_size(10**6, Extract()) == 1024
-    assert sorted(len(one) for one in evenly(pa.table({"row": range(200)}))) == [16] * 4 + [17] * 8
+
+
+@pytest.mark.parametrize(("rows", "batch", "sizes"), [(200, 64, [64, 64, 64, 8]), (800, 1, [25] * 32), (0, 64, [])])
+def test_rows_in_no_parts_come_in_whole_batches(rows: int, batch: int, sizes: list[int]) -> None:
+    table = pa.table({"row": range(rows)})
+    found = in_batches(table, batch)
+    assert [len(one) for one in found] == sizes
+    assert pa.concat_tables([table.slice(0, 0), *found]) == table
