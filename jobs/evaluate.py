@@ -24,6 +24,7 @@ from lib.results import Mapped, own
 from lib.variants import stem
 
 SPLITS = ("train", "val")
+ROWS = 1024  # whose products are summed at once, at the least
 
 
 def evaluate(run: Run) -> int:
@@ -114,7 +115,7 @@ def count(
 def sum_features(run: Run) -> ray.ObjectRef:
     """CrossSums of all networks' evaluation features, in the object store."""
     networks = list(run.experiment.networks)
-    work = chunks.chunks(run.path("features", "val"), networks)
+    work = chunks.chunks(run.path("features", "val"), networks, ROWS)
     tasks = min(len(work), max(1, int(Capacity.now().cpus)))
     return add_up.remote(*[sum_chunks.remote(work[task::tasks], networks) for task in range(tasks)])
 

@@ -17,7 +17,7 @@ from lib.networks import Classifier
 from lib.predictions import Predict
 from lib.variants import stem
 
-FILES = 4  # of the feature table that one task reads: 4,096 images, unless extract.rows_per_file says otherwise
+ROWS = 4096  # that one task judges, about
 
 
 def predict(run: Run) -> int:
@@ -36,7 +36,7 @@ def predict(run: Run) -> int:
                 run.path("predictions", name), lambda file: file.endswith(".parquet")
             )  # an interrupted run's
         missing |= todo
-        work = chunks.chunks(features, list(dict.fromkeys([source, target])), FILES)
+        work = chunks.chunks(features, list(dict.fromkeys([source, target])), ROWS)
         tasks += [judge.remote(run.folder, source, target, list(todo), *place) for place in enumerate(work)]
     rows: dict[str, int] = {}
     for counted in ray.get(tasks):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import reduce
 from operator import add
 from typing import Any
@@ -19,11 +20,12 @@ from lib.networks import Classifier
 from lib.variants import PARTS, Variant, parts_of, stem
 
 Made = dict[Variant, dict[str, Any]]
+ROWS = 1024  # whose products are summed at once, at the least: few large products, not many small ones
 
 
 def sum_moments(features: str, networks: list[str]) -> list[ray.ObjectRef]:
     """JointMoments of each of the PARTS of the training rows, in the object store."""
-    work = chunks.chunks(features, networks)
+    work = chunks.chunks(features, networks, ROWS)
     tasks = min(len(work), max(1, int(Capacity.now().cpus)))
     shares = [sum_chunks.remote(work[task::tasks], networks) for task in range(tasks)]
     return [add_up.remote(*part) for part in zip(*shares, strict=True)]
@@ -58,12 +60,9 @@ def fit_pair(folder: str, source: str, target: str, which: list[Variant], moment
     parts = [part.pair(source, target) for part in ray.get(moments)]
     ridges = Ridges(parts, _labels(C_T)[0])
     made: Made = {}
-    for variant in which:
-        if variant.family == "classifiers":
-            map_, made[variant] = from_classifiers(*_labels(C_S), *_labels(C_T)), {}
-        else:
-            map_, made[variant] = _from_sums(variant, parts, ridges)
+    for variant, map_, described in _maps(which, parts, ridges, C_S, C_T):
         map_.save(storage.join(folder, "maps", f"{stem(source, target, variant)}.safetensors"))
+        made[variant] = described
     return made
 
 
@@ -88,13 +87,24 @@ class Ridges:
         return self.chosen[variant.share]
 
 
-def _from_sums(variant: Variant, parts: list[Moments], ridges: Ridges) -> tuple[AffineMap, dict[str, Any]]:
-    """A map from the part of the training rows that it is to be made from, and what its manifest says of it."""
-    moments = reduce(add, parts[: variant.parts])
-    if variant.family == "orthogonal":
-        return orthogonal(moments), {"training_rows": moments.n}
-    ridge = ridges(variant)
-    described = {"training_rows": moments.n, "ridge": ridge}
-    if variant.rank is not None:
-        return low_rank(moments, ridge, [variant.rank])[variant.rank], described
-    return least_squares(moments, ridge), described
+def _maps(
+    which: list[Variant], parts: list[Moments], ridges: Ridges, C_S: Classifier, C_T: Classifier
+) -> Iterator[tuple[Variant, AffineMap, dict[str, Any]]]:
+    """Each map, and what its manifest says of it."""
+    low = [variant for variant in which if variant.rank is not None]
+    for variant in which:
+        if variant.family == "classifiers":
+            yield variant, from_classifiers(*_labels(C_S), *_labels(C_T)), {}
+        elif variant not in low:
+            moments = reduce(add, parts[: variant.parts])
+            described: dict[str, Any] = {"training_rows": moments.n}
+            if variant.family == "orthogonal":
+                yield variant, orthogonal(moments), described
+            else:
+                ridge = ridges(variant)
+                yield variant, least_squares(moments, ridge), described | {"ridge": ridge}
+    if low:  # all ranks from one decomposition
+        moments, ridge = reduce(add, parts), ridges(low[0])
+        maps = low_rank(moments, ridge, [variant.rank for variant in low if variant.rank])
+        for variant, map_ in zip(low, maps.values(), strict=True):
+            yield variant, map_, {"training_rows": moments.n, "ridge": ridge}

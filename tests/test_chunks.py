@@ -25,14 +25,14 @@ def write_pass(features: Path, networks: list[str], order: np.ndarray, files: in
         columns = {name: vector_column(FEATURES[name][rows]) for name in networks}
         ids = {"image_id": [f"i{row:02d}" for row in rows], "label": pa.array(rows % 4, pa.int32())}
         tables.write_table(str(folder / f"p{number}.parquet"), pa.table({**ids, **columns}, schema=schema))
-    storage.write_json(str(folder / "manifest.json"), {})
+    storage.write_json(str(folder / "manifest.json"), {"rows": len(order)})
 
 
 @pytest.mark.parametrize("files", [1, 2, 7])
 def test_rows_of_several_passes_are_matched_by_id(tmp_path: Path, files: int) -> None:
     write_pass(tmp_path, ["a", "b"], np.arange(N), 7)
     write_pass(tmp_path, ["c"], np.random.default_rng(9).permutation(N), 4)
-    work = chunks.chunks(str(tmp_path), ["c", "a"], files)
+    work = chunks.chunks(str(tmp_path), ["c", "a"], files * N // 4)
     seen = []
     for chunk in work:
         rows = chunks.read(chunk)
