@@ -7,17 +7,18 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 import ray
 
 from lib import storage, tables
-from lib.experiment import Experiment, ExperimentError, Images, Network, load
+from lib.experiment import Experiment, ExperimentError, Images, Network, NetworkError, load
 from lib.images import UnreadableImage
 from lib.listing import ListingError
-from lib.networks import NetworkError
 from lib.tables import ManifestMismatch, TableError
 from lib.variants import Variant, variants
 
@@ -106,15 +107,21 @@ def parse(description: str | None, arguments: list[str] | None = None) -> tuple[
     return run_of(options.experiment, options), options.address
 
 
-def start_ray(address: str | None) -> None:
-    """Connect to the cluster at `address` or RAY_ADDRESS, else start Ray on this machine."""
+def start_ray(address: str | None, networks: bool = False) -> None:
+    """Connect to the cluster at `address` or RAY_ADDRESS, else start Ray on this machine.
+
+    While that starts, in four seconds, import what this process needs for loading `networks`: torch and timm.
+    """
     if ray.is_initialized():
         return
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, log_to_driver=True)
     else:
-        ray.init(include_dashboard=True)  # Ray Train asks its state service, and complains every second without
+        with ThreadPoolExecutor(1) as beside:
+            if networks:
+                beside.submit(import_module, "lib.networks")
+            ray.init(include_dashboard=True)  # Ray Train asks its state service, and complains every second without
     progress = sys.stderr.isatty()  # no terminal bars in a log file
     ray.data.DataContext.get_current().enable_progress_bars = progress
 
@@ -132,7 +139,7 @@ def main(
         refuse_unwritable(run.folder)
         if reads_images:
             refuse_unreadable(run.written.images, run.written.networks)
-        start_ray(address)
+        start_ray(address, networks=reads_images)
         if not stage(run):
             print(f"Nothing to do: all of {run.folder} is finished.", flush=True)
 

@@ -17,9 +17,9 @@ from jobs.capacity import Capacity
 from jobs.command import Run, main, say
 from lib import chunks, examples, results, storage, tables
 from lib.chunks import Chunk
+from lib.classifiers import Classifier
 from lib.listing import class_names
 from lib.measures import CrossSums, nearest, overlap, sample
-from lib.networks import Classifier
 from lib.results import Mapped, own
 from lib.variants import stem
 

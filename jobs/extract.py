@@ -38,7 +38,7 @@ def extract(run: Run) -> int:
         images = experiment.images
         check_labels(f"images.{split}", images.split(split), images.classes, listings[split], described)
     for name, network in described.items():
-        network.classifier.save(run.path("classifiers", f"{name}.safetensors"))
+        storage.write_bytes(run.path("classifiers", f"{name}.safetensors"), network.classifier)
     numbers = numbered(listings)
     passes = [one for split in SPLITS if (one := plan(run, split, numbers, described)) is not None]
     for networks in dict.fromkeys(one.networks for one in passes):

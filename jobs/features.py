@@ -18,10 +18,8 @@ from jobs.capacity import Capacity, one_machine
 from jobs.command import RunError
 from lib import experiment as settings
 from lib.experiment import ExperimentError
-from lib.features import ExtractFeatures
 from lib.images import DecodeImages, Geometry
 from lib.listing import detect_format, tree_classes
-from lib.networks import Classifier, Network
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,8 @@ class Description:
     fingerprint: str
     geometry: Geometry
     preprocessing: dict[str, Any]
-    classifier: Classifier
+    classes: int
+    classifier: bytes  # lib.classifiers.Classifier's
 
 
 def describe_all(networks: dict[str, settings.Network]) -> dict[str, Description]:
@@ -47,10 +46,14 @@ def describe_all(networks: dict[str, settings.Network]) -> dict[str, Description
 
 def describe(name: str, network: settings.Network) -> Description:
     """Load a network once and check its split."""
+    from lib.networks import Network  # with torch and timm: on a cluster the driver does without
+
     loaded = Network(name, network)
     config = {**vars(loaded.geometry), "mean": loaded.mean, "std": loaded.std}
+    del config["steps"]  # they follow from the others
     config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
-    return Description(loaded.fingerprint(), loaded.geometry, config, loaded.classifier)
+    classifier = loaded.classifier
+    return Description(loaded.fingerprint(), loaded.geometry, config, classifier.classes, classifier.to_bytes())
 
 
 def check_labels(
@@ -66,7 +69,7 @@ def check_labels(
     largest = pc.max(labels).as_py()
     folders = None if classes else tree_size(split)
     for name, network in described.items():
-        count = network.classifier.classes
+        count = network.classes
         if largest >= count:
             raise ExperimentError(
                 f"{what}: label {largest}, but network {name!r} has {count} classes (0 to {count - 1})"
@@ -103,15 +106,16 @@ def stream(
     distinct = list(dict.fromkeys(described[name].geometry for name in networks))
     geometries = {name: distinct.index(described[name].geometry) for name in networks}
     ray.data.DataContext.get_current().execution_options.preserve_order = True
-    images = ray.data.from_arrow(listing).map_batches(
+    rows = ray.data.from_blocks(listing)  # from_arrow would have a task look at each block: a process more to wait for
+    images = rows.map_batches(
         DecodeImages(distinct, max_pixels),
         batch_format="pyarrow",
         batch_size=min(max(map(len, listing)), options.batch_size),
         num_cpus=options.decode_cpus,
     )
     return images.map_batches(
-        ExtractFeatures if tally is None else CountedExtractFeatures,
-        fn_constructor_args=(*([] if tally is None else [tally]), networks, geometries, options),
+        CountedExtractFeatures,
+        fn_constructor_args=(tally, networks, geometries, options),
         batch_format="numpy",
         batch_size=options.batch_size,
         compute=pool(min(options.min_actors, actors), actors),
@@ -130,16 +134,25 @@ def pool(smallest: int, largest: int) -> ray.data.ActorPoolStrategy:
     return ray.data.ActorPoolStrategy(min_size=smallest, max_size=largest, enable_true_multi_threading=True)
 
 
-class CountedExtractFeatures(ExtractFeatures):
-    """ExtractFeatures, each of whose batches is counted."""
+class CountedExtractFeatures:
+    """lib.features.ExtractFeatures, each of whose batches is counted where there is a tally."""
 
-    def __init__(self, tally: ray.actor.ActorHandle, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(
+        self,
+        tally: ray.actor.ActorHandle | None,
+        networks: dict[str, settings.Network],
+        geometries: dict[str, int],
+        options: settings.Extract,
+    ) -> None:
+        from lib.features import ExtractFeatures
+
+        self.extract = ExtractFeatures(networks, geometries, options)
         self.tally = tally
 
     def __call__(self, batch: dict[str, np.ndarray]) -> pa.Table:
-        features = super().__call__(batch)
-        ray.get(self.tally.add.remote(Counter(batch["split"].tolist())))
+        features = self.extract(batch)
+        if self.tally is not None:
+            ray.get(self.tally.add.remote(Counter(batch["split"].tolist())))
         return features
 
 

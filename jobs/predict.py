@@ -12,8 +12,8 @@ import ray
 from jobs.command import Run, main, say
 from lib import chunks, storage, tables
 from lib.chunks import Chunk
+from lib.classifiers import Classifier
 from lib.maps import AffineMap
-from lib.networks import Classifier
 from lib.predictions import Predict
 from lib.variants import stem
 

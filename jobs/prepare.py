@@ -8,14 +8,10 @@ from __future__ import annotations
 import itertools
 
 import ray
-import safetensors.torch
-import timm
-import torch
 
 from jobs.command import Run, main, say
 from lib import experiment as settings
-from lib import pictures, small, storage, tables
-from lib.devices import compute_on_cpu
+from lib import pictures, storage, tables
 
 CHUNKS = 8  # tasks that draw one split
 
@@ -82,6 +78,13 @@ def train(run: Run, demo: settings.Demo) -> int:
 @ray.remote(num_cpus=1)
 def train_network(network: settings.Network, folder: str, epochs: int, seed: int, name: str) -> int:
     """Train one network from scratch and write its weights; how many pictures it saw."""
+    import safetensors.torch  # here, since the driver, and whoever draws, need none of it
+    import timm
+    import torch
+
+    from lib import small
+    from lib.devices import compute_on_cpu
+
     compute_on_cpu(1)
     torch.manual_seed(seed)
     model = timm.create_model(network.model, **network.options)

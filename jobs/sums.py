@@ -13,10 +13,10 @@ import ray
 from jobs.capacity import Capacity
 from lib import chunks, storage
 from lib.chunks import Chunk
+from lib.classifiers import Classifier
 from lib.closed_forms import choose_ridge, from_classifiers, least_squares, low_rank, orthogonal
 from lib.maps import AffineMap
 from lib.moments import JointMoments, Moments
-from lib.networks import Classifier
 from lib.variants import PARTS, Variant, parts_of, stem
 
 Made = dict[Variant, dict[str, Any]]

@@ -17,6 +17,7 @@ from jobs.command import EXPERIMENTS, RunError, add_address, exit_code, positive
 from jobs.features import check_labels, check_rejected, describe_all, stream
 from jobs.parts import in_batches
 from lib import storage
+from lib.classifiers import Classifier
 from lib.experiment import Extract, Images, Network, Split, load_network
 from lib.listing import list_images, read_classes
 from lib.predictions import TopK
@@ -29,7 +30,7 @@ def validate(name: str, network: Network, images: Images, limit: int | None = No
     listing = list_images(images.val, read_classes(images.classes) if images.classes else None, limit)
     described = describe_all({name: network})
     check_labels("IMAGES", images.val, images.classes, listing, described)
-    judge = TopK(name, described[name].classifier, K)
+    judge = TopK(name, Classifier.from_bytes(described[name].classifier), K)
     options = Extract()
     blocks = in_batches(listing, options.batch_size)
     rows = stream(blocks, {name: network}, described, options, images.max_pixels)

@@ -25,6 +25,10 @@ class ExperimentError(ValueError):
     """The experiment can't be run as it is written; the message names the field and what it allows."""
 
 
+class NetworkError(ValueError):
+    """A network can't be loaded, or can't be split into F and C; the message names it."""
+
+
 class Section(BaseModel):
     """A table of the experiment file: unknown keys are refused, nothing changes after it is read."""
 
@@ -91,7 +95,7 @@ class Network(Section):
 
 
 class Extract(Section):
-    batch_size: Positive = 64
+    batch_size: Positive = 64  # images that travel together; on a CPU a network has 16 of them at once, at the most
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     tf32: bool = False  # TensorFloat-32 matrix products on GPUs
     compile: bool = False  # the networks, by torch.compile: half a minute or more for each before the first image

@@ -16,6 +16,8 @@ from lib.devices import best_device, compute_on_cpu
 from lib.listing import PASSED_ON
 from lib.networks import Network
 
+CPU_BATCH = 16  # images in a network at once on a CPU, at the most: more take memory, and no less time
+
 
 class ExtractFeatures:
     """F of several networks on one device, fed with the pixels that lib.images.DecodeImages makes.
@@ -35,6 +37,7 @@ class ExtractFeatures:
             compute_on_cpu(settings.threads)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
         self.settings = settings
+        self.batch = settings.batch_size if self.device != "cpu" else min(settings.batch_size, CPU_BATCH)
         self.geometries = geometries
         self.networks = {name: Network(name, network, self.device) for name, network in networks.items()}
         self.computes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
@@ -57,7 +60,7 @@ class ExtractFeatures:
         ]
         for name in self.networks:
             pixels = np.asarray(batch[f"pixels_{self.geometries[name]}"])
-            vectors = in_full_batches(partial(self.vectors, name), pixels, self.settings.batch_size)
+            vectors = in_full_batches(partial(self.vectors, name), pixels, self.batch)
             columns.append(vector_column(vectors.astype(self.settings.dtype), rejected))
         schema = self.schema
         for name in [name for name in ("reason", *PASSED_ON) if name in batch]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lib import storage
 from lib.listing import PASSED_ON
-from lib.resizing import EvaluationTransform
+from lib.resizing import EvaluationTransform, Steps, steps
 
 # images.max_pixels is the limit that counts, checked before decoding; Pillow's own would warn at another number.
 Image.MAX_IMAGE_PIXELS = None
@@ -36,6 +37,16 @@ class Geometry:
     fill: tuple[float, float, float] | None = None  # of a border, 0..1: timm takes the mean
     transform: str = "timm"  # or "fast", "slim"
     jpeg: str = "pillow"  # or "fastdct"
+    steps: Steps | None = None  # of timm's transform, where they are known
+
+    def known(self) -> Geometry:
+        """The same, with timm's steps looked up: who decodes need not import timm."""
+        return self if self.transform == "slim" else replace(self, steps=steps(self.options()))
+
+    def options(self) -> dict[str, Any]:
+        """For timm.data.create_transform."""
+        names = ("input_size", "crop_pct", "crop_mode", "interpolation")
+        return {name: getattr(self, name) for name in names} | ({} if self.fill is None else {"mean": self.fill})
 
     @property
     def dtype(self) -> type[np.generic]:
@@ -54,12 +65,8 @@ class Geometry:
 
 @lru_cache(maxsize=16)
 def _timms(geometry: Geometry) -> EvaluationTransform:
-    options = asdict(geometry)
-    del options["transform"], options["jpeg"]
-    fill = options.pop("fill")
-    if fill is not None:
-        options["mean"] = fill
-    return EvaluationTransform(options, fast=geometry.transform == "fast")
+    known = geometry if geometry.steps else geometry.known()
+    return EvaluationTransform(geometry.options(), known.steps, fast=geometry.transform == "fast")
 
 
 def slim_pixels(image: np.ndarray, size: tuple[int, int], crop_pct: float = 0.875) -> np.ndarray:

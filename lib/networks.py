@@ -5,11 +5,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib.util
-import json
 import os
 import pickle
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,43 +21,11 @@ from torch import nn
 import lib.slim
 import lib.small  # noqa: F401 - both register their networks with timm
 from lib import experiment, storage
+from lib.classifiers import Classifier
+from lib.experiment import NetworkError
 from lib.images import Geometry, fast_decoder
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "affine-features"
-
-
-class NetworkError(ValueError):
-    """A network can't be loaded, or can't be split into F and C; the message names it."""
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """C: class scores = weight @ features + bias; `offset` is 1 where class 0 is "background"."""
-
-    weight: torch.Tensor  # (classes, d)
-    bias: torch.Tensor  # (classes,)
-    offset: int = 0
-
-    @property
-    def classes(self) -> int:
-        """How many labels there are: the background is none."""
-        return len(self.bias) - self.offset
-
-    def __call__(self, features: torch.Tensor) -> torch.Tensor:
-        """(n, d) features -> (n, classes) scores."""
-        return features @ self.weight.T + self.bias
-
-    def save(self, uri: str) -> None:
-        tensors = {"weight": self.weight.contiguous(), "bias": self.bias.contiguous()}
-        storage.write_bytes(uri, safetensors.torch.save(tensors, metadata={"offset": str(self.offset)}))
-
-    @classmethod
-    def load(cls, uri: str) -> Classifier:
-        data = storage.read_bytes(uri)
-        tensors = safetensors.torch.load(data)
-        length = int.from_bytes(data[:8], "little")
-        offset = int(json.loads(data[8 : 8 + length]).get("__metadata__", {}).get("offset", 0))
-        return cls(tensors["weight"], tensors["bias"], offset)
 
 
 class Network:
@@ -91,7 +57,7 @@ class Network:
             fill=self.mean if config["crop_mode"] == "border" and not slim else None,
             transform=config["transform"],
             jpeg=config["jpeg"],
-        )
+        ).known()
         self.classifier = split_classifier(name, self.model, settings.class_offset)
         check_split(name, self.model, self.classifier, self.geometry.input_size)
         self.feature_size = self.classifier.weight.shape[1]

@@ -9,9 +9,9 @@ import torch
 
 from lib import tables
 from lib.chunks import vectors
+from lib.classifiers import Classifier
 from lib.fitting import unit_distance
 from lib.maps import AffineMap
-from lib.networks import Classifier
 
 
 class Predict:

@@ -1,15 +1,19 @@
-"""timm's evaluation transform up to normalisation, without the pixels that its crop throws away."""
+"""timm's evaluation transform up to normalisation, without the pixels that its crop throws away.
+
+Importing this imports neither timm nor torch, four seconds of a core and half a gigabyte, which most of the processes
+that decode do without: what timm's transform does is looked up where the networks are loaded, in `steps`.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import timm.data
-import torch
 from PIL import Image
-from torchvision import transforms
 
 # Pillow's filters: how far each reaches, in pixels of the smaller of the two images.
 REACH = {Image.Resampling.BILINEAR: 1, Image.Resampling.BICUBIC: 2, Image.Resampling.LANCZOS: 3}
@@ -17,30 +21,57 @@ REACH = {Image.Resampling.BILINEAR: 1, Image.Resampling.BICUBIC: 2, Image.Resamp
 KERNELS = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
 
 
+@dataclass(frozen=True)
+class Steps:
+    """What timm's transform does where it resizes and then takes the centre."""
+
+    size: int | tuple[int, int]  # torchvision's Resize: the shorter side's length, or (height, width)
+    crop: tuple[int, int]  # (height, width)
+    filter: Image.Resampling
+
+
+def timms_transform(options: dict[str, Any]) -> Any:
+    import timm.data
+
+    # use_prefetcher leaves the pixels uint8: timm's own loaders normalise on the device as well.
+    return timm.data.create_transform(**options, is_training=False, use_prefetcher=True)
+
+
+def steps(options: dict[str, Any]) -> Steps | None:
+    """The steps of timm's transform of these options; None where it does anything else."""
+    from torchvision import transforms
+
+    resize, crop = timms_transform(options).transforms[:2]
+    if type(resize) is not transforms.Resize or type(crop) is not transforms.CenterCrop:
+        return None
+    size = resize.size if isinstance(resize.size, int) else tuple(resize.size)
+    size = size[0] if isinstance(size, tuple) and len(size) == 1 else size
+    return Steps(size, tuple(crop.size), Image.Resampling[resize.interpolation.name.partition("_")[0]])
+
+
 class EvaluationTransform:
-    """RGB image -> (height, width, 3) uint8, bit-equal to timm's transform of these options.
+    """RGB image -> (height, width, 3) uint8, bit-equal to timm's transform of these options, whose `steps` are given.
 
     With `fast` the image is resized by PyTorch's vector kernels, where there is one: bilinear and bicubic, of any crop
     mode but "border" (the rest is bit-equal all the same). Their weights have 16 bits, Pillow's 22: of 200 photographs
     at 224, 260 and 299 pixels 0.4 % of the numbers differ, by 2 grey levels at the most.
     """
 
-    def __init__(self, options: dict[str, Any], fast: bool = False) -> None:
-        # use_prefetcher leaves the pixels uint8: timm's own loaders normalise on the device as well.
-        self.timms = timm.data.create_transform(**options, is_training=False, use_prefetcher=True)
-        resize, crop = self.timms.transforms[:2]
-        self.plain = type(resize) is transforms.Resize and type(crop) is transforms.CenterCrop
-        if self.plain:
-            self.size, self.crop = resize.size, tuple(crop.size)
-            self.filter = Image.Resampling[resize.interpolation.name.partition("_")[0]]
-        self.fast = fast
+    def __init__(self, options: dict[str, Any], steps: Steps | None, fast: bool = False) -> None:
+        self.options, self.steps, self.fast = options, steps, fast
+
+    @cached_property
+    def timms(self) -> Callable[[Image.Image], Any]:
+        """For what has no such steps, and for images of odd shapes."""
+        transform: Callable[[Image.Image], Any] = timms_transform(self.options)
+        return transform
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        if self.plain and self.filter in REACH:
-            size = scaled(image.size, self.size)
+        if self.steps is not None and self.steps.filter in REACH:
+            size = scaled(image.size, self.steps.size)
             if rows_first(image.size, size):
-                way = resized_fast if self.fast and self.filter in KERNELS else resized
-                return way(image, size, self.crop, self.filter)
+                way = resized_fast if self.fast and self.steps.filter in KERNELS else resized
+                return way(image, size, self.steps.crop, self.steps.filter)
         return np.ascontiguousarray(np.asarray(self.timms(image)).transpose(1, 2, 0))
 
 
@@ -54,19 +85,17 @@ def rows_first(of: tuple[int, int], size: tuple[int, int]) -> bool:
     return of[1] - height <= max(0, 2 * (of[0] - width)) and of[1] <= 100 * of[0]
 
 
-def scaled(of: tuple[int, int], size: Any) -> tuple[int, int]:
+def scaled(of: tuple[int, int], size: int | tuple[int, int]) -> tuple[int, int]:
     """(height, width) that torchvision's Resize makes of an image with (width, height) `of`.
 
     `size` is Resize's own: the shorter side's length, or (height, width).
     """
-    if isinstance(size, int):
-        size = [size]
-    if len(size) == 2:
-        return size[0], size[1]
+    if not isinstance(size, int):
+        return size
     width, height = of
     if width <= height:
-        return int(size[0] * height / width), size[0]
-    return size[0], int(size[0] * width / height)
+        return int(size * height / width), size
+    return size, int(size * width / height)
 
 
 def _start(length: int, crop: int) -> int:
@@ -97,6 +126,8 @@ def resized_fast(
     image: Image.Image, size: tuple[int, int], crop: tuple[int, int], resample: Image.Resampling
 ) -> np.ndarray:
     """As `resized`, by PyTorch's kernels for uint8 on the CPU, which come from Pillow-SIMD's."""
+    import torch
+
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # its memory is channels_last: AVX2's case
     whole = torch.nn.functional.interpolate(pixels, size, mode=KERNELS[resample], antialias=True)[0]
     top, left = _start(size[0], crop[0]), _start(size[1], crop[1])

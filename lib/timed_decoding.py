@@ -76,8 +76,7 @@ def pillows(data: bytes) -> np.ndarray:
 
 def off(images: list[bytes], geometry: Geometry) -> tuple[float, int]:
     """Which part of the numbers differs from timm's own transform, and by how many grey levels at the most."""
-    options = {name: getattr(GEOMETRY, name) for name in ("input_size", "crop_pct", "crop_mode", "interpolation")}
-    timms = timm.data.create_transform(**options, is_training=False, use_prefetcher=True)
+    timms = timm.data.create_transform(**GEOMETRY.options(), is_training=False, use_prefetcher=True)
     differing, largest = [], 0
     for data in images:
         image = decode(data, LIMIT)

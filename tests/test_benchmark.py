@@ -87,7 +87,7 @@ def test_the_reference_reads_what_the_project_reads(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Photographs:
-    return Photographs(tmp_path_factory.mktemp("photographs"), timed_decoding.drawn(3), 40)
+    return Photographs(tmp_path_factory.mktemp("photographs"), timed_decoding.drawn(3), 130)
 
 
 def test_photographs_are_repeated_under_names_of_their_own(photographs: Photographs) -> None:
@@ -102,6 +102,7 @@ def test_the_bare_loop_computes_what_the_extraction_computes(
 ) -> None:
     networks = timed_extract.networks_of({"a": "test_resnet", "b": "test_efficientnet"})
     listing = photographs.listed(20)
+    monkeypatch.setattr(timed_extract, "compute_on_cpu", lambda threads: None)  # it would last
     seen: list[np.ndarray] = []
     whole = timed_extract.in_full_batches
     monkeypatch.setattr(timed_extract, "in_full_batches", lambda *given: seen.append(whole(*given)))
@@ -122,7 +123,7 @@ def test_a_pass_with_two_networks_is_timed_beside_two(
     photographs: Photographs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timed_extract, "LIGHT", {"one": "test_resnet", "two": "test_efficientnet"})
-    row = timed_extract.two_networks(photographs, 1, 40)
+    row = timed_extract.two_networks(photographs, 1, 130)
     assert row.goal == pytest.approx(4 / 3)
     assert 0 < row.project[0] < float("inf")
     assert 0 < row.reference[0] < float("inf")

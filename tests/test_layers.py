@@ -1,20 +1,26 @@
 """Who may import whom: lib never imports Ray, inside lib only modules above; jobs meet in files alone."""
 
 import ast
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from lib import experiment
+from lib.images import DecodeImages
+from lib.networks import Network
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
     "timing", "devices", "s3", "storage", "overrides", "experiment", "variants", "listing", "resizing", "images",
-    "pictures", "timed_decoding", "small", "wire", "sstables", "checkpoints", "slim", "slim_variables", "networks",
-    "tables", "chunks", "examples", "features", "timed_tables", "timed_networks", "maps", "moments", "closed_forms",
-    "rows", "fitting", "timed_fitting", "predictions", "losses", "classes", "agreement", "measures", "similarity",
-    "regions", "results", "figures", "cells", "chance", "charts", "style", "page", "sections", "directions",
-    "report", "comparison",
+    "pictures", "timed_decoding", "small", "wire", "sstables", "checkpoints", "slim", "slim_variables", "classifiers",
+    "networks", "tables", "chunks", "examples", "features", "timed_tables", "timed_networks", "maps", "moments",
+    "closed_forms", "rows", "fitting", "timed_fitting", "predictions", "losses", "classes", "agreement", "measures",
+    "similarity", "regions", "results", "figures", "cells", "chance", "charts", "style", "page", "sections",
+    "directions", "report", "comparison",
 ]  # fmt: skip
 SHARED_BY_JOBS = {
     "capacity", "command", "features", "parts", "sink", "streaming", "sums", "tally", "timed_extract", "training",
@@ -57,6 +63,25 @@ def test_lib_has_an_init_and_tests_have_no_lib() -> None:
 
 
 def test_processes_that_compute_nothing_do_not_begin_with_torch() -> None:
-    """The tally and the writers are processes of their own: torch and timm would cost each four seconds of a core."""
-    program = "import sys, jobs.tally, jobs.sink; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    """The driver, the tally, and all that decode and write: torch and timm would cost each four seconds of a core."""
+    light = "jobs.extract, jobs.pipeline, jobs.prepare, jobs.tally, jobs.sink, lib.images"
+    program = f"import sys, {light}; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_a_batch_is_decoded_without_torch(tmp_path: Path) -> None:
+    """Of a network's geometry, as it comes from the process that loaded the network."""
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    network = Network("a", experiment.Network(model="test_resnet", weights="random"))
+    (tmp_path / "decode").write_bytes(pickle.dumps(DecodeImages([network.geometry], 10**6)))
+    (tmp_path / "list.csv").write_text("path,label\na.png,0\n")
+    program = f"""
+import pickle, sys
+from lib.experiment import Split
+from lib.listing import list_images
+decode = pickle.load(open({str(tmp_path / "decode")!r}, "rb"))
+batch = decode(list_images(Split(location={str(tmp_path / "list.csv")!r})))
+assert batch["reason"].tolist() == [""]
+sys.exit("torch" in sys.modules or "timm" in sys.modules)
+"""
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -5,10 +5,10 @@ import pyarrow as pa
 import torch
 
 from lib import tables
+from lib.classifiers import Classifier
 from lib.features import vector_column
 from lib.fitting import unit_distance
 from lib.maps import AffineMap
-from lib.networks import Classifier
 from lib.predictions import Predict
 
 draw = torch.Generator().manual_seed(0)
@@ -62,7 +62,7 @@ def test_background_class_is_taken_off() -> None:
 
 
 def test_classifier_is_read_back_with_its_offset(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    Classifier(C_B.weight, C_B.bias, 1).save(str(tmp_path / "c.safetensors"))
+    (tmp_path / "c.safetensors").write_bytes(Classifier(C_B.weight, C_B.bias, 1).to_bytes())
     loaded = Classifier.load(str(tmp_path / "c.safetensors"))
     assert torch.equal(loaded.weight, C_B.weight)
     assert loaded.offset == 1

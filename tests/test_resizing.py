@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lib.resizing import EvaluationTransform
+from lib.resizing import EvaluationTransform, steps
 
 LARGEST = 2  # grey levels, what EvaluationTransform's docstring says of `fast`
 PHOTOGRAPH = (500, 375)
@@ -24,6 +24,10 @@ def timms(image: Image.Image, **options: Any) -> np.ndarray:
     """Pixels of timm's own transform, which knows nothing of lib.resizing."""
     transform = timm.data.create_transform(**options, is_training=False, use_prefetcher=True)
     return np.asarray(transform(image)).transpose(1, 2, 0)
+
+
+def ours(options: dict[str, Any], fast: bool = False) -> EvaluationTransform:
+    return EvaluationTransform(options, steps(options), fast)
 
 
 SHAPES = st.fixed_dictionaries(
@@ -46,13 +50,13 @@ def test_bit_equal_to_timms_transform(width: int, height: int, options: dict[str
         expected = timms(image, **options)
     except ValueError:  # Pillow makes no image without pixels: of a very long one the short side vanishes
         with pytest.raises(ValueError, match=r"."):
-            EvaluationTransform(options)(image)
+            ours(options)(image)
         return
-    found = EvaluationTransform(options)(image)
+    found = ours(options)(image)
     assert found.dtype == np.uint8
     assert found.flags.c_contiguous
     np.testing.assert_array_equal(found, expected)
-    fast = EvaluationTransform(options, fast=True)(image)
+    fast = ours(options, fast=True)(image)
     assert fast.shape == expected.shape
     assert np.abs(fast.astype(int) - expected).max() <= LARGEST
 
@@ -62,7 +66,7 @@ def test_bit_equal_to_timms_transform(width: int, height: int, options: dict[str
 def test_bit_equal_for_images_below_the_crop_and_of_extreme_shapes(size: tuple[int, int], interpolation: str) -> None:
     for mode in ("center", "squash"):  # "border" has no pixels left of these
         options = {"input_size": (3, 32, 32), "crop_pct": 0.875, "crop_mode": mode, "interpolation": interpolation}
-        np.testing.assert_array_equal(EvaluationTransform(options)(noise(*size)), timms(noise(*size), **options))
+        np.testing.assert_array_equal(ours(options)(noise(*size)), timms(noise(*size), **options))
 
 
 @pytest.mark.parametrize("shrunk", range(38, 44))
@@ -71,7 +75,7 @@ def test_bit_equal_where_pillow_turns_the_order_of_rows_and_columns(shrunk: int)
     height = 120 - shrunk
     options = {"input_size": (3, height, 80), "crop_pct": 1.0, "crop_mode": "squash", "interpolation": "bicubic"}
     image = noise(100, 120)
-    np.testing.assert_array_equal(EvaluationTransform(options)(image), timms(image, **options))
+    np.testing.assert_array_equal(ours(options)(image), timms(image, **options))
 
 
 @pytest.mark.parametrize(("size", "crop_pct"), [(224, 0.875), (260, 0.89), (299, 0.875)])
@@ -80,8 +84,8 @@ def test_a_photographs_size_at_the_networks_geometries(size: int, crop_pct: floa
     for shape in (PHOTOGRAPH, PHOTOGRAPH[::-1]):
         image = noise(*shape)
         expected = timms(image, **options)
-        np.testing.assert_array_equal(EvaluationTransform(options)(image), expected)
-        off = np.abs(EvaluationTransform(options, fast=True)(image).astype(int) - expected)
+        np.testing.assert_array_equal(ours(options)(image), expected)
+        off = np.abs(ours(options, fast=True)(image).astype(int) - expected)
         assert off.max() <= LARGEST
         assert 0 < np.mean(off > 0) < 0.02, "other kernels, nearly the same numbers"
 
@@ -89,4 +93,4 @@ def test_a_photographs_size_at_the_networks_geometries(size: int, crop_pct: floa
 def test_one_grey_stays_that_grey() -> None:
     options = {"input_size": (3, 24, 24), "crop_pct": 0.9, "crop_mode": "center", "interpolation": "bicubic"}
     for fast in (False, True):
-        assert (EvaluationTransform(options, fast)(Image.new("RGB", (50, 70), (200, 3, 90))) == (200, 3, 90)).all()
+        assert (ours(options, fast)(Image.new("RGB", (50, 70), (200, 3, 90))) == (200, 3, 90)).all()
