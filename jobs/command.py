@@ -7,9 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -107,21 +105,15 @@ def parse(description: str | None, arguments: list[str] | None = None) -> tuple[
     return run_of(options.experiment, options), options.address
 
 
-def start_ray(address: str | None, networks: bool = False) -> None:
-    """Connect to the cluster at `address` or RAY_ADDRESS, else start Ray on this machine.
-
-    While that starts, in four seconds, import what this process needs for loading `networks`: torch and timm.
-    """
+def start_ray(address: str | None) -> None:
+    """Connect to the cluster at `address` or RAY_ADDRESS, else start Ray on this machine."""
     if ray.is_initialized():
         return
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, log_to_driver=True)
     else:
-        with ThreadPoolExecutor(1) as beside:
-            if networks:
-                beside.submit(import_module, "lib.networks")
-            ray.init(include_dashboard=True)  # Ray Train asks its state service, and complains every second without
+        ray.init(include_dashboard=True)  # Ray Train asks its state service, and complains every second without
     progress = sys.stderr.isatty()  # no terminal bars in a log file
     ray.data.DataContext.get_current().enable_progress_bars = progress
 
@@ -139,7 +131,7 @@ def main(
         refuse_unwritable(run.folder)
         if reads_images:
             refuse_unreadable(run.written.images, run.written.networks)
-        start_ray(address, networks=reads_images)
+        start_ray(address)
         if not stage(run):
             print(f"Nothing to do: all of {run.folder} is finished.", flush=True)
 

@@ -24,7 +24,7 @@ from lib.results import Mapped, own
 from lib.variants import stem
 
 SPLITS = ("train", "val")
-ROWS = 1024  # whose products are summed at once, at the least
+ROWS = 1024  # about so many are multiplied at once: few large products, not many small ones
 
 
 def evaluate(run: Run) -> int:

@@ -144,7 +144,7 @@ class CountedExtractFeatures:
         geometries: dict[str, int],
         options: settings.Extract,
     ) -> None:
-        from lib.features import ExtractFeatures
+        from lib.features import ExtractFeatures  # with torch and timm, which the driver may do without
 
         self.extract = ExtractFeatures(networks, geometries, options)
         self.tally = tally

@@ -1,6 +1,7 @@
 """Which images stand together in one file of a feature table, and in what order.
 
-The same in every run, whatever died in between: sums over a table add up in the order of its files, and come out equal.
+The same in every run of the same settings, whatever died in between: sums over a table add up in the order of its
+files, and come out equal.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ SMALLEST, BLOCK = 16, 256  # rows
 
 
 def part_size(rows: int, options: settings.Extract) -> int:
-    """Rows of each file but the last, for a run of so many: whole batches, since networks compute no others."""
+    """Rows of each file but the last, for a run of so many: whole batches, since a GPU computes no others. Another
+    extract.batch_size or extract.rows_per_file makes other parts.
+    """
     return min(options.rows_per_file, whole_batches(max(SMALLEST, rows // FEW), options.batch_size))
 
 

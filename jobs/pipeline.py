@@ -7,13 +7,18 @@ python -m jobs.pipeline lite --set images.train=photos/train.csv --set images.va
 from __future__ import annotations
 
 import time
-from importlib import import_module
 
 from jobs.capacity import check
-from jobs.command import Run, Stage, main, say
+from jobs.command import Run, main, say
+from jobs.evaluate import evaluate
+from jobs.extract import extract
+from jobs.fit import fit
+from jobs.predict import predict
+from jobs.prepare import prepare
+from jobs.report import report
 from lib import storage
 
-STAGES = ("prepare", "extract", "fit", "predict", "evaluate", "report")
+STAGES = (prepare, extract, fit, predict, evaluate, report)
 
 
 def pipeline(run: Run) -> int:
@@ -21,12 +26,11 @@ def pipeline(run: Run) -> int:
     made = 0
     if not storage.is_file(run.path("results.json")):
         check(run.experiment)
-    for name in STAGES:
+    for stage in STAGES:
         begin = time.monotonic()
-        stage: Stage = getattr(import_module(f"jobs.{name}"), name)  # only now: images needn't wait for all imports
         now = stage(run)
         if now:
-            say(name, f"took {time.monotonic() - begin:.1f} s")
+            say(stage.__name__, f"took {time.monotonic() - begin:.1f} s")
         made += now
     return made
 

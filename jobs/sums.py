@@ -20,7 +20,7 @@ from lib.moments import JointMoments, Moments
 from lib.variants import PARTS, Variant, parts_of, stem
 
 Made = dict[Variant, dict[str, Any]]
-ROWS = 1024  # whose products are summed at once, at the least: few large products, not many small ones
+ROWS = 1024  # about so many are multiplied at once: few large products, not many small ones
 
 
 def sum_moments(features: str, networks: list[str]) -> list[ray.ObjectRef]:
@@ -95,7 +95,7 @@ def _maps(
     for variant in which:
         if variant.family == "classifiers":
             yield variant, from_classifiers(*_labels(C_S), *_labels(C_T)), {}
-        elif variant not in low:
+        elif variant.rank is None:
             moments = reduce(add, parts[: variant.parts])
             described: dict[str, Any] = {"training_rows": moments.n}
             if variant.family == "orthogonal":

@@ -26,18 +26,18 @@ from jobs.features import Description, describe_all, stream
 from jobs.parts import blocks, part_size
 from jobs.sink import TableSink
 from lib import experiment as settings
-from lib.devices import compute_on_cpu
+from lib.devices import best_device, compute_on_cpu
 from lib.features import CPU_BATCH, in_full_batches
 from lib.images import DecodeImages
 from lib.listing import list_images
 from lib.networks import Network
+from lib.timed_decoding import LIMIT
 from lib.timing import Timing
 
 # Random weights cost what others cost. The second two have one geometry, and together cost what decoding costs.
 HEAVY = {"lite0": "tf_efficientnet_lite0", "lite2": "tf_efficientnet_lite2"}
 LIGHT = {"one": "lcnet_050", "two": "mobilenetv3_small_050"}
 START = 12.0  # seconds to the first image, the goal
-PIXELS = 2**30  # that an image may have
 PROJECT = Path(__file__).parent.parent
 
 
@@ -93,17 +93,19 @@ class Extraction:
 def steady(photographs: Photographs, repeats: int, sizes: Sizes) -> list[Timing]:
     """Images/s without the start, as the difference of a long and a short run, and the start of each run."""
     listing = photographs.listed(sizes.long - sizes.short)
-    networks = networks_of(HEAVY)
+    device = best_device().type
+    size = CPU_BATCH if device == "cpu" else settings.Extract().batch_size
+    networks = networks_of(HEAVY, device)
     runs: list[Extraction] = []
     project, reference = [], []
     for _ in range(repeats):
         short, long = (extract(photographs, number) for number in (sizes.short, sizes.long))
         runs += [short, long]
         project.append((sizes.long - sizes.short) / max(long.last - short.last, 1e-9))
-        reference.append(bare_loop(listing, networks, CPU_BATCH))
+        reference.append(bare_loop(listing, networks, size))
     note = (
         f"lite0 + lite2: {sizes.long} images' time less that of {sizes.short}; the loop decodes in "
-        f"{cores()} threads, computes batches of {CPU_BATCH} in memory that it keeps, writes nothing"
+        f"{cores()} threads, computes batches of {size} on the {device.upper()} in memory it keeps, writes nothing"
     )
     loop = "a bare loop in one process"
     return [
@@ -169,8 +171,9 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def networks_of(models: dict[str, str]) -> dict[str, Network]:
-    found = {name: Network(name, settings.Network(model=model, weights="random")) for name, model in models.items()}
+def networks_of(models: dict[str, str], device: str = "cpu") -> dict[str, Network]:
+    random = {name: settings.Network(model=model, weights="random") for name, model in models.items()}
+    found = {name: Network(name, network, device) for name, network in random.items()}
     for network in found.values():
         network.model.to(memory_format=torch.channels_last)
     return found
@@ -179,7 +182,7 @@ def networks_of(models: dict[str, str]) -> dict[str, Network]:
 def bare_loop(listing: pa.Table, networks: dict[str, Network], size: int) -> float:
     """Images/s of the least that could do it: threads decode ahead, this one computes; nothing is written."""
     geometries = list(dict.fromkeys(network.geometry for network in networks.values()))
-    decode = DecodeImages(geometries, PIXELS)
+    decode = DecodeImages(geometries, LIMIT)
     compute_on_cpu(cores())
     with torch.inference_mode(), ThreadPoolExecutor(cores()) as pool:
         begin = time.perf_counter()
@@ -196,7 +199,7 @@ def bare_loop(listing: pa.Table, networks: dict[str, Network], size: int) -> flo
             for network in networks.values():
                 place = geometries.index(network.geometry)
                 pixels = np.concatenate([piece[f"pixels_{place}"] for piece in decoded])
-                compute = lambda batch, network=network: network.features(network.normalise(batch)).numpy()  # noqa: E731
+                compute = lambda batch, network=network: network.features(network.normalise(batch)).cpu().numpy()  # noqa: E731
                 in_full_batches(compute, pixels, size)
         return len(listing) / (time.perf_counter() - begin)
 
@@ -232,9 +235,7 @@ def one_pass(listing: pa.Table, networks: dict[str, settings.Network], described
     with TemporaryDirectory() as folder:
         sink = TableSink({"train": (f"{folder}/features", f"{folder}/rejects")}, "+".join(networks), size)
         work = blocks(rows, size, options.batch_size)
-        stream(work, networks, described, options, PIXELS).write_datasink(
-            sink, ray_remote_args={"num_cpus": WRITE_CPUS}
-        )
+        stream(work, networks, described, options, LIMIT).write_datasink(sink, ray_remote_args={"num_cpus": WRITE_CPUS})
         files = sorted((file.stat().st_mtime, file) for file in Path(folder).glob("features/*.parquet"))
         first, last = files[0], files[-1]
         return (last[0] - first[0]) / (len(listing) - pq.read_metadata(first[1]).num_rows)

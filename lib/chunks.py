@@ -35,8 +35,8 @@ class Chunk:
 
 
 def chunks(features: str, networks: Sequence[str], rows: int = 1) -> list[Chunk]:
-    """All rows of the split `features` (`<root>/features/<split>`) in chunks of whole files of the first pass, so many
-    that they have about `rows` rows or more.
+    """All rows of the split `features` (`<root>/features/<split>`) in chunks of whole files of the first pass, as many
+    as have about `rows` rows.
 
     Raises TableError where a network has no finished table, or two passes aren't of the same images.
     """
@@ -45,7 +45,7 @@ def chunks(features: str, networks: Sequence[str], rows: int = 1) -> list[Chunk]
         passes.setdefault(tables.find_pass(features, network), []).append(network)
     (first, columns), *others = passes.items()
     names = tables.parquet_files(first)[1]
-    files = max(1, -(-len(names) * rows // max(1, tables.row_count(features, networks[0]))))
+    files = max(1, round(len(names) * rows / max(1, tables.row_count(features, networks[0]))))
     groups = [tuple(names[start : start + files]) for start in range(0, len(names), files)]
     found: list[list[Source]] = [[Source(first, group, tuple(columns))] for group in groups]
     for folder, theirs in others:

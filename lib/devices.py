@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-NO_MAPPED_CHUNKS, NO_TRIMMING = (-4, 0), (-1, 2**31 - 1)  # M_MMAP_MAX and M_TRIM_THRESHOLD, as malloc.h numbers them
+NO_MAPPED_CHUNKS, NO_TRIMMING = (-4, 0), (-1, -1)  # M_MMAP_MAX and M_TRIM_THRESHOLD, as malloc.h numbers them
 
 
 def best_device() -> torch.device:
@@ -34,8 +34,8 @@ def keep_freed_memory() -> bool:
     """Tell glibc's malloc to keep what is freed; False where another C library has no such setting.
 
     It gives each tensor above 32 MiB back to the system at once, and the next one's pages are mapped and cleared again,
-    one fault per 4 KiB: more than half of a network's time on a CPU. The process stays as large as it ever was (a
-    batch of 64 images in two EfficientNet-Lites: 3.0 GB instead of 2.1). It holds for the main thread alone: others'
+    one fault per 4 KiB: nearly half of a network's time on a CPU. The process stays as large as it ever was
+    (16 images in two EfficientNet-Lites: 1.5 GB instead of 1.3). It holds for the main thread alone: others'
     memory lies in arenas of 64 MiB, whatever doesn't fit there is mapped. Source: mallopt(3), M_MMAP_MAX and
     M_TRIM_THRESHOLD; glibc's arena.c.
     """

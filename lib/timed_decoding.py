@@ -6,12 +6,12 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-import timm.data
 import torch
 from PIL import Image
 
 from lib import pictures
 from lib.images import Geometry, decode
+from lib.resizing import timms_transform
 from lib.timing import Timing, by_turns
 
 WIDTH, HEIGHT = 500, 375  # pixels, of most of ImageNet's photographs
@@ -76,7 +76,7 @@ def pillows(data: bytes) -> np.ndarray:
 
 def off(images: list[bytes], geometry: Geometry) -> tuple[float, int]:
     """Which part of the numbers differs from timm's own transform, and by how many grey levels at the most."""
-    timms = timm.data.create_transform(**GEOMETRY.options(), is_training=False, use_prefetcher=True)
+    timms = timms_transform(GEOMETRY.options())
     differing, largest = [], 0
     for data in images:
         image = decode(data, LIMIT)

