@@ -30,8 +30,8 @@ WORKERS = {
 GROWN = {"head": 1, "cpu": 2, "gpu": 2}
 IDLE_MINUTES = 0.1
 ROWS = 1000
-# Large images keep the networks busy until the second machine has come, also where the first is fast.
-SLOW = TINY.replace('weights = "random"', 'weights = "random"\npreprocessing = {{ input_size = 256 }}')
+# A larger network keeps both machines busy until one of them is lost.
+SLOW = TINY.replace('model = "test_resnet"', 'model = "resnet18"\npreprocessing = {{ input_size = 160 }}')
 
 
 @pytest.fixture
@@ -54,14 +54,15 @@ def raylets(head: Head, resource: str) -> list[int]:
 
 
 def check_features(experiment: Experiment, folder: str) -> None:
-    """Each image once, with the features that it has when nothing is lost."""
+    """Each image once, with the features that it has when nothing is lost: every eighth is computed again."""
     found = tables.read_features(folder, ["a", "b"])
     listing = list_images(experiment.images.train).sort_by("image_id")
     assert found.image_id.tolist() == listing["image_id"].to_pylist()
+    some = np.arange(0, len(listing), 8)
     for name, network in experiment.networks.items():
         decode = DecodeImages([Network(name, network).geometry], 10**8)
-        direct = ExtractFeatures({name: network}, {name: 0}, experiment.extract, "cpu")(decode(listing))
-        np.testing.assert_array_equal(found.vectors[name], np.array(direct[name].to_pylist(), np.float32))
+        direct = ExtractFeatures({name: network}, {name: 0}, experiment.extract, "cpu")(decode(listing.take(some)))
+        np.testing.assert_array_equal(found.vectors[name][some], np.array(direct[name].to_pylist(), np.float32))
 
 
 @pytest.mark.timeout(1200)
@@ -90,7 +91,9 @@ def test_nodes_come_for_decoding_and_for_networks_one_is_lost_and_they_go_again(
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        job = head.run("extract", str(experiment), "--root", str(tmp_path), "--set", "extract.decode_cpus=0.5")
+        # Ray Data asks for a second machine only where the first was busy for tens of seconds: ask for both at once.
+        sets = ("--set", "extract.decode_cpus=0.5", "--set", "extract.min_actors=2")
+        job = head.run("extract", str(experiment), "--root", str(tmp_path), *sets)
     finally:
         over.set()
         watcher.join()
