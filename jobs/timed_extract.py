@@ -51,7 +51,7 @@ class Sizes:
 
 
 def timings(images: list[bytes], repeats: int) -> list[Timing]:
-    """Rows of the benchmark: on two cores some 20 minutes with five repeats."""
+    """Rows of the benchmark: on two cores some 15 minutes with five repeats."""
     sizes = Sizes()
     with TemporaryDirectory() as folder:
         photographs = Photographs(Path(folder), images, max(sizes.long, sizes.light))
