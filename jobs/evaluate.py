@@ -24,7 +24,6 @@ from lib.results import Mapped, own
 from lib.variants import stem
 
 SPLITS = ("train", "val")
-ROWS = 1024  # about so many are multiplied at once: few large products, not many small ones
 
 
 def evaluate(run: Run) -> int:
@@ -115,7 +114,7 @@ def count(
 def sum_features(run: Run) -> ray.ObjectRef:
     """CrossSums of all networks' evaluation features, in the object store."""
     networks = list(run.experiment.networks)
-    work = chunks.chunks(run.path("features", "val"), networks, ROWS)
+    work = chunks.chunks(run.path("features", "val"), networks, chunks.SUMMED)
     tasks = min(len(work), max(1, int(Capacity.now().cpus)))
     return add_up.remote(*[sum_chunks.remote(work[task::tasks], networks) for task in range(tasks)])
 

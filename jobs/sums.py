@@ -20,12 +20,11 @@ from lib.moments import JointMoments, Moments
 from lib.variants import PARTS, Variant, parts_of, stem
 
 Made = dict[Variant, dict[str, Any]]
-ROWS = 1024  # about so many are multiplied at once: few large products, not many small ones
 
 
 def sum_moments(features: str, networks: list[str]) -> list[ray.ObjectRef]:
     """JointMoments of each of the PARTS of the training rows, in the object store."""
-    work = chunks.chunks(features, networks, ROWS)
+    work = chunks.chunks(features, networks, chunks.SUMMED)
     tasks = min(len(work), max(1, int(Capacity.now().cpus)))
     shares = [sum_chunks.remote(work[task::tasks], networks) for task in range(tasks)]
     return [add_up.remote(*part) for part in zip(*shares, strict=True)]

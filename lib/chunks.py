@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from lib import storage, tables
 from lib.tables import IMAGES, TableError
 
+SUMMED = 1024  # rows of a chunk whose products are summed, about: few large products, not many small ones
+
 
 @dataclass(frozen=True)
 class Source:
