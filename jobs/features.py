@@ -45,10 +45,11 @@ def describe_all(networks: dict[str, settings.Network]) -> dict[str, Description
 
 
 def describe(name: str, network: settings.Network) -> Description:
-    """Load a network once and check its split."""
+    """Load a network once and check its split, which the actors then take for granted."""
     from lib.networks import Network  # with torch and timm: on a cluster the driver does without
 
     loaded = Network(name, network)
+    loaded.check_split()
     config = {**vars(loaded.geometry), "mean": loaded.mean, "std": loaded.std}
     del config["steps"]  # they follow from the others
     config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}

@@ -31,7 +31,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "affin
 class Network:
     """A network with its preprocessing: `features` is F, `classifier` is C.
 
-    Raises NetworkError where the model is unknown, its weights don't fit, or C(F(x)) isn't the network's output.
+    Raises NetworkError where the model is unknown, its weights don't fit, or it has no classifier of one layer.
     """
 
     def __init__(self, name: str, settings: experiment.Network, device: str = "cpu") -> None:
@@ -59,7 +59,6 @@ class Network:
             jpeg=config["jpeg"],
         ).known()
         self.classifier = split_classifier(name, self.model, settings.class_offset)
-        check_split(name, self.model, self.classifier, self.geometry.input_size)
         self.feature_size = self.classifier.weight.shape[1]
         self.model.to(device)
         self._mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
@@ -77,6 +76,22 @@ class Network:
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """F: (n, 3, h, w) normalised images -> (n, d) feature vectors, the last layer's input."""
         return features(self.model, images)
+
+    @torch.inference_mode()
+    def check_split(self) -> None:
+        """Raise NetworkError unless C(F(x)) is the network's own output, up to rounding, for random x."""
+        draw = torch.Generator().manual_seed(0)
+        x = torch.randn(2, *self.geometry.input_size, generator=draw).to(self.device)
+        try:
+            output, split = self.model(x).cpu(), self.classifier(self.features(x).cpu())
+        except Exception as error:
+            raise NetworkError(
+                f"network {self.name!r} can't be split into features and classifier: {error}"
+            ) from error
+        if output.shape != split.shape or not torch.allclose(
+            output, split, rtol=1e-4, atol=1e-4 * float(output.abs().max())
+        ):
+            raise NetworkError(f"network {self.name!r} can't be split: C(F(x)) isn't the network's own output")
 
     def fingerprint(self) -> str:
         """sha256 over names, shapes and bytes of all weights: equal exactly where the weights are."""
@@ -204,18 +219,3 @@ def split_classifier(name: str, model: nn.Module, offset: int) -> Classifier:
     weight = layer.weight.detach().flatten(1).clone().contiguous()
     bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach().clone()
     return Classifier(weight, bias, offset)
-
-
-@torch.inference_mode()
-def check_split(name: str, model: nn.Module, classifier: Classifier, input_size: tuple[int, int, int]) -> None:
-    """Raise NetworkError unless C(F(x)) is the network's own output, up to rounding, for random x."""
-    x = torch.randn(2, *input_size, generator=torch.Generator().manual_seed(0))
-    try:
-        output = model(x)
-        split = classifier(features(model, x))
-    except Exception as error:
-        raise NetworkError(f"network {name!r} can't be split into features and classifier: {error}") from error
-    if output.shape != split.shape or not torch.allclose(
-        output, split, rtol=1e-4, atol=1e-4 * float(output.abs().max())
-    ):
-        raise NetworkError(f"network {name!r} can't be split: C(F(x)) isn't the network's own output")

@@ -62,17 +62,18 @@ class EvaluationTransform:
 
     @cached_property
     def timms(self) -> Callable[[Image.Image], Any]:
-        """For what has no such steps, and for images of odd shapes."""
+        """For what has no such steps."""
         transform: Callable[[Image.Image], Any] = timms_transform(self.options)
         return transform
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        if self.steps is not None and self.steps.filter in REACH:
-            size = scaled(image.size, self.steps.size)
-            if rows_first(image.size, size):
-                way = resized_fast if self.fast and self.steps.filter in KERNELS else resized
-                return way(image, size, self.steps.crop, self.steps.filter)
-        return np.ascontiguousarray(np.asarray(self.timms(image)).transpose(1, 2, 0))
+        if self.steps is None:
+            return np.ascontiguousarray(np.asarray(self.timms(image)).transpose(1, 2, 0))
+        size = scaled(image.size, self.steps.size)
+        way = resized_whole
+        if self.steps.filter in REACH and rows_first(image.size, size):
+            way = resized_fast if self.fast and self.steps.filter in KERNELS else resized
+        return way(image, size, self.steps.crop, self.steps.filter)
 
 
 def rows_first(of: tuple[int, int], size: tuple[int, int]) -> bool:
@@ -120,6 +121,15 @@ def resized(image: Image.Image, size: tuple[int, int], crop: tuple[int, int], re
     narrow = rows.resize((width, last - first), resample)
     columns = narrow.crop((left, -first, left + crop[1], image.height - first))  # black where no weight reaches
     return np.asarray(columns.resize((crop[1], height), resample).crop((0, top, crop[1], top + crop[0])))
+
+
+def resized_whole(
+    image: Image.Image, size: tuple[int, int], crop: tuple[int, int], resample: Image.Resampling
+) -> np.ndarray:
+    """As `resized`, in Pillow's own order, whatever the image's shape: also the pixels that the crop throws away."""
+    height, width = size
+    top, left = _start(height, crop[0]), _start(width, crop[1])
+    return np.asarray(image.resize((width, height), resample).crop((left, top, left + crop[1], top + crop[0])))
 
 
 def resized_fast(

@@ -70,18 +70,21 @@ def test_processes_that_compute_nothing_do_not_begin_with_torch() -> None:
 
 
 def test_a_batch_is_decoded_without_torch(tmp_path: Path) -> None:
-    """Of a network's geometry, as it comes from the process that loaded the network."""
+    """Of a network's geometry, as it comes from the process that loaded the network; one image is far higher than wide:
+    Pillow turns the order of rows and columns.
+    """
     Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    Image.new("RGB", (320, 900)).save(tmp_path / "b.png")
     network = Network("a", experiment.Network(model="test_resnet", weights="random"))
     (tmp_path / "decode").write_bytes(pickle.dumps(DecodeImages([network.geometry], 10**6)))
-    (tmp_path / "list.csv").write_text("path,label\na.png,0\n")
+    (tmp_path / "list.csv").write_text("path,label\na.png,0\nb.png,0\n")
     program = f"""
 import pickle, sys
 from lib.experiment import Split
 from lib.listing import list_images
 decode = pickle.load(open({str(tmp_path / "decode")!r}, "rb"))
 batch = decode(list_images(Split(location={str(tmp_path / "list.csv")!r})))
-assert batch["reason"].tolist() == [""]
+assert batch["reason"].tolist() == ["", ""]
 sys.exit("torch" in sys.modules or "timm" in sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

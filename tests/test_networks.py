@@ -34,6 +34,20 @@ def test_a_network_that_cannot_be_split_is_refused_by_name() -> None:
         Network("odd", random("test_resnet", options={"num_classes": 0}))
 
 
+def test_a_split_that_is_not_the_whole_network_is_refused_by_name() -> None:
+    network = Network("odd", random("test_resnet"))
+    network.check_split()
+    network.classifier.bias[3] += 0.1
+    with pytest.raises(NetworkError, match=r"'odd'.*isn't the network's own output"):
+        network.check_split()
+
+
+def test_an_input_size_that_the_network_cannot_take_is_refused_by_name() -> None:
+    network = Network("small", random("test_vit", preprocessing={"input_size": 100}))
+    with pytest.raises(NetworkError, match=r"'small' can't be split.*100"):
+        network.check_split()
+
+
 def test_an_unknown_model_names_those_near_it() -> None:
     with pytest.raises(NetworkError, match=r"'resnet_18'.*near it"):
         Network("a", random("resnet_18"))
