@@ -7,13 +7,14 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 import ray
 
 from lib import storage, tables
+from lib.descriptions import Describing
 from lib.experiment import Experiment, ExperimentError, Images, Network, NetworkError, load
 from lib.images import UnreadableImage
 from lib.listing import ListingError
@@ -41,6 +42,7 @@ class Run:
     written: Experiment
     root: str
     overwrite: bool = False
+    begun: Describing | None = None  # of its networks, where that was begun beside Ray's start
 
     @property
     def folder(self) -> str:
@@ -105,6 +107,15 @@ def parse(description: str | None, arguments: list[str] | None = None) -> tuple[
     return run_of(options.experiment, options), options.address
 
 
+def begin_describing(networks: dict[str, Network], address: str | None) -> Describing | None:
+    """Have networks described while Ray starts on this machine.
+
+    None where the nodes of a cluster at `address` or RAY_ADDRESS will do that, or the run makes their weights first.
+    """
+    later = address or os.environ.get("RAY_ADDRESS") or any("{root}" in each.weights for each in networks.values())
+    return None if later else Describing(networks)
+
+
 def start_ray(address: str | None) -> None:
     """Connect to the cluster at `address` or RAY_ADDRESS, else start Ray on this machine."""
     if ray.is_initialized():
@@ -131,6 +142,7 @@ def main(
         refuse_unwritable(run.folder)
         if reads_images:
             refuse_unreadable(run.written.images, run.written.networks)
+            run = replace(run, begun=begin_describing(run.written.networks, address))
         start_ray(address)
         if not stage(run):
             print(f"Nothing to do: all of {run.folder} is finished.", flush=True)

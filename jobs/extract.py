@@ -15,12 +15,13 @@ import ray
 
 from jobs.capacity import WRITE_CPUS
 from jobs.command import Run, main, say
-from jobs.features import Description, check_labels, check_rejected, describe_all, stream
+from jobs.features import check_labels, check_rejected, describe_all, stream
 from jobs.parts import blocks, part_name, part_size
 from jobs.sink import TableSink
 from jobs.tally import read_tally, start_tally
 from lib import experiment as settings
 from lib import storage, tables
+from lib.descriptions import Description
 from lib.experiment import ExperimentError
 from lib.listing import list_images, read_classes
 
@@ -31,7 +32,7 @@ def extract(run: Run) -> int:
     """Make what is missing of the feature tables; a network that has a column in a finished table needs none."""
     experiment = run.experiment
     listings = {split: list_split(experiment, split) for split in SPLITS}
-    described = describe_all(experiment.networks)
+    described = describe_all(experiment.networks, run.begun)
     if not len(listings["val"]["label"].drop_null()):
         raise ExperimentError("images.val: no image there has a label, so that nothing can be evaluated")
     for split in SPLITS:

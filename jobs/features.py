@@ -6,8 +6,6 @@ What jobs.extract writes into tables, and jobs.validate judges on the fly.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,44 +15,20 @@ import ray
 from jobs.capacity import Capacity, one_machine
 from jobs.command import RunError
 from lib import experiment as settings
+from lib.descriptions import Describing, Description, describe
 from lib.experiment import ExperimentError
-from lib.images import DecodeImages, Geometry
+from lib.images import DecodeImages
 from lib.listing import detect_format, tree_classes
 
 
-@dataclass(frozen=True)
-class Description:
-    """What the driver has to know of a network without holding it."""
-
-    fingerprint: str
-    geometry: Geometry
-    preprocessing: dict[str, Any]
-    classes: int
-    classifier: bytes  # lib.classifiers.Classifier's
-
-
-def describe_all(networks: dict[str, settings.Network]) -> dict[str, Description]:
-    """Each network's description: made here where Ray has one machine, else on its nodes, where weights may lie.
-
-    A task of its own is a process more, which imports torch and timm first: four seconds of a core.
-    """
+def describe_all(networks: dict[str, settings.Network], begun: Describing | None) -> dict[str, Description]:
+    """Each network's description, where it has `begun`, or now: on this machine, or on nodes, where weights may lie."""
+    if begun is not None:
+        return begun.descriptions
     if one_machine():
-        return {name: describe(name, network) for name, network in networks.items()}
+        return Describing(networks).descriptions
     there = ray.remote(num_cpus=1)(describe)
     return dict(zip(networks, ray.get([there.remote(*one) for one in networks.items()]), strict=True))
-
-
-def describe(name: str, network: settings.Network) -> Description:
-    """Load a network once and check its split, which the actors then take for granted."""
-    from lib.networks import Network  # with torch and timm: on a cluster the driver does without
-
-    loaded = Network(name, network)
-    loaded.check_split()
-    config = {**vars(loaded.geometry), "mean": loaded.mean, "std": loaded.std}
-    del config["steps"]  # they follow from the others
-    config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
-    classifier = loaded.classifier
-    return Description(loaded.fingerprint(), loaded.geometry, config, classifier.classes, classifier.to_bytes())
 
 
 def check_labels(

@@ -22,10 +22,11 @@ import torch
 
 from jobs.capacity import WRITE_CPUS
 from jobs.command import RunError, start_ray
-from jobs.features import Description, describe_all, stream
+from jobs.features import describe_all, stream
 from jobs.parts import blocks, part_size
 from jobs.sink import TableSink
 from lib import experiment as settings
+from lib.descriptions import Description
 from lib.devices import best_device, compute_on_cpu
 from lib.features import CPU_BATCH, in_full_batches
 from lib.images import DecodeImages
@@ -209,7 +210,7 @@ def two_networks(photographs: Photographs, repeats: int, number: int) -> Timing:
     here = not ray.is_initialized()
     start_ray(None)
     models = {name: settings.Network(model=model, weights="random") for name, model in LIGHT.items()}
-    described = describe_all(models)
+    described = describe_all(models, begun=None)
     listing = photographs.listed(number)
     project, reference = [], []
     for _ in range(repeats):

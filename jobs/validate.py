@@ -13,11 +13,21 @@ import argparse
 import sys
 from collections import Counter
 
-from jobs.command import EXPERIMENTS, RunError, add_address, exit_code, positive, refuse_unreadable, start_ray
+from jobs.command import (
+    EXPERIMENTS,
+    RunError,
+    add_address,
+    begin_describing,
+    exit_code,
+    positive,
+    refuse_unreadable,
+    start_ray,
+)
 from jobs.features import check_labels, check_rejected, describe_all, stream
 from jobs.parts import in_batches
 from lib import storage
 from lib.classifiers import Classifier
+from lib.descriptions import Describing
 from lib.experiment import Extract, Images, Network, Split, load_network
 from lib.listing import list_images, read_classes
 from lib.predictions import TopK
@@ -25,10 +35,12 @@ from lib.predictions import TopK
 K = 5
 
 
-def validate(name: str, network: Network, images: Images, limit: int | None = None) -> Counter[str]:
+def validate(
+    name: str, network: Network, images: Images, limit: int | None = None, begun: Describing | None = None
+) -> Counter[str]:
     """Counts over the evaluation images: total (readable and labelled), top1, topk, unlabelled, rejected."""
     listing = list_images(images.val, read_classes(images.classes) if images.classes else None, limit)
-    described = describe_all({name: network})
+    described = describe_all({name: network}, begun)
     check_labels("IMAGES", images.val, images.classes, listing, described)
     judge = TopK(name, Classifier.from_bytes(described[name].classifier), K)
     options = Extract()
@@ -62,8 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
         split = Split(location=options.images)
         images = Images(train=split, val=split, classes=options.classes)
         refuse_unreadable(images, {name: network})
+        begun = begin_describing({name: network}, options.address)
         start_ray(options.address)
-        counts = validate(name, network, images, options.limit)
+        counts = validate(name, network, images, options.limit, begun)
         total = counts["total"]
         if not total:
             raise RunError(f"{options.images}: no image there has a label, so that nothing can be counted")

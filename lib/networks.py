@@ -85,9 +85,7 @@ class Network:
         try:
             output, split = self.model(x).cpu(), self.classifier(self.features(x).cpu())
         except Exception as error:
-            raise NetworkError(
-                f"network {self.name!r} can't be split into features and classifier: {error}"
-            ) from error
+            raise NetworkError(f"network {self.name!r} can't be split into features and classifier: {error}") from error
         if output.shape != split.shape or not torch.allclose(
             output, split, rtol=1e-4, atol=1e-4 * float(output.abs().max())
         ):

@@ -1,0 +1,92 @@
+"""What has to be known of networks without holding them; found out in a process of its own.
+
+Torch and timm take four seconds of a core to import: meanwhile the caller starts Ray.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import weakref
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lib.experiment import Network, NetworkError
+from lib.images import Geometry
+from lib.storage import StorageError
+
+PROJECT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the driver has to know of a network without holding it."""
+
+    fingerprint: str
+    geometry: Geometry
+    preprocessing: dict[str, Any]
+    classes: int
+    classifier: bytes  # lib.classifiers.Classifier's
+
+
+def describe(name: str, network: Network) -> Description:
+    """Load a network once and check its split, which the actors then take for granted. Raises NetworkError."""
+    from lib import networks  # with torch and timm: whoever only wants to begin does without
+
+    loaded = networks.Network(name, network)
+    loaded.check_split()
+    config = {**vars(loaded.geometry), "mean": loaded.mean, "std": loaded.std}
+    del config["steps"]  # they follow from the others
+    config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
+    classifier = loaded.classifier
+    return Description(loaded.fingerprint(), loaded.geometry, config, classifier.classes, classifier.to_bytes())
+
+
+class Describing:
+    """Networks that another process describes, from now on; it is killed where this one ends first."""
+
+    def __init__(self, networks: dict[str, Network]) -> None:
+        path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        reader, writer = os.pipe()  # stdout is for what libraries print
+        self.answer = open(reader, "rb")  # noqa: SIM115 - read and closed in `descriptions`
+        with open(writer, "wb"):
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", f"from lib import descriptions; descriptions.answer({writer})"],
+                stdin=subprocess.PIPE,
+                pass_fds=[writer],
+                env=os.environ | {"PYTHONPATH": path},
+            )
+        weakref.finalize(self, self.process.kill)
+        assert self.process.stdin is not None
+        with self.process.stdin as question:
+            question.write(pickle.dumps(networks))
+
+    @cached_property
+    def descriptions(self) -> dict[str, Description]:
+        """Wait for them. Raises what `describe` raises, and RuntimeError where the process ended without an answer."""
+        with self.answer:
+            answer = self.answer.read()
+        if self.process.wait():
+            raise RuntimeError(f"the process that describes networks ended with exit code {self.process.returncode}")
+        found: dict[str, Description] | NetworkError | StorageError = pickle.loads(answer)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def answer(to: int) -> None:
+    """What the other process does: read networks from stdin, write descriptions into the pipe `to`, both pickled."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Control-C reaches all of a terminal's processes: end without a word
+    networks: dict[str, Network] = pickle.load(sys.stdin.buffer)
+    found: dict[str, Description] | NetworkError | StorageError
+    try:
+        found = {name: describe(name, network) for name, network in networks.items()}
+    except (NetworkError, StorageError) as error:
+        found = error
+    with open(to, "wb") as pipe:
+        pickle.dump(found, pipe)
