@@ -155,11 +155,14 @@ def test_a_runs_steps_are_told_from_what_it_says_and_writes(tmp_path: Path) -> N
 
 
 def test_steady_state_is_the_difference_of_two_runs(photographs: Photographs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start of 9 s and 2 images/s: neither the start nor its noise between the first two steps shows."""
+    """Starts of 9 and 11 s and 2 images/s: neither a start nor its noise shows in the rate."""
     monkeypatch.setattr(timed_extract, "HEAVY", {"one": "test_resnet", "two": "test_efficientnet"})
     monkeypatch.setattr(timed_extract, "compute_on_cpu", lambda threads: None)  # it would last
-    monkeypatch.setattr(timed_extract, "extract", lambda _, number: Extraction(3, 5, 9, 9 + number / 2))
+    firsts = {10: 9, 40: 11}
+    monkeypatch.setattr(
+        timed_extract, "extract", lambda _, number: Extraction(3, 5, firsts[number], firsts[number] + number / 2)
+    )
     sizes = timed_extract.Sizes(short=10, long=40)
     extract, start = timed_extract.steady(photographs, 2, sizes)
     assert extract.project == pytest.approx((2, 2))
-    assert start.ratio == pytest.approx(12 / 9)
+    assert start.ratio == pytest.approx((12 / 9 + 12 / 11) / 2)
