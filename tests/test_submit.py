@@ -56,7 +56,11 @@ def test_a_stopped_job_leaves_nothing_running_and_goes_on_when_submitted_again(
     """Stopped while it fits; then the same command ends well, from the checkpoint, with a log fit for a file."""
     folder = Path(command[2]) / "tiny"
     checkpoints = "train/*/checkpoint_*/fit.pt"
-    wait_until(lambda: list(folder.glob(checkpoints)), 900, lambda: head.job("logs", first).stdout.decode())
+    def fits() -> bool:
+        assert json.loads(head.ask(f"/api/jobs/{first}"))["status"] != "FAILED", head.job("logs", first).stdout.decode()
+        return any(folder.glob(checkpoints))
+
+    wait_until(fits, 900, lambda: head.job("logs", first).stdout.decode())
     assert "RayTrainWorker" in " ".join(head.computing())
     stopped = head.job("stop", first)
     assert stopped.returncode == 0, stopped.stderr.decode()
