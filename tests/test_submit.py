@@ -56,6 +56,7 @@ def test_a_stopped_job_leaves_nothing_running_and_goes_on_when_submitted_again(
     """Stopped while it fits; then the same command ends well, from the checkpoint, with a log fit for a file."""
     folder = Path(command[2]) / "tiny"
     checkpoints = "train/*/checkpoint_*/fit.pt"
+
     def fits() -> bool:
         assert json.loads(head.ask(f"/api/jobs/{first}"))["status"] != "FAILED", head.job("logs", first).stdout.decode()
         return any(folder.glob(checkpoints))
