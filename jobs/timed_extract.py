@@ -127,8 +127,8 @@ def steady(photographs: Photographs, repeats: int, sizes: Sizes) -> list[Timing]
 def start(runs: list[Extraction]) -> Timing:
     ray_there, listed, first = (median(getattr(run, name) for run in runs) for name in ("ray", "listed", "first"))
     note = (
-        f"{first:.1f} s: {ray_there:.1f} s imports and Ray's start, {listed - ray_there:.1f} s more until the images are "
-        f"listed and the networks described, {first - listed:.1f} s the actor's start and its first batch"
+        f"{first:.1f} s: {ray_there:.1f} s imports and Ray's start, {listed - ray_there:.1f} s more until the images "
+        f"are listed and the networks described, {first - listed:.1f} s the actor's start and its first batch"
     )
     project = tuple(1 / run.first for run in runs)
     reference = (1 / START,) * len(runs)

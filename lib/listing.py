@@ -54,10 +54,13 @@ def list_images(split: Split, classes: list[str] | None = None, limit: int | Non
     """All images of a split, LISTING rows in the order of their paths; the first `limit` of them.
 
     `classes` are all class names: the label of a tree's folder is its place among them when sorted; without, among the
-    folders. Raises ListingError: nothing there, a duplicated image_id, a label that is no class.
+    folders. Raises ListingError: nothing there, a file that is damaged, a duplicated image_id, a label that is no class.
     """
-    kind = detect_format(split)
-    rows = {"tree": _tree, "listing": _listing, "webdataset": _shards, "parquet": _parquet}[kind](split, classes)
+    try:
+        kind = detect_format(split)
+        rows = {"tree": _tree, "listing": _listing, "webdataset": _shards, "parquet": _parquet}[kind](split, classes)
+    except pa.ArrowInvalid as error:
+        raise ListingError(f"{split.location} can't be read: {error}") from error
     if not rows:
         raise ListingError(f"{split.location} ({kind}) has no images")
     columns = zip(zip(*rows, strict=True), LISTING, strict=True)

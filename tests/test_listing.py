@@ -60,12 +60,17 @@ def test_listing_errors_are_clear(tmp_path: Path) -> None:
         ("path,label\na.jpg,cat\n", "label 'cat'"),
         ("path,label\na.jpg,-1\n", "count from 0"),
         ("path,label\n", "no images"),
+        ("path,label\na.jpg\n", "list.csv can't be read: .*Expected 2 columns, got 1"),
+        ("", "list.csv can't be read: Empty CSV file"),
     ]:
         file.write_text(text)
         with pytest.raises(ListingError, match=words):
             list_images(split(file))
     with pytest.raises(ListingError, match="is not there"):
         list_images(split(tmp_path / "nowhere"))
+    (tmp_path / "half.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ListingError, match=r"half\.parquet can't be read: "):
+        list_images(split(tmp_path / "half.parquet"))
 
 
 def shard(path: Path, members: list[tuple[str, bytes]]) -> None:
