@@ -54,7 +54,7 @@ def list_images(split: Split, classes: list[str] | None = None, limit: int | Non
     """All images of a split, LISTING rows in the order of their paths; the first `limit` of them.
 
     `classes` are all class names: the label of a tree's folder is its place among them when sorted; without, among the
-    folders. Raises ListingError: nothing there, a file that is damaged, a duplicated image_id, a label that is no class.
+    folders. Raises ListingError: nothing there, a damaged file, a duplicated image_id, a label that is no class.
     """
     try:
         kind = detect_format(split)
