@@ -141,7 +141,7 @@ def html(results: Results, drawn: Mapping[str, str], examples: Sequence[dict[str
         f"Networks: {', '.join(results['networks'])}. A map from one network's features to another's is fitted without "
         "labels; the other's untouched classifier then works on the mapped features."
     )
-    batches = "Error E = |x/|x| - y/|y||² of each batch while the maps are fitted, up to iteration 10,000."
+    batches = "Error E = |x/|x| - y/|y||² of each batch while the maps are fitted, of the first 10,000 at most."
     curves = page.Section(
         "curves", "Fig. 4: error of the training batches", page.figure(drawn["error_curves"], batches)
     )
