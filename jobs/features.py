@@ -21,12 +21,13 @@ from lib.images import DecodeImages
 from lib.listing import detect_format, tree_classes
 
 
-def describe_all(networks: dict[str, settings.Network], begun: Describing | None) -> dict[str, Description]:
-    """Each network's description, where it has `begun`, or now: on this machine, or on nodes, where weights may lie."""
-    if begun is not None:
-        return begun.descriptions
+def describe_all(networks: dict[str, settings.Network], begun: Describing | None = None) -> dict[str, Description]:
+    """Each network's description: made on this machine, where that may have `begun`, if Ray has no other.
+
+    Else on its nodes, where weights may lie: also where Ray, given no address, found a cluster that runs here.
+    """
     if one_machine():
-        return Describing(networks).descriptions
+        return (begun or Describing(networks)).descriptions
     there = ray.remote(num_cpus=1)(describe)
     return dict(zip(networks, ray.get([there.remote(*one) for one in networks.items()]), strict=True))
 

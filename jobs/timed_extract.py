@@ -219,7 +219,7 @@ def two_networks(photographs: Photographs, repeats: int, number: int) -> Timing:
     here = not ray.is_initialized()
     start_ray(None)
     models = {name: settings.Network(model=model, weights="random") for name, model in LIGHT.items()}
-    described = describe_all(models, begun=None)
+    described = describe_all(models)
     listing = photographs.listed(number)
     project, reference = [], []
     for _ in range(repeats):

@@ -13,14 +13,11 @@ import sys
 import weakref
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lib.experiment import Network, NetworkError
 from lib.images import Geometry
 from lib.storage import StorageError
-
-PROJECT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
@@ -51,17 +48,15 @@ class Describing:
     """Networks that another process describes, from now on; it is killed where this one ends first."""
 
     def __init__(self, networks: dict[str, Network]) -> None:
-        path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
         reader, writer = os.pipe()  # stdout is for what libraries print
-        self.answer = open(reader, "rb")  # noqa: SIM115 - read and closed in `descriptions`
+        self.pipe = open(reader, "rb")  # noqa: SIM115 - read and closed in `descriptions`
         with open(writer, "wb"):
             self.process = subprocess.Popen(
                 [sys.executable, "-c", f"from lib import descriptions; descriptions.answer({writer})"],
                 stdin=subprocess.PIPE,
                 pass_fds=[writer],
-                env=os.environ | {"PYTHONPATH": path},
             )
-        weakref.finalize(self, self.process.kill)
+        weakref.finalize(self, end, self.process, self.pipe)
         assert self.process.stdin is not None
         with self.process.stdin as question:
             question.write(pickle.dumps(networks))
@@ -69,14 +64,21 @@ class Describing:
     @cached_property
     def descriptions(self) -> dict[str, Description]:
         """Wait for them. Raises what `describe` raises, and RuntimeError where the process ended without an answer."""
-        with self.answer:
-            answer = self.answer.read()
+        with self.pipe:
+            pickled = self.pipe.read()
         if self.process.wait():
             raise RuntimeError(f"the process that describes networks ended with exit code {self.process.returncode}")
-        found: dict[str, Description] | NetworkError | StorageError = pickle.loads(answer)
+        found: dict[str, Description] | NetworkError | StorageError = pickle.loads(pickled)
         if isinstance(found, Exception):
             raise found
         return found
+
+
+def end(process: subprocess.Popen[bytes], pipe: BinaryIO) -> None:
+    """Of a process whose answer nobody wants any more, or has read."""
+    process.kill()
+    process.wait()
+    pipe.close()
 
 
 def answer(to: int) -> None:

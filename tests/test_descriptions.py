@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import jobs.features
 from lib.descriptions import Describing, describe
 from lib.experiment import Network, NetworkError
 
@@ -19,6 +20,14 @@ def test_what_the_other_process_finds_is_what_this_one_would() -> None:
     assert begun.descriptions["a"] == describe("a", SMALL)
     assert begun.descriptions["b"].geometry.input_size == (3, 160, 160)
     assert begun.descriptions is begun.descriptions, "asked once"
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_on_a_cluster_its_nodes_describe_whatever_has_begun_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights may lie on the nodes alone."""
+    monkeypatch.setattr(jobs.features, "one_machine", lambda: False)
+    begun = Describing({"a": Network(model="test_resnet", weights="/none")})
+    assert jobs.features.describe_all({"a": SMALL}, begun)["a"] == describe("a", SMALL)
 
 
 def test_its_refusals_are_raised_here() -> None:
