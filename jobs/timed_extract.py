@@ -106,12 +106,13 @@ def steady(photographs: Photographs, repeats: int, sizes: Sizes) -> list[Timing]
     size = CPU_BATCH if device == "cpu" else settings.Extract().batch_size
     networks = networks_of(HEAVY, device)
     runs: list[Extraction] = []
-    project, reference = [], []
+    project, reference, least = [], [], []
     for _ in range(repeats):
         short, long = (extract(photographs, number) for number in (sizes.short, sizes.long))
         runs += [short, long]
         project.append((sizes.long - sizes.short) / max(long.rest - short.rest, 1e-9))
         reference.append(bare_loop(listing, networks, size))
+        least.append(least_start(photographs.written(sizes.short)))
     note = (
         f"lite0 + lite2: {sizes.long} images' time from the first batch on, less that of {sizes.short}; the loop "
         f"decodes in {cores()} threads, computes batches of {size} on the {device.upper()} in memory it keeps, "
@@ -121,6 +122,7 @@ def steady(photographs: Photographs, repeats: int, sizes: Sizes) -> list[Timing]
     return [
         Timing("extract", "images/s", loop, tuple(project), tuple(reference), goal=0.95, note=note),
         start(runs),
+        beside_bare_ray(runs, least),
     ]
 
 
@@ -133,6 +135,34 @@ def start(runs: list[Extraction]) -> Timing:
     project = tuple(1 / run.first for run in runs)
     reference = (1 / START,) * len(runs)
     return Timing("extract, start to first image", "1/s", f"{START:g} s", project, reference, goal=1.0, note=note)
+
+
+def beside_bare_ray(runs: list[Extraction], least: list[float]) -> Timing:
+    """Seconds as rates. Of each repeat's two runs both have the same start."""
+    pairs = zip(runs[::2], runs[1::2], strict=True)
+    return Timing(
+        "extract, start beside bare Ray Data", "1/s", "jobs.timed_start: Ray, decoding, an actor with the networks",
+        tuple(2 / (short.first + long.first) for short, long in pairs), tuple(1 / seconds for seconds in least),
+        note=f"its first batch is there after {median(least):.1f} s; it describes, checks, counts and writes nothing",
+    )  # fmt: skip
+
+
+def least_start(listing: str) -> float:
+    """Seconds that a bare Ray Data program takes to its first batch. Raises RunError where it fails."""
+    with TemporaryDirectory() as folder:
+        done = Path(folder) / "done"
+        begin = time.time()
+        command = [sys.executable, "-m", "jobs.timed_start", listing, str(done)]
+        ended = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True)
+        if ended.returncode or not done.is_file():
+            raise RunError(f"{' '.join(command)}: exit code {ended.returncode}; {ended.stderr[-2000:]}")
+        return done.stat().st_mtime - begin
+
+
+def environment() -> dict[str, str]:
+    """Ray's workers make way for other processes, the bare loop doesn't: on a shared machine that would be compared."""
+    path = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "RAY_worker_niceness": "0"}
 
 
 def extract(photographs: Photographs, number: int) -> Extraction:
@@ -148,12 +178,9 @@ def extract(photographs: Photographs, number: int) -> Extraction:
 def follow(command: list[str], folder: Path) -> Extraction:
     """When the command says and writes what an Extraction tells. Raises RunError where it fails or says it not."""
     begin, said = time.time(), dict[str, float]()
-    path = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
-    # Ray's workers make way for other processes, the bare loop doesn't: on a shared machine that would be compared.
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "RAY_worker_niceness": "0"}
     lines: list[str] = []
     with subprocess.Popen(
-        command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=PROJECT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         watch = threading.Thread(target=watch_first, args=(folder, process, begin, said))
         watch.start()

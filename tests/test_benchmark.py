@@ -162,7 +162,9 @@ def test_steady_state_is_the_difference_of_two_runs(photographs: Photographs, mo
     monkeypatch.setattr(
         timed_extract, "extract", lambda _, number: Extraction(3, 5, firsts[number], firsts[number] + number / 2)
     )
+    monkeypatch.setattr(timed_extract, "least_start", lambda listing: 8.0)
     sizes = timed_extract.Sizes(short=10, long=40)
-    extract, start = timed_extract.steady(photographs, 2, sizes)
+    extract, start, beside = timed_extract.steady(photographs, 2, sizes)
     assert extract.project == pytest.approx((2, 2))
     assert start.ratio == pytest.approx((12 / 9 + 12 / 11) / 2)
+    assert beside.ratio == pytest.approx(8 / 10)

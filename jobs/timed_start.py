@@ -1,0 +1,79 @@
+"""The least that Ray Data does from nothing to a first batch of features: jobs.timed_extract sets its start beside it.
+
+python -m jobs.timed_start photos/val.csv done    (`done`, a file, is there as soon as the batch is computed)
+
+As one would write it without this project: nothing is described, checked, counted or written.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import ray
+from PIL import Image
+
+SIDES = {"tf_efficientnet_lite0": 224, "tf_efficientnet_lite2": 260}  # pixels, by timm's names of the networks
+BATCH = 64  # as extract.batch_size
+
+
+def decode(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """{"path" (n,)} -> pixels (n, side, side, 3) for each network."""
+    images = [Image.open(path).convert("RGB") for path in batch["path"]]
+    return {
+        model: np.stack([np.asarray(image.resize((side, side), Image.Resampling.BICUBIC)) for image in images])
+        for model, side in SIDES.items()
+    }
+
+
+class Networks:
+    """What an actor holds: the networks with random weights, and where to say that it has computed."""
+
+    def __init__(self, done: str) -> None:
+        import timm
+        import torch
+
+        from lib.devices import best_device
+
+        self.done, self.torch, self.device = Path(done), torch, best_device()
+        made = {model: timm.create_model(model, num_classes=0).eval() for model in SIDES}
+        self.networks = {
+            model: network.to(self.device).to(memory_format=torch.channels_last) for model, network in made.items()
+        }
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with self.torch.inference_mode():
+            images = {
+                model: self.torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+                for model, pixels in batch.items()
+            }
+            features = {model: network(images[model]).cpu().numpy() for model, network in self.networks.items()}
+        self.done.touch()
+        return features
+
+
+def main(listing: str, done: str) -> None:
+    ray.init()
+    with open(listing, newline="") as file:
+        paths = [str(Path(listing).parent / row["path"]) for row in csv.DictReader(file)]
+    blocks = [pa.table({"path": paths[start : start + BATCH]}) for start in range(0, len(paths), BATCH)]
+    features = (
+        ray.data.from_blocks(blocks)
+        .map_batches(decode, batch_size=BATCH, num_cpus=0.5)
+        .map_batches(
+            Networks,
+            fn_constructor_args=(done,),
+            batch_size=BATCH,
+            num_cpus=1,
+            num_gpus=1 if ray.cluster_resources().get("GPU") else None,
+            compute=ray.data.ActorPoolStrategy(size=1),
+        )
+    )
+    next(iter(features.iter_batches(batch_size=None)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
