@@ -51,7 +51,8 @@ class Networks:
                 for model, pixels in batch.items()
             }
             features = {model: network(images[model]).cpu().numpy() for model, network in self.networks.items()}
-        self.done.touch()
+        if not self.done.exists():  # later batches would change its time
+            self.done.touch()
         return features
 
 
@@ -69,7 +70,7 @@ def main(listing: str, done: str) -> None:
             batch_size=BATCH,
             num_cpus=1,
             num_gpus=1 if ray.cluster_resources().get("GPU") else None,
-            compute=ray.data.ActorPoolStrategy(size=1),
+            compute=ray.data.ActorPoolStrategy(size=1, enable_true_multi_threading=True),  # as jobs.features.pool
         )
     )
     next(iter(features.iter_batches(batch_size=None)))
