@@ -2,12 +2,14 @@
 
 python -m jobs.timed_start photos/val.csv done    (`done`, a file, is there as soon as the batch is computed)
 
-As one would write it without this project: nothing is described, checked, counted or written.
+With the extraction's own settings of torch and Ray Data, and nothing else of it: nothing is described, checked,
+counted or written.
 """
 
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from PIL import Image
 
 SIDES = {"tf_efficientnet_lite0": 224, "tf_efficientnet_lite2": 260}  # pixels, by timm's names of the networks
 BATCH = 64  # as extract.batch_size
+AT_ONCE = 16  # images in a network, as lib.features.CPU_BATCH
 
 
 def decode(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -36,24 +39,26 @@ class Networks:
         import timm
         import torch
 
-        from lib.devices import best_device
+        from lib.devices import best_device, compute_on_cpu
 
         self.done, self.torch, self.device = Path(done), torch, best_device()
+        if self.device.type == "cpu":
+            compute_on_cpu(os.cpu_count() or 1)
         made = {model: timm.create_model(model, num_classes=0).eval() for model in SIDES}
         self.networks = {
             model: network.to(self.device).to(memory_format=torch.channels_last) for model, network in made.items()
         }
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        with self.torch.inference_mode():
-            images = {
-                model: self.torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div_(255)
-                for model, pixels in batch.items()
-            }
-            features = {model: network(images[model]).cpu().numpy() for model, network in self.networks.items()}
+        features = {model: self.features(model, pixels) for model, pixels in batch.items()}
         if not self.done.exists():  # later batches would change its time
             self.done.touch()
         return features
+
+    def features(self, model: str, pixels: np.ndarray) -> np.ndarray:
+        with self.torch.inference_mode():
+            images = self.torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+            return self.torch.cat([self.networks[model](few) for few in images.split(AT_ONCE)]).cpu().numpy()
 
 
 def main(listing: str, done: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs import benchmark, timed_extract
+from jobs import benchmark, timed_extract, timed_start
 from jobs.command import RunError
 from jobs.timed_extract import Extraction, Photographs
 from lib import tables, timed_decoding, timed_tables
@@ -49,6 +49,10 @@ def test_the_command_prints_a_table_and_writes_all_repeats(tmp_path: Path) -> No
 def test_every_part_can_be_asked_for() -> None:
     for module, wants_images in benchmark.PARTS.values():
         signature(import_module(module).timings).bind(*([[]] if wants_images else []), 1)
+
+
+def test_the_bare_program_has_the_extractions_networks() -> None:
+    assert timed_start.SIDES.keys() == set(timed_extract.HEAVY.values())
 
 
 def test_unknown_parts_and_missing_images_are_refused(tmp_path: Path) -> None:
