@@ -130,7 +130,7 @@ def training_rows(
         )
     vectors = tables.read_features(features, list(networks)).vectors
     X, Y = (torch.from_numpy(vectors[network]).to(device) for network in networks)
-    return ResidentRows(X, Y, seed, share)
+    return ResidentRows(X, Y, seed, share, inplace=True)
 
 
 def save(fitting: AdamFit, share: Share) -> None:

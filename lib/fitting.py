@@ -24,15 +24,15 @@ def unit_distance(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return (functional.normalize(x, dim=1) - functional.normalize(y, dim=1)).square().sum(1)
 
 
-def error_and_slope(predicted: torch.Tensor, true: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def error_and_slope(predicted: torch.Tensor, unit: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean of E over a batch of `size` rows, of which these (n, d) are some, and its slope by `predicted`, (n, d).
 
-    With p = `predicted`, y = `true`, u = p/|p| and D = u - y/|y|, E = |D|^2. Since du = (I - u u') dp / |p|,
+    With p = `predicted`, y/|y| = `unit`, u = p/|p| and D = u - y/|y|, E = |D|^2. Since du = (I - u u') dp / |p|,
     dE = 2 D'du, so that the slope of E is 2 (D - (D.u) u) / |p|. Autograd finds the same in more passes over memory.
     """
     length = torch.linalg.vector_norm(predicted, dim=1, keepdim=True).clamp_min(1e-12)  # as functional.normalize
     u = predicted / length
-    D = u - functional.normalize(true, dim=1)
+    D = u - unit
     along = torch.linalg.vecdot(D, u).unsqueeze(1)
     error = torch.linalg.vecdot(D, D).sum() / size
     return error, torch.addcmul(D, along, u, value=-1).mul_((2 / size) / length)
@@ -41,8 +41,8 @@ def error_and_slope(predicted: torch.Tensor, true: torch.Tensor, size: int) -> t
 class AdamFit:
     """The paper's fit of one map, in steps, with all its state: it can be saved after any of them and goes on equally.
 
-    `rows` gives batches of A's features (d_A numbers a row) and B's (d_B), on the device that computes. M' starts at
-    Glorot-uniform random weights, drawn with `seed`, b at zero.
+    `rows` gives batches of A's features (d_A numbers a row) and B's (d_B), these at unit length, on the device that
+    computes. M' starts at Glorot-uniform random weights, drawn with `seed`, b at zero.
 
     With `settings.workers` above 1 so many processes, the group of torch.distributed, fit the one map together: each
     calls the same methods, has its share of each batch from `rows`, and after every step the same map as the others.

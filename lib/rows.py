@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ ALL = Share()
 class Rows(Protocol):
     """A source of random batches on the device that computes. It goes on exactly where its `state` was taken.
 
+    B's features come at unit length: the paper's E knows no other, and so no step has to bring them to it.
+
     Where several workers share each batch, each has a source of its own, and the first worker's state serves them all.
     """
 
@@ -38,8 +41,8 @@ class Rows(Protocol):
         """All the state that `draw` has, where a CUDA graph can hold `draw`; else None."""
 
     def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """This worker's share of the next batch of `size`: A's features (share, d_A) and B's (share, d_B), row by row
-        of the same images. The next call may write into the same memory.
+        """This worker's share of the next batch of `size`: A's features x (share, d_A) and B's y/|y| (share, d_B), row
+        by row of the same images. The next call may write into the same memory.
         """
 
     def state(self) -> dict[str, Any]:
@@ -52,18 +55,19 @@ class Rows(Protocol):
 class ResidentRows:
     """All rows lie on the device, and each batch is drawn there, every row equally likely, with replacement.
 
-    `X` (n, d_A) are A's features, `Y` (n, d_B) B's. Workers with the same `seed` draw the same whole batches, and take
-    their own `share` of each, so that a fit doesn't depend on how many share it.
+    `X` (n, d_A) are A's features, `Y` (n, d_B) B's, `inplace` scaled to unit length where they lie, so that the device
+    needn't hold them twice. Workers with the same `seed` draw the same whole batches, and take their own `share` of
+    each, so that a fit doesn't depend on how many share it.
 
     Raises ValueError where X and Y aren't of the same images.
     """
 
-    def __init__(self, X: torch.Tensor, Y: torch.Tensor, seed: int, share: Share = ALL) -> None:
+    def __init__(self, X: torch.Tensor, Y: torch.Tensor, seed: int, share: Share = ALL, inplace: bool = False) -> None:
         if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or len(X) == 0:
             raise ValueError(
                 f"expected features (n, d_A) and (n, d_B), n > 0, got {tuple(X.shape)} and {tuple(Y.shape)}"
             )
-        self.X, self.Y, self.share = X, Y, share
+        self.X, self.Y, self.share = X, functional.normalize(Y, dim=1, out=Y if inplace else None), share
         self.device = X.device
         self.generator = torch.Generator(X.device).manual_seed(seed)
         self.x, self.y = X[:0].clone(), Y[:0].clone()
@@ -152,5 +156,5 @@ class _Pool:
             rows = slice(self.taken, self.taken + len(self.gone))
             x, y = (torch.from_numpy(part[rows]).to(self.X.device, torch.float32) for part in self.block)
             places, self.gone = self.gone[: len(x)], self.gone[len(x) :]
-            self.X[places], self.Y[places] = x, y
+            self.X[places], self.Y[places] = x, functional.normalize(y, dim=1)
             self.taken += len(x)

@@ -13,18 +13,33 @@ CPU = torch.device("cpu")
 
 
 def numbered(n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows that say which they are."""
+    """Rows that say which they are, B's by their direction alone."""
     count = torch.arange(float(n))[:, None]
-    return count.repeat(1, 3), -count.repeat(1, 2)
+    return count.repeat(1, 3), torch.cat([-count, torch.ones(n, 1)], 1)
+
+
+def check_together(x: torch.Tensor, y: torch.Tensor) -> None:
+    """These are rows of `numbered`, B's beside A's and at unit length."""
+    torch.testing.assert_close(y[:, 0] / y[:, 1], -x[:, 0])
+    torch.testing.assert_close(torch.linalg.vector_norm(y, dim=1), torch.ones(len(y)))
 
 
 def test_rows_belong_together_and_come_equally_often() -> None:
     rows = ResidentRows(*numbered(10), seed=0)
     x, y = rows.draw(20_000)
     assert x.shape == (20_000, 3)
-    assert torch.equal(y, -x[:, :2])
+    check_together(x, y)
     shares = torch.bincount(x[:, 0].long(), minlength=10) / 20_000
     torch.testing.assert_close(shares, torch.full((10,), 0.1), atol=0.02, rtol=0)
+
+
+def test_features_are_left_as_they_are_unless_they_may_be_scaled_where_they_lie() -> None:
+    (X, Y), (_, untouched) = numbered(10), numbered(10)
+    copied = ResidentRows(X, Y, seed=0).draw(5)
+    assert torch.equal(Y, untouched)
+    scaled = ResidentRows(X, Y, seed=0, inplace=True)
+    assert scaled.Y.data_ptr() == Y.data_ptr()
+    assert torch.equal(scaled.draw(5)[1], copied[1])
 
 
 def test_a_restored_source_goes_on() -> None:
@@ -61,7 +76,7 @@ def test_streamed_rows_come_once_each_in_random_order() -> None:
     rows = streamed(pool=50)
     batches = [rows.draw(8) for _ in range(100)]
     x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    assert torch.equal(y, -x[:, :2])
+    check_together(x, y)
     assert x.dtype == torch.float32
     drawn = x[:, 0].long().tolist()
     assert len(set(drawn)) == 800, "none twice"
