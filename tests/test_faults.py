@@ -13,21 +13,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 from conftest import TINY
+from runs import check_maps, run_of
 
-from jobs.command import Run
+from jobs.command import Run, main
+from jobs.pipeline import pipeline
 from lib import pictures, storage, tables
-from lib.experiment import load
-from lib.fitting import AdamFit
-from lib.maps import AffineMap
-from lib.rows import ResidentRows
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
 PROJECT = Path(__file__).parent.parent
 ROWS = {"train": 400, "val": 48}
-LEAST_SQUARES, AFFINE = ('fit.families=["least_squares"]', 'fit.families=["affine"]')
-ITERATIONS, CHECKPOINT = 4000, 500
+LEAST_SQUARES = 'fit.families=["least_squares"]'
+ADAM = ('fit.families=["affine"]', "fit.iterations=4000", "fit.checkpoint_every=500")
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +36,6 @@ def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "tiny.toml"
     path.write_text(TINY.format(folder=folder))
     return path
-
-
-def run_of(experiment: Path, root: Path, *overrides: str) -> Run:
-    return Run(load(str(experiment), list(overrides)), str(root))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +81,7 @@ def workers(title: str) -> list[int]:
 
 
 class Killer(threading.Thread):
-    """Kills one worker as soon as it is there and `ready`."""
+    """Kills one worker that does what `title` says, as soon as it is there and `ready`."""
 
     def __init__(self, title: str, ready: Callable[[], bool]) -> None:
         super().__init__(daemon=True)
@@ -102,28 +95,25 @@ class Killer(threading.Thread):
                 self.killed = pid
 
 
-@pytest.mark.parametrize(("title", "written"), [("MapBatches(DecodeImages)", 0), ("ExtractFeatures", 4)])
-def test_a_killed_worker_of_the_extraction(
-    title: str, written: int, longer: Path, undisturbed: Run, tmp_path: Path
-) -> None:
-    """A decoding task at its start; an actor with the networks when some of its features are written."""
+def test_killed_workers_of_the_extraction(longer: Path, undisturbed: Run, tmp_path: Path) -> None:
+    """A decoding task at its start; then the actor with the networks, when some of its features are written."""
     run = run_of(longer, tmp_path, LEAST_SQUARES)
-    killer = Killer(title, lambda: len(parts(run)) >= written)
-    killer.start()
+    decoding = Killer("MapBatches(DecodeImages)", lambda: True)
+    networks = Killer("ExtractFeatures", lambda: decoding.killed > 0 and len(parts(run)) >= 4)
+    decoding.start()
+    networks.start()
     to_the_end(run)
-    assert killer.killed, "too late: lengthen the run"
+    assert decoding.killed
+    assert networks.killed, "too late: lengthen the run"
     check(run, undisturbed)
     recomputed = storage.read_json(run.path("features", "train", "a+b", "manifest.json"))["recomputed"]
     assert 0 <= recomputed < ROWS["train"]
 
 
-LONG = ("--set", f"fit.iterations={ITERATIONS}", "--set", f"fit.checkpoint_every={CHECKPOINT}", "--set", AFFINE)
-
-
 @pytest.fixture(scope="module")
 def worker_killed(longer: Path, undisturbed: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of Adam's fits, one of whose workers was killed after its first checkpoint."""
-    run = run_of(longer, tmp_path_factory.mktemp("killed"), *LONG[1::2])
+    run = run_of(longer, tmp_path_factory.mktemp("killed"), *ADAM)
     shutil.copytree(undisturbed.path("features"), run.path("features"))
     shutil.copytree(undisturbed.path("classifiers"), run.path("classifiers"))
     killer = Killer("RayTrainWorker", lambda: checkpoints(run) > 0)
@@ -137,64 +127,44 @@ def checkpoints(run: Run) -> int:
     return len(list(Path(run.path("train")).rglob("fit.pt")))
 
 
-@pytest.mark.timeout(2400)
 def test_a_killed_worker_of_a_fit(worker_killed: Run) -> None:
-    """Maps and curves are, bit by bit, what one process computes that nobody disturbs."""
-    run = worker_killed
-    features = tables.read_features(run.path("features", "train"), ["a", "b"])
-    for source, target in run.experiment.pairs():
-        X, Y = (torch.from_numpy(features.vectors[network]) for network in (source, target))
-        rows = ResidentRows(X, Y, run.experiment.seed)
-        fitting = AdamFit(rows, X.shape[1], Y.shape[1], run.experiment.fit, run.experiment.seed)
-        while fitting.iteration < ITERATIONS:
-            fitting.step()
-        expected, path = fitting.map(), run.path("maps", f"{source}-to-{target}")
-        found = AffineMap.load(f"{path}.safetensors")
-        assert torch.equal(found.weight, expected.weight)
-        assert torch.equal(found.bias, expected.bias)
-        errors = tables.read_curve(f"{path}.curve.parquet")["error"].to_numpy()
-        np.testing.assert_array_equal(errors, fitting.curve())
+    check_maps(worker_killed)
 
 
 @pytest.mark.timeout(2400)
-def test_a_killed_driver(longer: Path, worker_killed: Run, tmp_path: Path) -> None:
-    """The command is killed in the extraction and in the fits, and run again; then there is nothing to do."""
-    run = run_of(longer, tmp_path, *LONG[1::2])
+def test_a_killed_driver(longer: Path, undisturbed: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command is killed in the extraction and run again; then there is nothing to do. In the fits: test_submit."""
+    run = run_of(longer, tmp_path, LEAST_SQUARES)
     said = killed_when(lambda: len(parts(run)) >= 8, longer, tmp_path)
     assert "400 images to do" in said
     tables.remove_broken(run.path("features", "train", "a+b"))
     written = sum(pq.read_metadata(path).num_rows for path in parts(run))
     assert 0 < written < ROWS["train"]
 
-    said = killed_when(lambda: checkpoints(run) > 0, longer, tmp_path)
-    assert f"train: {ROWS['train'] - written} images to do, {written} are already done" in said
+    again = subprocess.run(command(longer, tmp_path), cwd=PROJECT, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert f"train: {ROWS['train'] - written} images to do, {written} are already done" in again.stdout
     manifest = storage.read_json(run.path("features", "train", "a+b", "manifest.json"))
     assert 0 <= manifest["recomputed"] <= ROWS["train"] - written, "no more than what was in flight"
-    assert not storage.is_file(run.path("results.json"))
+    check(run, undisturbed)
 
-    said = command(longer, tmp_path)
-    assert "features of a, b are finished, skipped" in said
-    assert "goes on from iteration" in said
-    check(run, worker_killed)
-    assert "Nothing to do" in command(longer, tmp_path)
-
-
-def arguments(experiment: Path, root: Path) -> list[str]:
-    return [sys.executable, "-m", "jobs.pipeline", str(experiment), "--root", str(root), *LONG]
+    with pytest.raises(SystemExit) as ended:
+        main(pipeline, None, command(longer, tmp_path)[3:], reads_images=True)
+    assert not ended.value.code
+    assert "Nothing to do" in capsys.readouterr().out
 
 
-def command(experiment: Path, root: Path) -> str:
-    """What it prints when nobody disturbs it."""
-    done = subprocess.run(arguments(experiment, root), cwd=PROJECT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def command(experiment: Path, root: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "jobs.pipeline", str(experiment), "--root", str(root), "--set", LEAST_SQUARES,
+    ]  # fmt: skip
 
 
 def killed_when(ready: Callable[[], bool], experiment: Path, root: Path) -> str:
     """What it prints until it and the Ray that it started are killed, and all their processes are gone."""
     with (root / "log").open("w") as log:
         process = subprocess.Popen(
-            arguments(experiment, root), cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command(experiment, root), cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
     while not ready():
         assert process.poll() is None, (root / "log").read_text()

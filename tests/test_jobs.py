@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from runs import run_of
 
 from jobs.command import Run, RunError
 from jobs.features import pool
@@ -26,8 +27,20 @@ pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
 PROJECT = Path(__file__).parent.parent
 
 
-def run_of(experiment: Path, root: Path, *overrides: str) -> Run:
-    return Run(load(str(experiment), list(overrides)), str(root))
+@pytest.fixture(scope="module")
+def extracted(experiment: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Path:
+    """A root with the finished features of the experiment."""
+    from jobs.extract import extract
+
+    root = tmp_path_factory.mktemp("extracted")
+    assert extract(run_of(experiment, root)) == 2
+    return root
+
+
+@pytest.fixture
+def root(extracted: Path, tmp_path: Path) -> Path:
+    """The same, to work on."""
+    return Path(shutil.copytree(extracted, tmp_path / "root"))
 
 
 def test_units_of_work_give_equal_arrays_directly_and_through_ray(experiment: Path, local_ray: None) -> None:
@@ -90,27 +103,11 @@ def test_bad_images_are_kept_by_reason_and_too_many_fail_the_run(
     assert extract(run) == 0
 
 
-def test_a_network_added_later_gets_a_table_of_its_own(experiment: Path, tmp_path: Path, local_ray: None) -> None:
-    from jobs.extract import extract
-
-    run = run_of(experiment, tmp_path)
-    assert extract(run) == 2
-    third = 'networks.c={model="test_vit", weights="random", options={num_classes=12}}'
-    more = run_of(experiment, tmp_path, third)
-    assert extract(more) == 2
-    found = tables.read_features(more.path("features", "val"), ["a", "c"])
-    assert [len(found.vectors[name]) for name in ("a", "c")] == [48, 48]
-    assert sorted(path.name for path in (tmp_path / "tiny/features/val").iterdir()) == ["a+b", "c"]
-
-
-def test_an_interrupted_table_goes_on_and_equals_an_undisturbed_one(
-    experiment: Path, tmp_path: Path, local_ray: None
-) -> None:
+def test_an_interrupted_table_goes_on_and_equals_an_undisturbed_one(experiment: Path, root: Path) -> None:
     """As if killed: no manifest, one part file lost, one cut in the middle."""
     from jobs.extract import extract
 
-    run = run_of(experiment, tmp_path)
-    extract(run)
+    run = run_of(experiment, root)
     folder = Path(run.path("features", "train", "a+b"))
     before = tables.read_features(run.path("features", "train"), ["a", "b"])
     manifest = storage.read_json(str(folder / "manifest.json"))
@@ -129,24 +126,30 @@ def test_an_interrupted_table_goes_on_and_equals_an_undisturbed_one(
         np.testing.assert_array_equal(after.vectors[name], before.vectors[name])
 
 
-def test_a_network_added_later_fits_only_its_own_pairs(experiment: Path, tmp_path: Path, local_ray: None) -> None:
+def test_a_network_added_later_gets_a_table_and_maps_of_its_own(experiment: Path, root: Path) -> None:
     """All stages but Adam, two networks and then three: what was there stays, and the numbers of all are there."""
+    from jobs.extract import extract
+
     closed = ['fit.families=["least_squares", "orthogonal", "classifiers"]', "fit.ranks=[2, 500]"]
-    run = run_of(experiment, tmp_path, *closed)
+    run = run_of(experiment, root, *closed)
     third = 'networks.c={model="test_vit", weights="random", options={num_classes=12}}'
-    more = run_of(experiment, tmp_path, *closed, third)
-    stages(run)
-    maps = tmp_path / "tiny" / "maps"
+    more = run_of(experiment, root, *closed, third)
+    evaluate_maps(run)
+    maps = root / "tiny" / "maps"
     before = {path.name: path.stat().st_mtime_ns for path in maps.iterdir()}
     names = ["least_squares", "orthogonal", "classifiers", "least_squares.rank2", "least_squares.1of16rows"]
     assert {f"a-to-b.{name}.safetensors" for name in names} < before.keys()
     assert not [name for name in before if "rank500" in name], "of 64 features none is the 500th"
-    stages(more)
+    assert extract(more) == 2
+    features = tables.read_features(more.path("features", "val"), ["a", "c"])
+    assert [len(features.vectors[name]) for name in ("a", "c")] == [48, 48]
+    assert sorted(path.name for path in (root / "tiny" / "features" / "val").iterdir()) == ["a+b", "c"]
+    evaluate_maps(more)
     after = {path.name: path.stat().st_mtime_ns for path in maps.iterdir()}
     assert len(after) == 3 * len(before)
     assert {name: after[name] for name in before} == before, "pairs that exist aren't fitted again"
 
-    found = results(tmp_path)
+    found: dict[str, Any] = storage.read_json(str(root / "tiny" / "results.json"))
     assert len(found["mappings"]) == 6
     assert sorted(found["order"]) == ["a", "b", "c"]
     assert len(found["measures"]) == 3
@@ -158,10 +161,10 @@ def test_a_network_added_later_fits_only_its_own_pairs(experiment: Path, tmp_pat
     rows = [row["rows"] for row in found["learning_curve"] if (row["source"], row["target"]) == ("a", "c")]
     assert rows == sorted(rows)
     assert rows[-1] == 96
-    check_report_command(tmp_path)
-    page = (tmp_path / "tiny" / "report.html").read_text()
+    check_report_command(root)
+    page = (root / "tiny" / "report.html").read_text()
     assert "a → c" in page
-    assert 'alt="' in page or not tables.read_file(str(tmp_path / "tiny" / "examples.parquet"), EXAMPLES).num_rows
+    assert 'alt="' in page or not tables.read_file(str(root / "tiny" / "examples.parquet"), EXAMPLES).num_rows
 
 
 def check_report_command(root: Path) -> None:
@@ -180,15 +183,14 @@ def check_report_command(root: Path) -> None:
     assert report.main(["demo", "--root", str(root)]) == 1
 
 
-def stages(run: Run) -> None:
-    """All that follow the preparation, in this process."""
+def evaluate_maps(run: Run) -> None:
+    """All stages that follow the extraction, in this process."""
     from jobs.evaluate import evaluate
-    from jobs.extract import extract
     from jobs.fit import fit
     from jobs.predict import predict
     from jobs.report import report
 
-    for stage in (extract, fit, predict, evaluate, report):
+    for stage in (fit, predict, evaluate, report):
         assert stage(run) > 0
 
 
@@ -207,11 +209,6 @@ def command(experiment: Path, root: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "jobs.pipeline", str(experiment), "--root", str(root), *more]
 
 
-def results(root: Path) -> dict[str, Any]:
-    found: dict[str, Any] = storage.read_json(str(root / "tiny" / "results.json"))
-    return found
-
-
 def test_bad_experiments_exit_with_2_before_ray_starts(experiment: Path, tmp_path: Path) -> None:
     begin = time.monotonic()
     bad = subprocess.run(
@@ -223,15 +220,13 @@ def test_bad_experiments_exit_with_2_before_ray_starts(experiment: Path, tmp_pat
     assert time.monotonic() - begin < 60
 
 
-def test_maps_of_other_settings_are_refused(
-    experiment: Path, tmp_path: Path, local_ray: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_maps_of_other_settings_are_refused(experiment: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from jobs.command import exit_code
     from jobs.extract import extract
     from jobs.fit import fit
 
-    one, other = (run_of(experiment, tmp_path, f"limit={n}", 'fit.families=["classifiers"]') for n in (20, 21))
-    assert extract(one) == 2
+    one, other = (run_of(experiment, root, f"limit={n}", 'fit.families=["classifiers"]') for n in (96, 40))
+    assert extract(one) == 0
     assert fit(one) == 2
     assert exit_code(lambda: extract(other)) == 1
     assert "--overwrite" in capsys.readouterr().err.splitlines()[-1]

@@ -10,6 +10,7 @@ from pathlib import Path
 import heads
 import pytest
 from heads import Head, wait_until
+from runs import check_maps, run_of
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,8 @@ def test_a_stopped_job_leaves_nothing_running_and_goes_on_when_submitted_again(
     head: Head, command: tuple[str, ...], first: str
 ) -> None:
     """Stopped while it fits; then the same command ends well, from the checkpoint, with a log fit for a file."""
-    folder = Path(command[2]) / "tiny"
+    run = run_of(Path(command[0]), Path(command[2]), *command[4::2])
+    folder = Path(run.folder)
     checkpoints = "train/*/checkpoint_*/fit.pt"
 
     def fits() -> bool:
@@ -75,6 +77,7 @@ def test_a_stopped_job_leaves_nothing_running_and_goes_on_when_submitted_again(
     log = again.stdout.decode() + again.stderr.decode()
     assert again.returncode == 0, log
     assert json.loads((folder / "results.json").read_bytes())["experiment"] == "tiny"
+    check_maps(run)
     assert "[extract] train: features of a, b are finished, skipped" in log
     assert re.search(r"\[fit\] [ab] -> [ab]: goes on from iteration [1-9]", log)
     assert "| features → classifier" in log

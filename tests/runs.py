@@ -1,0 +1,44 @@
+"""Runs in this process, on the session's Ray, and what their maps must be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from jobs.command import Run
+from lib import tables
+from lib.descriptions import Describing
+from lib.experiment import load
+from lib.fitting import AdamFit
+from lib.maps import AffineMap
+from lib.rows import ResidentRows
+
+DESCRIBED: dict[str, Describing] = {}
+
+
+def run_of(experiment: Path, root: Path, *overrides: str) -> Run:
+    """As a command makes it, but that the same networks are described once for all tests."""
+    written = load(str(experiment), list(overrides))
+    networks = repr(written.networks)
+    if networks not in DESCRIBED:
+        DESCRIBED[networks] = Describing(written.networks)
+    return Run(written, str(root), begun=DESCRIBED[networks])
+
+
+def check_maps(run: Run) -> None:
+    """Adam's maps and curves are, bit by bit, what one process computes that nobody disturbs."""
+    features = tables.read_features(run.path("features", "train"), list(run.experiment.networks))
+    settings, seed = run.experiment.fit, run.experiment.seed
+    for source, target in run.experiment.pairs():
+        X, Y = (torch.from_numpy(features.vectors[network]) for network in (source, target))
+        fitting = AdamFit(ResidentRows(X, Y, seed), X.shape[1], Y.shape[1], settings, seed)
+        while fitting.iteration < settings.iterations:
+            fitting.step()
+        expected, path = fitting.map(), run.path("maps", f"{source}-to-{target}")
+        found = AffineMap.load(f"{path}.safetensors")
+        assert torch.equal(found.weight, expected.weight)
+        assert torch.equal(found.bias, expected.bias)
+        errors = tables.read_curve(f"{path}.curve.parquet")["error"].to_numpy()
+        np.testing.assert_array_equal(errors, fitting.curve())
