@@ -55,6 +55,15 @@ def test_the_bare_program_has_the_extractions_networks() -> None:
     assert timed_start.SIDES.keys() == set(timed_extract.HEAVY.values())
 
 
+@pytest.mark.usefixtures("local_ray")
+def test_the_bare_program_says_when_its_first_batch_is_done(
+    photographs: Photographs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.init", lambda: None)  # it runs in the session's Ray
+    timed_start.main(photographs.written(20), str(tmp_path / "done"))
+    assert (tmp_path / "done").is_file()
+
+
 def test_unknown_parts_and_missing_images_are_refused(tmp_path: Path) -> None:
     assert run("speed").returncode == 2
     with pytest.raises(SystemExit):
