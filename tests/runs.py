@@ -1,7 +1,8 @@
-"""Runs in this process, on the session's Ray, and what their maps must be."""
+"""Runs in this process, on the session's Ray, or by their command; and what their maps must be."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,12 @@ def run_of(experiment: Path, root: Path, *overrides: str) -> Run:
     if networks not in DESCRIBED:
         DESCRIBED[networks] = Describing(written.networks)
     return Run(written, str(root), begun=DESCRIBED[networks])
+
+
+def command(experiment: Path | str, root: Path, *overrides: str) -> list[str]:
+    """The pipeline's, as one types it."""
+    sets = [part for value in overrides for part in ("--set", value)]
+    return [sys.executable, "-m", "jobs.pipeline", str(experiment), "--root", str(root), *sets]
 
 
 def check_maps(run: Run) -> None:

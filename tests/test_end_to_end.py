@@ -2,7 +2,6 @@
 
 import importlib.util
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import timm
 import timm.data
 import torch
 from PIL import Image
+from runs import command
 
 from lib import storage, tables
 from lib.networks import in_order, package_file
@@ -41,9 +41,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pipeline(root: Path, photos: Path, *sets: str) -> None:
     sets = (f"images.train={photos}/train.csv", f"images.val={photos}/val.csv", *sets)
-    command = [sys.executable, "-m", "jobs.pipeline", "lite", "--root", str(root)]
-    command += [part for value in sets for part in ("--set", value)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    done = subprocess.run(command("lite", root, *sets), cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from conftest import TINY
-from runs import check_maps, run_of
+from runs import check_maps, command, run_of
 
 from jobs.command import Run, main
 from jobs.pipeline import pipeline
@@ -127,6 +127,7 @@ def checkpoints(run: Run) -> int:
     return len(list(Path(run.path("train")).rglob("fit.pt")))
 
 
+@pytest.mark.timeout(2400)
 def test_a_killed_worker_of_a_fit(worker_killed: Run) -> None:
     check_maps(worker_killed)
 
@@ -141,7 +142,7 @@ def test_a_killed_driver(longer: Path, undisturbed: Run, tmp_path: Path, capsys:
     written = sum(pq.read_metadata(path).num_rows for path in parts(run))
     assert 0 < written < ROWS["train"]
 
-    again = subprocess.run(command(longer, tmp_path), cwd=PROJECT, capture_output=True, text=True)
+    again = subprocess.run(command(longer, tmp_path, LEAST_SQUARES), cwd=PROJECT, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert f"train: {ROWS['train'] - written} images to do, {written} are already done" in again.stdout
     manifest = storage.read_json(run.path("features", "train", "a+b", "manifest.json"))
@@ -149,23 +150,18 @@ def test_a_killed_driver(longer: Path, undisturbed: Run, tmp_path: Path, capsys:
     check(run, undisturbed)
 
     with pytest.raises(SystemExit) as ended:
-        main(pipeline, None, command(longer, tmp_path)[3:], reads_images=True)
+        main(pipeline, None, command(longer, tmp_path, LEAST_SQUARES)[3:], reads_images=True)
     assert not ended.value.code
     assert "Nothing to do" in capsys.readouterr().out
-
-
-def command(experiment: Path, root: Path) -> list[str]:
-    return [
-        sys.executable, "-m", "jobs.pipeline", str(experiment), "--root", str(root), "--set", LEAST_SQUARES,
-    ]  # fmt: skip
 
 
 def killed_when(ready: Callable[[], bool], experiment: Path, root: Path) -> str:
     """What it prints until it and the Ray that it started are killed, and all their processes are gone."""
     with (root / "log").open("w") as log:
         process = subprocess.Popen(
-            command(experiment, root), cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+            command(experiment, root, LEAST_SQUARES),
+            cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
     while not ready():
         assert process.poll() is None, (root / "log").read_text()
         time.sleep(0.05)

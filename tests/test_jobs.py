@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from runs import run_of
+from runs import command, run_of
 
 from jobs.command import Run, RunError
 from jobs.features import pool
@@ -205,15 +204,9 @@ def test_labels_that_are_no_class_are_refused_before_work(experiment: Path, tmp_
         extract(run_of(experiment, tmp_path, "networks.a.options={num_classes=20}"))
 
 
-def command(experiment: Path, root: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "jobs.pipeline", str(experiment), "--root", str(root), *more]
-
-
 def test_bad_experiments_exit_with_2_before_ray_starts(experiment: Path, tmp_path: Path) -> None:
     begin = time.monotonic()
-    bad = subprocess.run(
-        command(experiment, tmp_path, "--set", "fit.iterations=0"), cwd=PROJECT, capture_output=True, text=True
-    )
+    bad = subprocess.run(command(experiment, tmp_path, "fit.iterations=0"), cwd=PROJECT, capture_output=True, text=True)
     assert bad.returncode == 2
     assert "fit.iterations" in bad.stderr
     assert "Ray" not in bad.stderr
