@@ -28,6 +28,7 @@ from lib.devices import best_device
 from lib.experiment import ExperimentError, Split
 from lib.images import read_images
 from lib.listing import list_images
+from lib.memory import ONE_HEAP
 from lib.tables import versions
 from lib.timed_decoding import drawn
 from lib.timing import Timing, table
@@ -46,6 +47,7 @@ FEW = 50  # images, of the user's or drawn
 def benchmark(parts: list[str], images: list[bytes], repeats: int) -> list[Timing]:
     """The rows of these parts, each timed in a process of its own: what one tells torch and malloc, no other hears."""
     rows: list[Timing] = []
+    os.environ.update(ONE_HEAP)  # for these processes, as jobs.features starts its actors
     for part in parts:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             rows += process.submit(timed, part, images, repeats).result()

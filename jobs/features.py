@@ -19,6 +19,7 @@ from lib.descriptions import Describing, Description, describe
 from lib.experiment import ExperimentError
 from lib.images import DecodeImages
 from lib.listing import detect_format, tree_classes
+from lib.memory import ONE_HEAP
 
 
 def describe_all(networks: dict[str, settings.Network], begun: Describing | None = None) -> dict[str, Description]:
@@ -94,20 +95,11 @@ def stream(
         fn_constructor_args=(tally, networks, geometries, options),
         batch_format="numpy",
         batch_size=options.batch_size,
-        compute=pool(min(options.min_actors, actors), actors),
+        compute=ray.data.ActorPoolStrategy(min_size=min(options.min_actors, actors), max_size=actors),
         num_cpus=options.network_cpus,
         num_gpus=1 if capacity.gpus else None,
+        runtime_env={"env_vars": ONE_HEAP},
     )
-
-
-def pool(smallest: int, largest: int) -> ray.data.ActorPoolStrategy:
-    """Actors that compute one batch at a time, in their main threads.
-
-    Ray Data would have a thread of its own compute, for which glibc's malloc keeps no freed memory, whatever
-    lib.devices.keep_freed_memory says: networks on a CPU then take twice as long. "Multi-threading" is Ray's word for
-    leaving that thread out; as long as an actor has one call at a time, nothing runs in parallel.
-    """
-    return ray.data.ActorPoolStrategy(min_size=smallest, max_size=largest, enable_true_multi_threading=True)
 
 
 class CountedExtractFeatures:

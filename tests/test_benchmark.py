@@ -7,6 +7,7 @@ import time
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,7 +120,12 @@ def test_the_bare_loop_computes_what_the_extraction_computes(
     monkeypatch.setattr(timed_extract, "compute_on_cpu", lambda threads: None)  # it would last
     seen: list[np.ndarray] = []
     whole = timed_extract.in_full_batches
-    monkeypatch.setattr(timed_extract, "in_full_batches", lambda *given: seen.append(whole(*given)))
+
+    def noted(*given: Any) -> list[np.ndarray]:
+        seen.append(np.concatenate([*whole(*given)]))
+        return seen[-1:]
+
+    monkeypatch.setattr(timed_extract, "in_full_batches", noted)
     assert timed_extract.bare_loop(listing, networks, 8) > 0
     geometries = list(dict.fromkeys(network.geometry for network in networks.values()))
     settings = {name: timed_extract.settings.Network(model=f"test_{model}", weights="random")

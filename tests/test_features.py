@@ -89,5 +89,5 @@ def test_full_batches_cover_all_rows() -> None:
     sizes = []
     rows = np.arange(10.0)[:, None]
     doubled = in_full_batches(lambda full: (sizes.append(len(full)), 2 * full)[1], rows, 4)
-    np.testing.assert_array_equal(doubled, 2 * rows)
+    np.testing.assert_array_equal(np.concatenate([*doubled]), 2 * rows)
     assert sizes == [4, 4, 4]

@@ -1,8 +1,8 @@
 """Stages on a real local Ray: units of work give equal arrays inside a Dataset, bad images are kept, runs resume."""
 
+import os
 import shutil
 import subprocess
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 from runs import command, run_of
 
 from jobs.command import Run, RunError
-from jobs.features import pool
+from jobs.features import describe_all, stream
 from lib import storage, tables
 from lib.examples import EXAMPLES
 from lib.experiment import ExperimentError, load
@@ -56,7 +56,7 @@ def test_units_of_work_give_equal_arrays_directly_and_through_ray(experiment: Pa
         fn_constructor_args=extract,
         batch_format="numpy",
         batch_size=16,
-        compute=pool(1, 1),
+        compute=ray.data.ActorPoolStrategy(size=1),
         num_cpus=1,
     )
     through = pa.concat_tables([block for block in ray.get(streamed.to_arrow_refs())]).sort_by("image_id")
@@ -66,16 +66,24 @@ def test_units_of_work_give_equal_arrays_directly_and_through_ray(experiment: Pa
         np.testing.assert_array_equal(np.array(through[name].to_pylist()), np.array(direct[name].to_pylist()))
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_networks_compute_in_the_main_thread_whose_malloc_keeps_memory() -> None:
+def test_networks_have_one_heap_and_what_else_the_job_says(
+    experiment: Path, local_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import ray
 
-    class InMainThread:
-        def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            return {"main": np.array([threading.current_thread() is threading.main_thread()])}
+    class Environment:
+        def __init__(self, *given: object) -> None: ...
 
-    found = ray.data.range(1).map_batches(InMainThread, compute=pool(1, 1), num_cpus=0.5).take_all()
-    assert found == [{"main": True}]
+        def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: np.array([os.environ[name]]) for name in ("MALLOC_ARENA_MAX", "PYTHONPATH")}
+
+    monkeypatch.setattr("jobs.features.CountedExtractFeatures", Environment)
+    settings = load(str(experiment))
+    listing = list_images(settings.images.val).slice(0, 3)
+    networks = dict(settings.networks)
+    found = stream([listing], networks, describe_all(networks), settings.extract, 10**6).take_all()
+    job = ray.get_runtime_context().runtime_env["env_vars"]
+    assert found == [job | {"MALLOC_ARENA_MAX": "1"}]
 
 
 def test_bad_images_are_kept_by_reason_and_too_many_fail_the_run(
