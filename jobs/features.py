@@ -95,10 +95,19 @@ def stream(
         fn_constructor_args=(tally, networks, geometries, options),
         batch_format="numpy",
         batch_size=options.batch_size,
-        compute=ray.data.ActorPoolStrategy(min_size=min(options.min_actors, actors), max_size=actors),
+        compute=pool(min(options.min_actors, actors), actors, 1 if capacity.gpus else 2),
         num_cpus=options.network_cpus,
         num_gpus=1 if capacity.gpus else None,
         runtime_env={"env_vars": ONE_HEAP},
+    )
+
+
+def pool(smallest: int, largest: int, at_once: int) -> ray.data.ActorPoolStrategy:
+    """Actors that have so many batches at once: where there are two, the next one's images keep a CPU's threads busy
+    while the last ones of a batch are computed, and while it comes and goes. A GPU's memory is for one.
+    """
+    return ray.data.ActorPoolStrategy(
+        min_size=smallest, max_size=largest, max_concurrent_calls_per_actor=at_once, enable_true_multi_threading=True
     )
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -66,24 +67,28 @@ def test_units_of_work_give_equal_arrays_directly_and_through_ray(experiment: Pa
         np.testing.assert_array_equal(np.array(through[name].to_pylist()), np.array(direct[name].to_pylist()))
 
 
-def test_networks_have_one_heap_and_what_else_the_job_says(
+def test_networks_have_two_batches_at_once_and_one_heap_beside_what_the_job_says(
     experiment: Path, local_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray
 
     class Environment:
-        def __init__(self, *given: object) -> None: ...
+        def __init__(self, *given: object) -> None:
+            self.both = threading.Barrier(2, timeout=60)
 
         def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            self.both.wait()
             return {name: np.array([os.environ[name]]) for name in ("MALLOC_ARENA_MAX", "PYTHONPATH")}
 
     monkeypatch.setattr("jobs.features.CountedExtractFeatures", Environment)
     settings = load(str(experiment))
-    listing = list_images(settings.images.val).slice(0, 3)
+    listing = list_images(settings.images.val)
     networks = dict(settings.networks)
-    found = stream([listing], networks, describe_all(networks), settings.extract, 10**6).take_all()
+    options = settings.extract.model_copy(update={"batch_size": 3})
+    work = [listing.slice(0, 3), listing.slice(3, 3)]
+    found = stream(work, networks, describe_all(networks), options, 10**6).take_all()
     job = ray.get_runtime_context().runtime_env["env_vars"]
-    assert found == [job | {"MALLOC_ARENA_MAX": "1"}]
+    assert found == 2 * [job | {"MALLOC_ARENA_MAX": "1"}]
 
 
 def test_bad_images_are_kept_by_reason_and_too_many_fail_the_run(
