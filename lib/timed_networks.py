@@ -113,7 +113,7 @@ def wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def timms_loop(case: Case, options: Extract, device: str) -> Callable[[], object]:
+def timms_loop(case: Case, options: Extract, device: str) -> Callable[[], None]:
     """As InferenceBenchmarkRunner of timm's benchmark.py (not in its package) with --channels-last, --amp and
     --torchcompile: one batch of random numbers that lies on the device, and a wait for the device after each step.
     """
