@@ -15,12 +15,12 @@ from lib.networks import Network
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
-    "timing", "devices", "s3", "storage", "overrides", "experiment", "variants", "listing", "resizing", "images",
-    "pictures", "timed_decoding", "small", "wire", "sstables", "checkpoints", "slim", "slim_variables", "classifiers",
-    "networks", "descriptions", "tables", "chunks", "examples", "features", "timed_tables", "timed_networks", "maps",
-    "moments", "closed_forms", "rows", "fitting", "timed_fitting", "predictions", "losses", "classes", "agreement",
-    "measures", "similarity", "regions", "results", "figures", "cells", "chance", "charts", "style", "page",
-    "sections", "directions", "report", "comparison",
+    "timing", "memory", "devices", "s3", "storage", "overrides", "experiment", "variants", "listing", "resizing",
+    "images", "pictures", "timed_decoding", "small", "wire", "sstables", "checkpoints", "slim", "slim_variables",
+    "classifiers", "networks", "descriptions", "tables", "chunks", "examples", "features", "timed_tables",
+    "timed_networks", "maps", "moments", "closed_forms", "rows", "fitting", "timed_fitting", "predictions", "losses",
+    "classes", "agreement", "measures", "similarity", "regions", "results", "figures", "cells", "chance", "charts",
+    "style", "page", "sections", "directions", "report", "comparison",
 ]  # fmt: skip
 SHARED_BY_JOBS = {
     "capacity", "command", "features", "parts", "sink", "streaming", "sums", "tally", "timed_extract", "training",
