@@ -2,7 +2,7 @@
 
 python -m jobs.timed_start photos/val.csv done    (`done`, a file, is there as soon as the batch is computed)
 
-With the extraction's own settings of torch and Ray Data, and nothing else of it: nothing is described, checked,
+With the extraction's batches, resources and heap, and nothing else of it: nothing is described, checked,
 counted or written.
 """
 

@@ -43,8 +43,8 @@ class ExtractFeatures:
         self.batch = settings.batch_size
         if self.device == "cpu":
             keep_freed_memory()
-            alone = partial(torch.set_num_threads, 1)
-            self.each = ThreadPoolExecutor(settings.threads, initializer=alone).map
+            pool = ThreadPoolExecutor(settings.threads, initializer=torch.set_num_threads, initargs=(1,))
+            self.each = pool.map
             self.batch = min(CPU_BATCH, -(-settings.batch_size // settings.threads))
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
         self.settings = settings

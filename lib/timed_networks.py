@@ -64,11 +64,11 @@ def compare(case: Case, device: str, repeats: int, images: list[bytes], weights:
     """
     network = Network(model=case.model, weights=weights, preprocessing=Preprocessing(input_size=case.size))
     noise = np.random.default_rng(0).integers(0, 256, (case.batch, case.size, case.size, 3), dtype=np.uint8)
+    threads = torch.get_num_threads() if device == "cpu" else 1  # each with such a batch
     rows: list[Timing] = []
     pixels: np.ndarray | None = None
     exact: np.ndarray | None = None
     for settings in case.settings:
-        threads = torch.get_num_threads() if device == "cpu" else 1  # each with such a batch
         options = Extract(batch_size=case.batch * threads, threads=threads, **settings)
         extract = ExtractFeatures({"it": network}, {"it": 0}, options, device)
         if pixels is None:

@@ -9,7 +9,7 @@ import pytest
 from lib.memory import ONE_HEAP
 
 ROUNDS = """
-import resource, sys, threading, torch
+import resource, sys, torch
 from concurrent.futures import ThreadPoolExecutor
 from lib.devices import compute_on_cpu
 if sys.argv[1] == "kept":

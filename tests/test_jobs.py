@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from runs import command, run_of
 
+from jobs.capacity import Capacity
 from jobs.command import Run, RunError
 from jobs.features import describe_all, stream
 from lib import storage, tables
@@ -81,6 +82,7 @@ def test_networks_have_two_batches_at_once_and_one_heap_beside_what_the_job_says
             return {name: np.array([os.environ[name]]) for name in ("MALLOC_ARENA_MAX", "PYTHONPATH")}
 
     monkeypatch.setattr("jobs.features.CountedExtractFeatures", Environment)
+    monkeypatch.setattr("jobs.features.Capacity.now", lambda: Capacity(cpus=2, gpus=0, node_cpus=2))
     settings = load(str(experiment))
     listing = list_images(settings.images.val)
     networks = dict(settings.networks)
