@@ -1,1 +1,1 @@
-"""The Ray layer: one file is one stage is one command, `python -m jobs.STAGE EXPERIMENT`."""
+"""The Ray layer: each file directly here is one command, `python -m jobs.NAME`; folders hold what commands share."""

@@ -15,55 +15,67 @@ import os
 import platform
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from jobs.command import exit_code, positive
-from lib import storage
-from lib.devices import best_device
-from lib.experiment import ExperimentError, Split
-from lib.images import read_images
-from lib.listing import list_images
-from lib.memory import ONE_HEAP
-from lib.tables import versions
-from lib.timed_decoding import drawn
-from lib.timing import Timing, table
+from jobs.cluster.arguments import positive
+from jobs.cluster.commands import exit_code
+from lib.benchmarks.decoding import draw_photographs
+from lib.benchmarks.timing import Timing, timings_table
+from lib.errors import ExperimentError
+from lib.experiment.settings import Split
+from lib.images.fetching import read_images
+from lib.images.listing import list_images
+from lib.networks.devices import best_device
+from lib.networks.memory import ONE_HEAP
+from lib.storage.files import write_bytes
+from lib.storage.manifests import versions
 
-# What times each part, imported where it is asked for, and whether it wants images.
-PARTS = {
-    "decode": ("lib.timed_decoding", True),
-    "extract": ("jobs.timed_extract", True),
-    "tables": ("lib.timed_tables", False),
-    "fit": ("lib.timed_fitting", False),
-    "networks": ("lib.timed_networks", True),
-}
+PARTS = ("decode", "extract", "tables", "fit", "networks")
+WITH_IMAGES = {"decode", "extract", "networks"}  # parts that are timed on images
 FEW = 50  # images, of the user's or drawn
 
 
 def benchmark(parts: list[str], images: list[bytes], repeats: int) -> list[Timing]:
     """The rows of these parts, each timed in a process of its own: what one tells torch and malloc, no other hears."""
     rows: list[Timing] = []
-    os.environ.update(ONE_HEAP)  # for these processes, as jobs.features starts its actors
+    os.environ.update(ONE_HEAP)  # for these processes, as jobs.extraction.stream starts its actors
     for part in parts:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            rows += process.submit(timed, part, images, repeats).result()
+            rows += process.submit(time_part, part, images, repeats).result()
     return rows
 
 
-def timed(part: str, images: list[bytes], repeats: int) -> list[Timing]:
-    module, wants_images = PARTS[part]
-    found: list[Timing] = import_module(module).timings(*([images] if wants_images else []), repeats)
-    return found
+def time_part(part: str, images: list[bytes], repeats: int) -> list[Timing]:
+    """Time one of PARTS in this process. Its module, and with it torch or Ray, is imported here."""
+    if part == "decode":
+        from lib.benchmarks.decoding import time_decoding
+
+        return time_decoding(images, repeats)
+    if part == "extract":
+        from jobs.benchmarks.extraction import time_extraction
+
+        return time_extraction(images, repeats)
+    if part == "tables":
+        from lib.benchmarks.tables import time_tables
+
+        return time_tables(repeats)
+    if part == "fit":
+        from lib.benchmarks.fitting import time_fits
+
+        return time_fits(repeats)
+    from lib.benchmarks.networks import time_networks
+
+    return time_networks(images, repeats)
 
 
 def some_images(location: str | None, number: int) -> list[bytes]:
     """The first images at `location`, drawn ones without. Raises ExperimentError where one can't be read."""
     if location is None:
-        return drawn(number)
+        return draw_photographs(number)
     found = read_images(list_images(Split(location=location), limit=number))
     for data in found:
         if isinstance(data, Exception):
@@ -80,7 +92,7 @@ def machine() -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="+", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--json", metavar="FILE", help="write all repeats' rates there too")
     parser.add_argument("--images", metavar="LOCATION", help="what images.val may be (default: drawn)")
     parser.add_argument("--repeats", type=positive, default=5, metavar="N", help="of each row (default: 5)")
@@ -88,13 +100,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def work() -> None:
-        wanted = any(PARTS[part][1] for part in options.parts)
-        images = some_images(options.images, options.limit) if wanted else []
+        images = some_images(options.images, options.limit) if WITH_IMAGES & set(options.parts) else []
         rows = benchmark(options.parts, images, options.repeats)
-        print(table(rows), flush=True)
+        print(timings_table(rows), flush=True)
         if options.json:
             result = {**machine(), "images": options.images or "drawn", "rows": [row.as_json() for row in rows]}
-            storage.write_bytes(str(Path(options.json).absolute()), json.dumps(result, indent=1).encode())
+            write_bytes(str(Path(options.json).absolute()), json.dumps(result, indent=1).encode())
 
     return exit_code(work)
 

@@ -13,15 +13,25 @@ from typing import Any
 import numpy as np
 import ray
 
-from jobs.capacity import Capacity
-from jobs.command import Run, main, say
-from lib import chunks, examples, results, storage, tables
-from lib.chunks import Chunk
-from lib.classifiers import Classifier
-from lib.listing import class_names
-from lib.measures import CrossSums, nearest, overlap, sample
-from lib.results import Mapped, own
-from lib.variants import stem
+from jobs.cluster.capacity import Capacity
+from jobs.cluster.commands import main
+from jobs.cluster.runs import Run, say
+from lib.evaluation.cka import CrossSums
+from lib.evaluation.examples import examples_table, pick_examples
+from lib.evaluation.joining import join_and_judge
+from lib.evaluation.neighbours import nearest_neighbours, neighbour_overlap, sample_rows
+from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS
+from lib.evaluation.results import Mapped, evaluate_maps, own_predictions
+from lib.experiment.variants import map_name
+from lib.features.chunks import SUMMED, Chunk, read_chunk, split_into_chunks, vectors_of
+from lib.features.reading import read_features
+from lib.features.tables import feature_size, find_pass
+from lib.images.labels import class_names
+from lib.networks.classifiers import Classifier
+from lib.storage.files import read_json, write_json
+from lib.storage.manifests import Artifact, digest, versions
+from lib.storage.parquet import read_rows, write_table
+from lib.storage.uris import join_uri
 
 SPLITS = ("train", "val")
 
@@ -31,10 +41,10 @@ def evaluate(run: Run) -> int:
 
     Results hold nothing of their own: of other predictions they are made anew, as when a network was added.
     """
-    product = tables.Product(
+    product = Artifact(
         manifest=run.path("results.manifest.json"),
         data=(run.path("results.json"), run.path("examples.parquet")),
-        made_from=made_from(run),
+        made_from=results_made_from(run),
     )
     if not product.begin(overwrite=True):
         say("evaluate", "results.json is finished, skipped")
@@ -49,21 +59,21 @@ def evaluate(run: Run) -> int:
         "measures": measures(run, ray.get(sums)),
         "published": [row.model_dump() for row in run.experiment.published],
         "settings": run.written.model_dump(exclude={"published"}),
-        "versions": tables.versions(),
+        "versions": versions(),
     }
     shown = ray.get(thumbnails.remote(run.experiment, chosen, names))
-    tables.write_table(run.path("examples.parquet"), shown)
-    storage.write_json(run.path("results.json"), found)
+    write_table(run.path("examples.parquet"), shown)
+    write_json(run.path("results.json"), found)
     product.finish(len(counted["mappings"]))
     say("evaluate", f"{run.path('results.json')} is written")
     return 1
 
 
-def made_from(run: Run) -> dict[str, Any]:
-    names = [*map(own, run.experiment.networks), *(one.name for one in all_maps(run))]
-    manifests = {name: storage.read_json(run.path("predictions", name, "manifest.json"))["made_from"] for name in names}
+def results_made_from(run: Run) -> dict[str, Any]:
+    names = [*map(own_predictions, run.experiment.networks), *(one.name for one in all_maps(run))]
+    manifests = {name: read_json(run.path("predictions", name, "manifest.json"))["made_from"] for name in names}
     return {
-        "predictions": tables.digest(manifests),
+        "predictions": digest(manifests),
         "published": [row.model_dump() for row in run.experiment.published],
         "evaluate": run.experiment.evaluate.model_dump(),
     }
@@ -74,7 +84,7 @@ def described(run: Run) -> dict[str, dict[str, int]]:
     features = run.path("features", "val")
     return {
         name: {
-            "feature_size": tables.feature_size(features, name),
+            "feature_size": feature_size(features, name),
             "classes": Classifier.load(run.path("classifiers", f"{name}.safetensors")).classes,
         }
         for name in run.experiment.networks
@@ -86,8 +96,8 @@ def all_maps(run: Run) -> list[Mapped]:
     found = []
     for source, target in run.experiment.pairs():
         for variant in run.maps(source, target):
-            name = stem(source, target, variant)
-            manifest = storage.read_json(run.path("maps", f"{name}.manifest.json"))
+            name = map_name(source, target, variant)
+            manifest = read_json(run.path("maps", f"{name}.manifest.json"))
             error, rows = manifest.get("fit_error"), manifest.get("training_rows")
             found.append(Mapped(source, target, variant, name, error, rows))
     return found
@@ -98,23 +108,22 @@ def count(
     folder: str, networks: dict[str, dict[str, int]], maps: list[Mapped], sums: CrossSums, names: Any, experiment: Any
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The final task: reads all prediction tables, joins them on image_id, and counts; and picks images to show."""
-    schemas = {own(name): tables.PREDICTIONS for name in networks}
-    schemas |= {one.name: tables.MAPPED_PREDICTIONS for one in maps}
-    judged = results.judge(
-        {name: tables.read_rows(storage.join(folder, "predictions", name), schema) for name, schema in schemas.items()}
+    schemas = {own_predictions(name): PREDICTIONS for name in networks}
+    schemas |= {one.name: MAPPED_PREDICTIONS for one in maps}
+    judged = join_and_judge(
+        {name: read_rows(join_uri(folder, "predictions", name), schema) for name, schema in schemas.items()}
     )
     mains = {(one.source, one.target): one for one in reversed(maps)}
     picked = [
-        results.pick_examples(judged, one, experiment.evaluate.examples, experiment.seed)
-        for one in reversed(mains.values())
+        pick_examples(judged, one, experiment.evaluate.examples, experiment.seed) for one in reversed(mains.values())
     ]
-    return results.evaluate(judged, networks, maps, sums, names), [row for rows in picked for row in rows]
+    return evaluate_maps(judged, networks, maps, sums, names), [row for rows in picked for row in rows]
 
 
 def sum_features(run: Run) -> ray.ObjectRef:
     """CrossSums of all networks' evaluation features, in the object store."""
     networks = list(run.experiment.networks)
-    work = chunks.chunks(run.path("features", "val"), networks, chunks.SUMMED)
+    work = split_into_chunks(run.path("features", "val"), networks, SUMMED)
     tasks = min(len(work), max(1, int(Capacity.now().cpus)))
     return add_up.remote(*[sum_chunks.remote(work[task::tasks], networks) for task in range(tasks)])
 
@@ -122,8 +131,8 @@ def sum_features(run: Run) -> ray.ObjectRef:
 @ray.remote(num_cpus=1)
 def sum_chunks(work: list[Chunk], networks: list[str]) -> CrossSums:
     def of(chunk: Chunk) -> CrossSums:
-        rows = chunks.read(chunk)
-        return CrossSums.of({network: chunks.vectors(rows, network) for network in networks})
+        rows = read_chunk(chunk)
+        return CrossSums.of({network: vectors_of(rows, network) for network in networks})
 
     return reduce(add, map(of, work))
 
@@ -149,7 +158,7 @@ def measures(run: Run, sums: CrossSums) -> list[dict[str, Any]]:
             "a": a,
             "b": b,
             "cka": sums.cka(a, b),
-            "neighbours": overlap(near[a], near[b]),
+            "neighbours": neighbour_overlap(near[a], near[b]),
             "neighbours_by_chance": k / (rows - 1),
             "k": k,
             "rows": rows,
@@ -161,20 +170,20 @@ def measures(run: Run, sums: CrossSums) -> list[dict[str, Any]]:
 @ray.remote(num_cpus=1)
 def neighbours(features: str, network: str, rows: int, k: int) -> np.ndarray:
     """(rows, k) nearest neighbours among a sample of the images, the same one for all networks."""
-    found = tables.read_features(features, [network])
-    return nearest(found.vectors[network][sample(found.image_id.tolist(), rows)], k)
+    found = read_features(features, [network])
+    return nearest_neighbours(found.vectors[network][sample_rows(found.image_id.tolist(), rows)], k)
 
 
 @ray.remote(num_cpus=1)
 def thumbnails(experiment: Any, chosen: list[dict[str, Any]], names: list[str] | None) -> Any:
-    return examples.table(experiment.images, experiment.limit, chosen, names)
+    return examples_table(experiment.images, experiment.limit, chosen, names)
 
 
 def image_counts(run: Run, split: str) -> dict[str, Any]:
     """Listed, extracted and rejected, as the extraction counted them."""
     first = next(iter(run.experiment.networks))
-    folder = tables.find_pass(run.path("features", split), first)
-    counts: dict[str, Any] = storage.read_json(storage.join(folder, "manifest.json"))["images"]
+    folder = find_pass(run.path("features", split), first)
+    counts: dict[str, Any] = read_json(join_uri(folder, "manifest.json"))["images"]
     return counts
 
 

@@ -10,13 +10,17 @@ from typing import Any
 
 import ray
 
-from jobs.capacity import Capacity
-from jobs.command import Run, main, say
-from jobs.streaming import is_streamed
-from jobs.sums import fit_pair, sum_moments
-from jobs.training import quicken_ray_train, title, train
-from lib import storage, tables
-from lib.variants import Variant, stem
+from jobs.cluster.capacity import Capacity
+from jobs.cluster.commands import main
+from jobs.cluster.runs import Run, say
+from jobs.fitting.adam import fit_title, quicken_ray_train, train_map
+from jobs.fitting.closed_forms import fit_pair, sum_moments
+from jobs.fitting.streaming import is_streamed
+from lib.experiment.variants import Variant, map_name
+from lib.features.tables import features_digest
+from lib.maps.curves import CURVE, read_curve
+from lib.storage.files import delete
+from lib.storage.manifests import Artifact, file_digest
 
 Key = tuple[str, str, Variant]  # source, target, how
 # These change neither a map nor its curve (but for rounding, and which random rows come), so a run may go on with
@@ -46,55 +50,53 @@ def fit(run: Run) -> int:
     return len(products)
 
 
-def map_product(run: Run, source: str, target: str, variant: Variant) -> tables.Product:
+def map_product(run: Run, source: str, target: str, variant: Variant) -> Artifact:
     experiment = run.experiment
-    path = run.path("maps", stem(source, target, variant))
+    path = run.path("maps", map_name(source, target, variant))
     if variant.family == "classifiers":
         files = [run.path("classifiers", f"{network}.safetensors") for network in (source, target)]
-        made_from: dict[str, Any] = {"classifiers": [tables.file_digest(file) for file in files]}
-        return tables.Product(f"{path}.manifest.json", (f"{path}.safetensors",), {"variant": variant.name, **made_from})
+        made_from: dict[str, Any] = {"classifiers": [file_digest(file) for file in files]}
+        return Artifact(f"{path}.manifest.json", (f"{path}.safetensors",), {"variant": variant.name, **made_from})
     features = run.path("features", "train")
-    made_from = {network: tables.features_digest(features, network) for network in (source, target)}
+    made_from = {network: features_digest(features, network) for network in (source, target)}
     made_from = {"variant": variant.name, "source": made_from[source], "target": made_from[target]}
     if variant.family != "affine":
-        return tables.Product(f"{path}.manifest.json", (f"{path}.safetensors",), made_from)
+        return Artifact(f"{path}.manifest.json", (f"{path}.safetensors",), made_from)
     made_from |= {"seed": experiment.seed + variant.seed, "fit": experiment.fit.model_dump(exclude=NOT_RECORDED)}
-    checkpoints = run.path("train", stem(source, target, variant))
-    return tables.Product(
-        f"{path}.manifest.json", (f"{path}.safetensors", f"{path}.curve.parquet", checkpoints), made_from
-    )
+    checkpoints = run.path("train", map_name(source, target, variant))
+    return Artifact(f"{path}.manifest.json", (f"{path}.safetensors", f"{path}.curve.parquet", checkpoints), made_from)
 
 
-def fit_by_adam(run: Run, products: dict[Key, tables.Product]) -> None:
+def fit_by_adam(run: Run, products: dict[Key, Artifact]) -> None:
     """One run of Ray Train each, so many at a time as there is room for."""
     if not products:
         return
     quicken_ray_train()
-    streamed = {key: stream_rows(run, *key) for key in products}
+    streamed = {key: announce_streaming(run, *key) for key in products}
     side_by_side = Capacity.now().fits(run.experiment.fit, any(streamed.values()))  # more would hold memory, and wait
     pool = ThreadPoolExecutor(side_by_side)
-    fits = {pool.submit(train, run.experiment, run.folder, *key, streamed[key]): key for key in products}
+    fits = {pool.submit(train_map, run.experiment, run.folder, *key, streamed[key]): key for key in products}
     try:
         for done in as_completed(fits):
             done.result()
             key = fits[done]
-            curve = tables.read_curve(products[key].data[1])
-            products[key].finish(len(curve), tables.CURVE, fit_error=float(curve["error"][-1].as_py()))
-            say("fit", f"{title(*key)}: E {curve['error'][-1].as_py():.4f} after {len(curve)} iterations")
+            curve = read_curve(products[key].data[1])
+            products[key].finish(len(curve), CURVE, fit_error=float(curve["error"][-1].as_py()))
+            say("fit", f"{fit_title(*key)}: E {curve['error'][-1].as_py():.4f} after {len(curve)} iterations")
     finally:  # after a failure don't wait for those that run: they go on from their checkpoints in the next run
         pool.shutdown(wait=False, cancel_futures=True)
-    storage.delete(run.path("train"))  # the checkpoints
+    delete(run.path("train"))  # the checkpoints
 
 
-def stream_rows(run: Run, source: str, target: str, variant: Variant) -> bool:
+def announce_streaming(run: Run, source: str, target: str, variant: Variant) -> bool:
     """Whether the rows of this fit are streamed, which is said."""
     streamed = is_streamed(run.experiment.fit, run.path("features", "train"), source, target)
     if streamed:
-        say("fit", f"{title(source, target, variant)}: training rows are streamed through its workers' memory")
+        say("fit", f"{fit_title(source, target, variant)}: training rows are streamed through its workers' memory")
     return streamed
 
 
-def fit_in_closed_form(run: Run, products: dict[Key, tables.Product]) -> None:
+def fit_in_closed_form(run: Run, products: dict[Key, Artifact]) -> None:
     """Sum over the training features once, then one task a pair."""
     if not products:
         return

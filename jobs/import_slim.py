@@ -14,8 +14,10 @@ import sys
 import safetensors.torch
 import torch
 
-from lib import checkpoints, slim_variables, storage
-from lib.wire import CheckpointError
+from lib.errors import CheckpointError, StorageError
+from lib.slim.checkpoints import read_checkpoint
+from lib.slim.variables import slim_networks, slim_state_dict
+from lib.storage.files import delete, read_bytes, write_bytes
 
 
 def import_slim(checkpoint: str, network: str, out: str, background: bool = True) -> dict[str, torch.Tensor]:
@@ -23,11 +25,11 @@ def import_slim(checkpoint: str, network: str, out: str, background: bool = True
 
     Raises CheckpointError, with nothing written, unless the checkpoint has exactly the network's variables.
     """
-    state = slim_variables.state_dict(checkpoint, network, checkpoints.read(checkpoint), background)
-    storage.write_bytes(out, safetensors.torch.save(state, metadata={"source": checkpoint, "network": network}))
-    written = safetensors.torch.load(storage.read_bytes(out))
+    state = slim_state_dict(checkpoint, network, read_checkpoint(checkpoint), background)
+    write_bytes(out, safetensors.torch.save(state, metadata={"source": checkpoint, "network": network}))
+    written = safetensors.torch.load(read_bytes(out))
     if written.keys() != state.keys() or not all(torch.equal(written[key], state[key]) for key in state):
-        storage.delete(out)
+        delete(out)
         raise CheckpointError(f"{out} didn't read back as it was written: removed it. Check the disk, and try again")
     return state
 
@@ -35,7 +37,7 @@ def import_slim(checkpoint: str, network: str, out: str, background: bool = True
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="path or URI")
-    parser.add_argument("--network", required=True, choices=slim_variables.networks(), help="timm's name of it")
+    parser.add_argument("--network", required=True, choices=slim_networks(), help="timm's name of it")
     parser.add_argument("--out", required=True, help="path or URI of the .safetensors file to write")
     parser.add_argument("--drop-background", action="store_true", help="leave out class 0: 1000 classes, not 1001")
     options = parser.parse_args(arguments)
@@ -43,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--out {options.out}: must end with .safetensors, by which the file is known when it is loaded")
     try:
         state = import_slim(options.checkpoint, options.network, options.out, not options.drop_background)
-    except (CheckpointError, storage.StorageError) as error:
+    except (CheckpointError, StorageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     numbers = sum(tensor.numel() for tensor in state.values())

@@ -7,30 +7,46 @@ python -m jobs.pipeline lite --set images.train=photos/train.csv --set images.va
 from __future__ import annotations
 
 import time
-from importlib import import_module
 
-from jobs.capacity import check
-from jobs.command import Run, Stage, main, say
-from lib import storage
-
-STAGES = ("prepare", "extract", "fit", "predict", "evaluate", "report")  # each the function of that name in jobs
+from jobs.cluster.capacity import check_capacity
+from jobs.cluster.commands import main
+from jobs.cluster.runs import Run, Stage, say
+from lib.storage.files import is_file
 
 
 def pipeline(run: Run) -> int:
-    """All stages in order; how many tables, maps and reports were made.
+    """Run all stages in order and return how many tables, maps and reports they made.
 
-    A stage is imported when its turn comes: all of them import torch, scipy and matplotlib, which takes 3 seconds.
+    Each stage is imported when its turn comes: together they import torch, scipy and matplotlib, which takes 3 seconds.
     """
-    made = 0
-    if not storage.is_file(run.path("results.json")):
-        check(run.experiment)
-    for name in STAGES:
-        stage: Stage = getattr(import_module(f"jobs.{name}"), name)
-        begin = time.monotonic()
-        now = stage(run)
-        if now:
-            say(name, f"took {time.monotonic() - begin:.1f} s")
-        made += now
+    if not is_file(run.path("results.json")):
+        check_capacity(run.experiment)
+    from jobs.prepare import prepare
+
+    made = timed("prepare", prepare, run)
+    from jobs.extract import extract
+
+    made += timed("extract", extract, run)
+    from jobs.fit import fit
+
+    made += timed("fit", fit, run)
+    from jobs.predict import predict
+
+    made += timed("predict", predict, run)
+    from jobs.evaluate import evaluate
+
+    made += timed("evaluate", evaluate, run)
+    from jobs.report import report
+
+    return made + timed("report", report, run)
+
+
+def timed(name: str, stage: Stage, run: Run) -> int:
+    """Run one stage, say how long it took if it made anything, and return how many things it made."""
+    begin = time.monotonic()
+    made = stage(run)
+    if made:
+        say(name, f"took {time.monotonic() - begin:.1f} s")
     return made
 
 

@@ -9,13 +9,18 @@ from typing import Any
 
 import ray
 
-from jobs.command import Run, main, say
-from lib import chunks, storage, tables
-from lib.chunks import Chunk
-from lib.classifiers import Classifier
-from lib.maps import AffineMap
-from lib.predictions import Predict
-from lib.variants import stem
+from jobs.cluster.commands import main
+from jobs.cluster.runs import Run, say
+from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS, Predict
+from lib.experiment.variants import map_name
+from lib.features.chunks import Chunk, read_chunk, split_into_chunks
+from lib.features.tables import features_digest
+from lib.maps.affine import AffineMap
+from lib.networks.classifiers import Classifier
+from lib.storage.files import delete_files, read_json
+from lib.storage.manifests import Artifact, digest
+from lib.storage.parquet import write_table
+from lib.storage.uris import join_uri
 
 ROWS = 4096  # that one task judges, about
 
@@ -23,7 +28,7 @@ ROWS = 4096  # that one task judges, about
 def predict(run: Run) -> int:
     """Make the missing prediction tables of all compositions C_B(F_B) and C_B(M_{A->B} F_A), every chunk a task."""
     features = run.path("features", "val")
-    missing: dict[str, tables.Product] = {}
+    missing: dict[str, Artifact] = {}
     tasks = []
     for source, target in [*((name, name) for name in run.experiment.networks), *run.experiment.pairs()]:
         products = {name: composition(run, source, target, name) for name in compositions(run, source, target)}
@@ -32,18 +37,16 @@ def predict(run: Run) -> int:
             say("predict", f"{source} -> {target} is finished, skipped")
             continue
         for name in todo:
-            storage.delete_files(
-                run.path("predictions", name), lambda file: file.endswith(".parquet")
-            )  # an interrupted run's
+            delete_files(run.path("predictions", name), lambda file: file.endswith(".parquet"))  # an interrupted run's
         missing |= todo
-        work = chunks.chunks(features, list(dict.fromkeys([source, target])), ROWS)
+        work = split_into_chunks(features, list(dict.fromkeys([source, target])), ROWS)
         tasks += [judge.remote(run.folder, source, target, list(todo), *place) for place in enumerate(work)]
     rows: dict[str, int] = {}
     for counted in ray.get(tasks):
         rows |= {name: rows.get(name, 0) + count for name, count in counted.items()}
     for name, product in missing.items():
         source, _, target = name.partition("-to-")
-        product.finish(rows[name], tables.PREDICTIONS if source == target else tables.MAPPED_PREDICTIONS)
+        product.finish(rows[name], PREDICTIONS if source == target else MAPPED_PREDICTIONS)
     if missing:
         say("predict", f"{len(missing)} compositions of {max(rows.values())} images")
     return len(missing)
@@ -53,33 +56,33 @@ def compositions(run: Run, source: str, target: str) -> list[str]:
     """Names of the prediction tables of one pair: its own, or one for each of its maps."""
     if source == target:
         return [f"{source}-to-{target}"]
-    return [stem(source, target, variant) for variant in run.maps(source, target)]
+    return [map_name(source, target, variant) for variant in run.maps(source, target)]
 
 
-def composition(run: Run, source: str, target: str, name: str) -> tables.Product:
+def composition(run: Run, source: str, target: str, name: str) -> Artifact:
     features = run.path("features", "val")
     made_from: dict[str, Any] = {
-        "source": tables.features_digest(features, source),
-        "target": tables.features_digest(features, target),
+        "source": features_digest(features, source),
+        "target": features_digest(features, target),
     }
     if source != target:
-        manifest = storage.read_json(run.path("maps", f"{name}.manifest.json"))
-        made_from["map"] = tables.digest(manifest["made_from"])
+        manifest = read_json(run.path("maps", f"{name}.manifest.json"))
+        made_from["map"] = digest(manifest["made_from"])
     folder = run.path("predictions", name)
-    return tables.Product(storage.join(folder, "manifest.json"), (folder,), made_from)
+    return Artifact(join_uri(folder, "manifest.json"), (folder,), made_from)
 
 
 @ray.remote(num_cpus=1)
 def judge(folder: str, source: str, target: str, names: list[str], number: int, chunk: Chunk) -> dict[str, int]:
     """Write one chunk's part of these prediction tables; how many rows each has. Done again it writes the same."""
-    classifier = Classifier.load(storage.join(folder, "classifiers", f"{target}.safetensors"))
-    rows = chunks.read(chunk)
+    classifier = Classifier.load(join_uri(folder, "classifiers", f"{target}.safetensors"))
+    rows = read_chunk(chunk)
     for name in names:
         map_ = None
         if source != target:
-            map_ = AffineMap.load(storage.join(folder, "maps", f"{name}.safetensors"))
+            map_ = AffineMap.load(join_uri(folder, "maps", f"{name}.safetensors"))
         predicted = Predict(source, target, classifier, map_)(rows)
-        tables.write_table(storage.join(folder, "predictions", name, f"part-{number:06d}.parquet"), predicted)
+        write_table(join_uri(folder, "predictions", name, f"part-{number:06d}.parquet"), predicted)
     return dict.fromkeys(names, len(rows))
 
 

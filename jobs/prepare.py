@@ -9,9 +9,12 @@ import itertools
 
 import ray
 
-from jobs.command import Run, main, say
-from lib import experiment as settings
-from lib import pictures, storage, tables
+from jobs.cluster.commands import main
+from jobs.cluster.runs import Run, say
+from lib.demo.pictures import draw_split
+from lib.experiment.settings import DemoSettings, NetworkSettings
+from lib.storage.files import write_bytes
+from lib.storage.manifests import Artifact
 
 CHUNKS = 8  # tasks that draw one split
 
@@ -23,12 +26,12 @@ def prepare(run: Run) -> int:
     return draw(run, run.experiment.demo) + train(run, run.experiment.demo)
 
 
-def draw(run: Run, demo: settings.Demo) -> int:
+def draw(run: Run, demo: DemoSettings) -> int:
     made = 0
     for place, (split, count) in enumerate([("train", demo.train_pictures), ("val", demo.val_pictures)]):
         folder = run.experiment.images.split(split).location
         seed = 2 * run.experiment.seed + place  # both splits from pictures that the other never sees
-        product = tables.Product(
+        product = Artifact(
             manifest=f"{folder}.manifest.json",
             data=(folder,),
             made_from={"pictures": count, "size": demo.picture_size, "seed": seed},
@@ -46,13 +49,13 @@ def draw(run: Run, demo: settings.Demo) -> int:
 
 @ray.remote(num_cpus=1)
 def draw_some(folder: str, count: int, size: int, seed: int, first: int, last: int) -> None:
-    pictures.draw_split(folder, count, size, seed, first, last)
+    draw_split(folder, count, size, seed, first, last)
 
 
-def train(run: Run, demo: settings.Demo) -> int:
+def train(run: Run, demo: DemoSettings) -> int:
     products = {}
     for place, (name, network) in enumerate(run.experiment.networks.items()):
-        product = tables.Product(
+        product = Artifact(
             manifest=network.weights.removesuffix("safetensors") + "manifest.json",
             data=(network.weights,),
             made_from={
@@ -66,7 +69,7 @@ def train(run: Run, demo: settings.Demo) -> int:
             products[name] = product
     folder = run.experiment.images.train.location
     tasks = [
-        train_network.remote(run.experiment.networks[name], folder, demo.epochs, product.made_from["seed"], name)
+        train_one_network.remote(run.experiment.networks[name], folder, demo.epochs, product.made_from["seed"], name)
         for name, product in products.items()
     ]
     for (name, product), pictures_seen in zip(products.items(), ray.get(tasks), strict=True):
@@ -76,22 +79,22 @@ def train(run: Run, demo: settings.Demo) -> int:
 
 
 @ray.remote(num_cpus=1)
-def train_network(network: settings.Network, folder: str, epochs: int, seed: int, name: str) -> int:
+def train_one_network(network: NetworkSettings, folder: str, epochs: int, seed: int, name: str) -> int:
     """Train one network from scratch and write its weights; how many pictures it saw."""
     import safetensors.torch  # here, since the driver, and whoever draws, need none of it
     import timm
     import torch
 
-    from lib import small
-    from lib.devices import compute_on_cpu
+    from lib.demo.networks import read_pictures, train_network
+    from lib.networks.devices import compute_on_cpu
 
     compute_on_cpu(1)
     torch.manual_seed(seed)
     model = timm.create_model(network.model, **network.options)
-    pixels, labels = small.read_pictures(folder)
-    small.train(model, pixels, labels, epochs, seed, lambda line: say("prepare", f"{name}: {line}"))
+    pixels, labels = read_pictures(folder)
+    train_network(model, pixels, labels, epochs, seed, lambda line: say("prepare", f"{name}: {line}"))
     state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-    storage.write_bytes(network.weights, safetensors.torch.save(state))
+    write_bytes(network.weights, safetensors.torch.save(state))
     return len(pixels)
 
 

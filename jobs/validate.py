@@ -13,39 +13,36 @@ import argparse
 import sys
 from collections import Counter
 
-from jobs.command import (
-    EXPERIMENTS,
-    RunError,
-    add_address,
-    begin_describing,
-    exit_code,
-    positive,
-    refuse_unreadable,
-    start_ray,
-)
-from jobs.features import check_labels, check_rejected, describe_all, stream
-from jobs.parts import in_batches
-from lib import storage
-from lib.classifiers import Classifier
-from lib.descriptions import Describing
-from lib.experiment import Extract, Images, Network, Split, load_network
-from lib.listing import list_images, read_classes
-from lib.predictions import TopK
+from jobs.cluster.arguments import EXPERIMENTS, add_address, positive
+from jobs.cluster.commands import exit_code, refuse_unreadable
+from jobs.cluster.starting import begin_describing, start_ray
+from jobs.extraction.checks import check_labels, check_rejected, describe_all
+from jobs.extraction.parts import in_batches
+from jobs.extraction.stream import stream_features
+from lib.errors import RunError
+from lib.evaluation.predictions import TopK
+from lib.experiment.loading import load_network
+from lib.experiment.settings import ExtractSettings, Images, NetworkSettings, Split
+from lib.images.labels import read_classes
+from lib.images.listing import list_images
+from lib.networks.classifiers import Classifier
+from lib.networks.descriptions import Describing
+from lib.storage.uris import check_uri, join_uri
 
 K = 5
 
 
 def validate(
-    name: str, network: Network, images: Images, limit: int | None = None, begun: Describing | None = None
+    name: str, network: NetworkSettings, images: Images, limit: int | None = None, begun: Describing | None = None
 ) -> Counter[str]:
     """Counts over the evaluation images: total (readable and labelled), top1, topk, unlabelled, rejected."""
     listing = list_images(images.val, read_classes(images.classes) if images.classes else None, limit)
     described = describe_all({name: network}, begun)
     check_labels("IMAGES", images.val, images.classes, listing, described)
     judge = TopK(name, Classifier.from_bytes(described[name].classifier), K)
-    options = Extract()
+    options = ExtractSettings()
     blocks = in_batches(listing, options.batch_size)
-    rows = stream(blocks, {name: network}, described, options, images.max_pixels)
+    rows = stream_features(blocks, {name: network}, described, options, images.max_pixels)
     counts: Counter[str] = Counter()
     few: list[str] = []
     for row in rows.map_batches(judge, batch_format="pyarrow", num_cpus=0.25).iter_rows():
@@ -68,8 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     def work() -> None:
         for uri in filter(None, (options.root, options.images, options.classes)):
-            storage.check(uri)
-        folder = storage.join(options.root, options.network.rpartition(":")[0])
+            check_uri(uri)
+        folder = join_uri(options.root, options.network.rpartition(":")[0])
         name, network = load_network(options.network, options.set, EXPERIMENTS, folder)
         split = Split(location=options.images)
         images = Images(train=split, val=split, classes=options.classes)

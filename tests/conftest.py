@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from lib import pictures
+from lib.demo.pictures import draw_split
 
 if TYPE_CHECKING:
     from store import Store
@@ -84,8 +84,8 @@ def local_ray() -> Iterator[None]:
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small experiment: 96 + 48 drawn pictures, two tiny networks with random weights."""
     folder = tmp_path_factory.mktemp("experiment")
-    pictures.draw_split(str(folder / "train"), 96, 64, 0)
-    pictures.draw_split(str(folder / "val"), 48, 64, 1)
+    draw_split(str(folder / "train"), 96, 64, 0)
+    draw_split(str(folder / "val"), 48, 64, 1)
     path = folder / "tiny.toml"
     path.write_text(TINY.format(folder=folder))
     return path

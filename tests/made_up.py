@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 from scipy import stats
 
-from lib.losses import Pairing
-from lib.regions import count_regions
+from lib.evaluation.losses import Pairing
+from lib.evaluation.regions import count_regions
 
 CLASSES, IMAGES = 40, 3000
 FAMILIES = ("least_squares", "orthogonal", "classifiers")

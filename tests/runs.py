@@ -8,20 +8,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jobs.command import Run
-from lib import tables
-from lib.descriptions import Describing
-from lib.experiment import load
-from lib.fitting import AdamFit
-from lib.maps import AffineMap
-from lib.rows import ResidentRows
+from jobs.cluster.runs import Run
+from lib.experiment.loading import load_experiment
+from lib.features.reading import read_features
+from lib.maps.adam import AdamFit
+from lib.maps.affine import AffineMap
+from lib.maps.batches import ResidentRows
+from lib.maps.curves import read_curve
+from lib.networks.descriptions import Describing
 
 DESCRIBED: dict[str, Describing] = {}
 
 
 def run_of(experiment: Path, root: Path, *overrides: str) -> Run:
     """As a command makes it, but that the same networks are described once for all tests."""
-    written = load(str(experiment), list(overrides))
+    written = load_experiment(str(experiment), list(overrides))
     networks = repr(written.networks)
     if networks not in DESCRIBED:
         DESCRIBED[networks] = Describing(written.networks)
@@ -36,7 +37,7 @@ def command(experiment: Path | str, root: Path, *overrides: str) -> list[str]:
 
 def check_maps(run: Run) -> None:
     """Adam's maps and curves are, bit by bit, what one process computes that nobody disturbs."""
-    features = tables.read_features(run.path("features", "train"), list(run.experiment.networks))
+    features = read_features(run.path("features", "train"), list(run.experiment.networks))
     settings, seed = run.experiment.fit, run.experiment.seed
     for source, target in run.experiment.pairs():
         X, Y = (torch.from_numpy(features.vectors[network]) for network in (source, target))
@@ -47,5 +48,5 @@ def check_maps(run: Run) -> None:
         found = AffineMap.load(f"{path}.safetensors")
         assert torch.equal(found.weight, expected.weight)
         assert torch.equal(found.bias, expected.bias)
-        errors = tables.read_curve(f"{path}.curve.parquet")["error"].to_numpy()
+        errors = read_curve(f"{path}.curve.parquet")["error"].to_numpy()
         np.testing.assert_array_equal(errors, fitting.curve())

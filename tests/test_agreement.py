@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.agreement import Agreement
+from lib.evaluation.agreement import Agreement
 
 
 def test_a_case_counted_by_hand() -> None:

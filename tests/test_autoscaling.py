@@ -14,12 +14,15 @@ import pytest
 from conftest import TINY
 from heads import Head, wait_until
 
-from lib import pictures, storage, tables
-from lib.experiment import Experiment, load
-from lib.features import ExtractFeatures
-from lib.images import DecodeImages
-from lib.listing import list_images
-from lib.networks import Network
+from lib.demo.pictures import draw_split
+from lib.experiment.loading import load_experiment
+from lib.experiment.settings import Experiment
+from lib.features.extraction import ExtractFeatures
+from lib.features.reading import read_features
+from lib.images.batches import DecodeImages
+from lib.images.listing import list_images
+from lib.networks.network import Network
+from lib.storage.files import read_json
 
 HEAD = {"CPU": 0, "max_cpus": 4, "max_gpus": 2}
 STORE = {"object_store_memory": 150_000_000}
@@ -55,7 +58,7 @@ def raylets(head: Head, resource: str) -> list[int]:
 
 def check_features(experiment: Experiment, folder: str) -> None:
     """Each image once, with the features that it has when nothing is lost."""
-    found = tables.read_features(folder, ["a", "b"])
+    found = read_features(folder, ["a", "b"])
     listing = list_images(experiment.images.train).sort_by("image_id")
     assert found.image_id.tolist() == listing["image_id"].to_pylist()
     for name, network in experiment.networks.items():
@@ -66,8 +69,8 @@ def check_features(experiment: Experiment, folder: str) -> None:
 
 @pytest.mark.timeout(1200)
 def test_nodes_come_for_decoding_and_for_networks_one_is_lost_and_they_go_again(head: Head, tmp_path: Path) -> None:
-    pictures.draw_split(str(tmp_path / "train"), ROWS, 64, 0)
-    pictures.draw_split(str(tmp_path / "val"), 48, 64, 1)
+    draw_split(str(tmp_path / "train"), ROWS, 64, 0)
+    draw_split(str(tmp_path / "val"), 48, 64, 1)
     experiment = tmp_path / "tiny.toml"
     experiment.write_text(SLOW.format(folder=tmp_path))
     wait_until(lambda: kinds(head) == {"head": 1}, 60, lambda: str(head.nodes()))
@@ -100,7 +103,7 @@ def test_nodes_come_for_decoding_and_for_networks_one_is_lost_and_they_go_again(
     assert most == GROWN, "decoding grows with the nodes, and each actor has a GPU"
     assert any("ExtractFeatures" in name for name in computing)
     assert lost, "too late: lengthen the run"
-    counts = storage.read_json(str(features / "manifest.json"))["images"]
+    counts = read_json(str(features / "manifest.json"))["images"]
     assert (counts["listed"], counts["extracted"]) == (ROWS, ROWS)
-    check_features(load(str(experiment)), str(features.parent))
+    check_features(load_experiment(str(experiment)), str(features.parent))
     wait_until(lambda: kinds(head) == {"head": 1}, 120, lambda: f"the end of {head.nodes()}")

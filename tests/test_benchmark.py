@@ -13,13 +13,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs import benchmark, timed_extract, timed_start
-from jobs.command import RunError
-from jobs.timed_extract import Extraction, Photographs
-from lib import tables, timed_decoding, timed_tables
-from lib.experiment import Extract
-from lib.features import ExtractFeatures
-from lib.images import DecodeImages
+from jobs.benchmark import PARTS, WITH_IMAGES, main, some_images, time_part
+from jobs.benchmarks.bare_start import SIDES, time_bare_start
+from jobs.benchmarks.extraction import (
+    HEAVY,
+    Extraction,
+    Photographs,
+    Sizes,
+    bare_loop,
+    follow,
+    networks_of,
+    start,
+    steady,
+    two_networks,
+)
+from lib.benchmarks.decoding import GEOMETRY, draw_photographs, pillows
+from lib.benchmarks.tables import half_zero, write_made_up
+from lib.errors import RunError
+from lib.experiment.settings import ExtractSettings, NetworkSettings
+from lib.features.extraction import ExtractFeatures, in_full_batches
+from lib.features.reading import read_features
+from lib.images.batches import DecodeImages
+from lib.images.decoding import decode
 
 PROJECT = Path(__file__).parent.parent
 
@@ -47,13 +62,25 @@ def test_the_command_prints_a_table_and_writes_all_repeats(tmp_path: Path) -> No
     assert [row["ratio"] > 1 for row in sizes] == [True, True], "no larger than the raw numbers: the same everywhere"
 
 
-def test_every_part_can_be_asked_for() -> None:
-    for module, wants_images in benchmark.PARTS.values():
-        signature(import_module(module).timings).bind(*([[]] if wants_images else []), 1)
+def test_every_part_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = {
+        "decode": "lib.benchmarks.decoding.time_decoding",
+        "extract": "jobs.benchmarks.extraction.time_extraction",
+        "tables": "lib.benchmarks.tables.time_tables",
+        "fit": "lib.benchmarks.fitting.time_fits",
+        "networks": "lib.benchmarks.networks.time_networks",
+    }
+    assert timed.keys() == set(PARTS)
+    for part, function in timed.items():
+        module, _, name = function.rpartition(".")
+        images = [[b"image"]] if part in WITH_IMAGES else []
+        signature(getattr(import_module(module), name)).bind(*images, 1)
+        monkeypatch.setattr(function, lambda *given, part=part: [part, *given])
+        assert time_part(part, [b"image"], 1) == [part, *images, 1]
 
 
 def test_the_bare_program_has_the_extractions_networks() -> None:
-    assert timed_start.SIDES.keys() == set(timed_extract.HEAVY.values())
+    assert SIDES.keys() == set(HEAVY.values())
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -61,48 +88,48 @@ def test_the_bare_program_says_when_its_first_batch_is_done(
     photographs: Photographs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ray.init", lambda: None)  # it runs in the session's Ray
-    timed_start.main(photographs.written(20), str(tmp_path / "done"))
+    time_bare_start(photographs.written(20), str(tmp_path / "done"))
     assert (tmp_path / "done").is_file()
 
 
 def test_unknown_parts_and_missing_images_are_refused(tmp_path: Path) -> None:
     assert run("speed").returncode == 2
     with pytest.raises(SystemExit):
-        benchmark.main(["decode", "--repeats", "0"])
-    assert benchmark.main(["decode", "--images", str(tmp_path / "none.csv")]) != 0
+        main(["decode", "--repeats", "0"])
+    assert main(["decode", "--images", str(tmp_path / "none.csv")]) != 0
 
 
 def test_given_images_are_the_ones_that_are_timed(tmp_path: Path) -> None:
     for name, grey in (("a", 10), ("b", 20)):
         Image.new("RGB", (30, 20), (grey, grey, grey)).save(tmp_path / f"{name}.png")
     (tmp_path / "list.csv").write_text("path,label\na.png,0\nb.png,0\n")
-    found = benchmark.some_images(str(tmp_path / "list.csv"), 5)
+    found = some_images(str(tmp_path / "list.csv"), 5)
     assert found == [(tmp_path / f"{name}.png").read_bytes() for name in "ab"]
-    assert len(benchmark.some_images(str(tmp_path / "list.csv"), 1)) == 1
+    assert len(some_images(str(tmp_path / "list.csv"), 1)) == 1
 
 
 def test_drawn_images_are_of_a_photographs_size_and_pillow_alone_makes_the_same_pixels() -> None:
-    images = timed_decoding.drawn(3)
+    images = draw_photographs(3)
     assert len(set(images)) == 3
     for data in images:
-        image = timed_decoding.decode(data, 10**6)
+        image = decode(data, 10**6)
         assert image.size == (500, 375)
-        np.testing.assert_array_equal(timed_decoding.pillows(data), timed_decoding.GEOMETRY.pixels(image))
+        np.testing.assert_array_equal(pillows(data), GEOMETRY.pixels(image))
 
 
 def test_the_reference_reads_what_the_project_reads(tmp_path: Path) -> None:
-    vectors = timed_tables.half_zero(2500, 6, "float16")
+    vectors = half_zero(2500, 6, "float16")
     assert 0.4 < np.mean(vectors == 0) < 0.6
-    timed_tables.write(str(tmp_path), vectors)
+    write_made_up(str(tmp_path), vectors)
     assert len(list(tmp_path.rglob("*.parquet"))) == 3
-    found = tables.read_features(str(tmp_path), ["made"], "float16")
+    found = read_features(str(tmp_path), ["made"], "float16")
     assert found.label.tolist() == list(range(2500))
     np.testing.assert_array_equal(found.vectors["made"], vectors)
 
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Photographs:
-    return Photographs(tmp_path_factory.mktemp("photographs"), timed_decoding.drawn(3), 130)
+    return Photographs(tmp_path_factory.mktemp("photographs"), draw_photographs(3), 130)
 
 
 def test_photographs_are_repeated_under_names_of_their_own(photographs: Photographs) -> None:
@@ -115,23 +142,23 @@ def test_photographs_are_repeated_under_names_of_their_own(photographs: Photogra
 def test_the_bare_loop_computes_what_the_extraction_computes(
     photographs: Photographs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    networks = timed_extract.networks_of({"a": "test_resnet", "b": "test_efficientnet"})
+    networks = networks_of({"a": "test_resnet", "b": "test_efficientnet"})
     listing = photographs.listed(20)
-    monkeypatch.setattr(timed_extract, "compute_on_cpu", lambda threads: None)  # it would last
+    monkeypatch.setattr("jobs.benchmarks.extraction.compute_on_cpu", lambda threads: None)  # it would last
     seen: list[np.ndarray] = []
-    whole = timed_extract.in_full_batches
+    whole = in_full_batches
 
     def noted(*given: Any) -> list[np.ndarray]:
         seen.append(np.concatenate([*whole(*given)]))
         return seen[-1:]
 
-    monkeypatch.setattr(timed_extract, "in_full_batches", noted)
-    assert timed_extract.bare_loop(listing, networks, 8) > 0
+    monkeypatch.setattr("jobs.benchmarks.extraction.in_full_batches", noted)
+    assert bare_loop(listing, networks, 8) > 0
     geometries = list(dict.fromkeys(network.geometry for network in networks.values()))
-    settings = {name: timed_extract.settings.Network(model=f"test_{model}", weights="random")
+    settings = {name: NetworkSettings(model=f"test_{model}", weights="random")
                 for name, model in (("a", "resnet"), ("b", "efficientnet"))}  # fmt: skip
     places = {name: geometries.index(network.geometry) for name, network in networks.items()}
-    extract = ExtractFeatures(settings, places, Extract(batch_size=8, threads=1), "cpu")
+    extract = ExtractFeatures(settings, places, ExtractSettings(batch_size=8, threads=1), "cpu")
     table = extract(DecodeImages(geometries, 10**6)(listing))
     for k, name in enumerate(networks):
         expected = np.stack(table[name].to_pylist())
@@ -142,8 +169,8 @@ def test_the_bare_loop_computes_what_the_extraction_computes(
 def test_a_pass_with_two_networks_is_timed_beside_two(
     photographs: Photographs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timed_extract, "LIGHT", {"one": "test_resnet", "two": "test_efficientnet"})
-    row = timed_extract.two_networks(photographs, 1, 130)
+    monkeypatch.setattr("jobs.benchmarks.extraction.LIGHT", {"one": "test_resnet", "two": "test_efficientnet"})
+    row = two_networks(photographs, 1, 130)
     assert row.goal == pytest.approx(4 / 3)
     assert 0 < row.project[0] < float("inf")
     assert 0 < row.reference[0] < float("inf")
@@ -163,27 +190,28 @@ time.sleep(0.4)
 
 def test_a_runs_steps_are_told_from_what_it_says_and_writes(tmp_path: Path) -> None:
     begin = time.monotonic()
-    found = timed_extract.follow([sys.executable, "-c", SAYS.format(folder=str(tmp_path))], tmp_path)
+    found = follow([sys.executable, "-c", SAYS.format(folder=str(tmp_path))], tmp_path)
     whole = time.monotonic() - begin
     steps = np.diff([0, found.ray, found.listed, found.first, found.last, whole])
     assert (steps > [0.19, 0.1, 0.1, 0.1, 0.3]).all(), steps
-    row = timed_extract.start([found, found])
+    row = start([found, found])
     assert row.ratio == pytest.approx(12 / found.first)
     with pytest.raises(RunError, match="exit code 3"):
-        timed_extract.follow([sys.executable, "-c", "raise SystemExit(3)"], tmp_path)
+        follow([sys.executable, "-c", "raise SystemExit(3)"], tmp_path)
 
 
 def test_steady_state_is_the_difference_of_two_runs(photographs: Photographs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Starts of 9 and 11 s and 2 images/s: neither a start nor its noise shows in the rate."""
-    monkeypatch.setattr(timed_extract, "HEAVY", {"one": "test_resnet", "two": "test_efficientnet"})
-    monkeypatch.setattr(timed_extract, "compute_on_cpu", lambda threads: None)  # it would last
+    monkeypatch.setattr("jobs.benchmarks.extraction.HEAVY", {"one": "test_resnet", "two": "test_efficientnet"})
+    monkeypatch.setattr("jobs.benchmarks.extraction.compute_on_cpu", lambda threads: None)  # it would last
     firsts = {10: 9, 40: 11}
     monkeypatch.setattr(
-        timed_extract, "extract", lambda _, number: Extraction(3, 5, firsts[number], firsts[number] + number / 2)
+        "jobs.benchmarks.extraction.extract",
+        lambda _, number: Extraction(3, 5, firsts[number], firsts[number] + number / 2),
     )
-    monkeypatch.setattr(timed_extract, "least_start", lambda listing: 8.0)
-    sizes = timed_extract.Sizes(short=10, long=40)
-    extract, start, beside = timed_extract.steady(photographs, 2, sizes)
+    monkeypatch.setattr("jobs.benchmarks.extraction.least_start", lambda listing: 8.0)
+    sizes = Sizes(short=10, long=40)
+    extract, start, beside = steady(photographs, 2, sizes)
     assert extract.project == pytest.approx((2, 2))
     assert start.ratio == pytest.approx((12 / 9 + 12 / 11) / 2)
     assert beside.ratio == pytest.approx(8 / 10)

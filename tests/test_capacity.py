@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from jobs.capacity import Capacity, check, one_machine
-from jobs.command import RunError
-from lib.experiment import Experiment, Extract, Fit
+from jobs.cluster.capacity import Capacity, check_capacity, one_machine
+from lib.errors import RunError
+from lib.experiment.settings import Experiment, ExtractSettings, FitSettings
 
 NETWORK = {"model": "test_resnet", "weights": "random"}
 
@@ -29,12 +29,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_actors_are_as_many_as_gpus_there_may_be(cluster: Any) -> None:
     head = {"CPU": 0.0, "max_cpus": 64.0, "max_gpus": 2.0}  # cluster.yaml's
     gpu = {"CPU": 16.0, "GPU": 1.0}
-    assert cluster(head).actors(Extract()) == 2
-    assert cluster(head, gpu).actors(Extract()) == 2
-    assert cluster({"CPU": 8.0, "GPU": 4.0}).actors(Extract()) == 4
-    assert cluster({"CPU": 8.0, "GPU": 4.0}).actors(Extract(max_actors=3)) == 3
-    assert cluster({"CPU": 8.0}, {"CPU": 8.0}).actors(Extract()) == 8, "of CPUs half"
-    assert cluster({"CPU": 2.0}).actors(Extract()) == 1
+    assert cluster(head).actors(ExtractSettings()) == 2
+    assert cluster(head, gpu).actors(ExtractSettings()) == 2
+    assert cluster({"CPU": 8.0, "GPU": 4.0}).actors(ExtractSettings()) == 4
+    assert cluster({"CPU": 8.0, "GPU": 4.0}).actors(ExtractSettings(max_actors=3)) == 3
+    assert cluster({"CPU": 8.0}, {"CPU": 8.0}).actors(ExtractSettings()) == 8, "of CPUs half"
+    assert cluster({"CPU": 2.0}).actors(ExtractSettings()) == 1
 
 
 def test_a_head_that_waits_for_machines_is_not_one_machine(cluster: Any) -> None:
@@ -47,9 +47,9 @@ def test_a_head_that_waits_for_machines_is_not_one_machine(cluster: Any) -> None
 
 
 def test_fits_run_side_by_side_where_there_is_room(cluster: Any) -> None:
-    assert cluster({"CPU": 0.0, "max_cpus": 64.0, "max_gpus": 2.0}).fits(Fit(cpus=4)) == 2
-    assert cluster({"CPU": 8.0}).fits(Fit(cpus=2)) == 4
-    assert cluster({"CPU": 8.0}).fits(Fit(cpus=2, workers=3)) == 1
+    assert cluster({"CPU": 0.0, "max_cpus": 64.0, "max_gpus": 2.0}).fits(FitSettings(cpus=4)) == 2
+    assert cluster({"CPU": 8.0}).fits(FitSettings(cpus=2)) == 4
+    assert cluster({"CPU": 8.0}).fits(FitSettings(cpus=2, workers=3)) == 1
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,4 @@ def test_what_can_never_come_is_refused(
         {"name": "e", "images": {"train": "t", "val": "v"}, "networks": {"a": NETWORK, "b": NETWORK}, **settings}
     )
     with pytest.raises(RunError, match=message):
-        check(experiment)
+        check_capacity(experiment)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib import checkpoints, sstables
-from lib.checkpoints import Variables
-from lib.wire import CheckpointError, parse
+from lib.errors import CheckpointError
+from lib.slim.checkpoints import Variables, read_checkpoint
+from lib.slim.wire import parse_message
 
 pytest.importorskip("google_crc32c", reason="the `slim` extra isn't installed")
 FORMS = ("v1.ckpt", "v1snappy.ckpt", "v2.ckpt")
@@ -21,7 +21,7 @@ FORMS = ("v1.ckpt", "v1snappy.ckpt", "v2.ckpt")
 
 @pytest.fixture(scope="module")
 def expected(slim: Path) -> Variables:
-    return checkpoints.read(str(slim / "small_resnet_v2.v1.ckpt"))
+    return read_checkpoint(str(slim / "small_resnet_v2.v1.ckpt"))
 
 
 def assert_equal(found: Variables, expected: Variables) -> None:
@@ -39,7 +39,7 @@ def test_v1_has_tensorflows_variables(slim: Path, expected: Variables) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_all_forms_are_read_bit_equal(slim: Path, expected: Variables, form: str) -> None:
-    assert_equal(checkpoints.read(str(slim / f"small_resnet_v2.{form}")), expected)
+    assert_equal(read_checkpoint(str(slim / f"small_resnet_v2.{form}")), expected)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -49,21 +49,21 @@ def test_archives_are_read_as_they_are(slim: Path, expected: Variables, form: st
         for file in sorted(slim.glob(f"small_resnet_v2.{form}*")):
             archive.add(file, arcname=f"folder/{file.name}")
         archive.add(slim / "README.md", arcname="folder/eval.graph")
-    assert_equal(checkpoints.read(str(path)), expected)
+    assert_equal(read_checkpoint(str(path)), expected)
 
 
 def test_what_is_no_checkpoint_is_said_so(slim: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint at"):
-        checkpoints.read(str(tmp_path / "nothing"))
+        read_checkpoint(str(tmp_path / "nothing"))
     with pytest.raises(CheckpointError, match="not a TensorFlow checkpoint"):
-        checkpoints.read(str(slim / "README.md"))
+        read_checkpoint(str(slim / "README.md"))
     with tarfile.open(tmp_path / "graphs.tar.gz", "w:gz") as archive:
         archive.add(slim / "README.md", arcname="eval.graph")
     with pytest.raises(CheckpointError, match=r"must hold one checkpoint, has none among \['eval.graph'\]"):
-        checkpoints.read(str(tmp_path / "graphs.tar.gz"))
+        read_checkpoint(str(tmp_path / "graphs.tar.gz"))
     shutil.copy(slim / "small_resnet_v2.v2.ckpt.index", tmp_path)
     with pytest.raises(CheckpointError, match="data-00000-of-00001, which isn't there"):
-        checkpoints.read(str(tmp_path / "small_resnet_v2.v2.ckpt"))
+        read_checkpoint(str(tmp_path / "small_resnet_v2.v2.ckpt"))
 
 
 def cut(data: bytes, draw: random.Random) -> bytes:
@@ -87,7 +87,7 @@ def move(data: bytes, draw: random.Random) -> bytes:
 def refuses(uri: str, expected: Variables, named: str) -> bool:
     """Whether reading ends in a clear error; if not, all tensors must be right."""
     try:
-        found = checkpoints.read(uri)
+        found = read_checkpoint(uri)
     except CheckpointError as caught:
         error = str(caught)
     else:
@@ -133,8 +133,8 @@ def test_contents_that_no_checksum_can_tell_end_in_a_clear_error_too(
     slim: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """As if somebody had mangled a file and signed it anew: what is parsed behind the checksums must hold as well."""
-    monkeypatch.setattr(sstables, "check", lambda what, data, masked: None)
-    monkeypatch.setattr(checkpoints, "check", lambda what, data, masked: None)
+    monkeypatch.setattr("lib.slim.sstables.check_crc", lambda what, data, masked: None)
+    monkeypatch.setattr("lib.slim.checkpoints.check_crc", lambda what, data, masked: None)
     draw = random.Random(6)
     ended = {"read": 0, "refused": 0}
     for form in ("v1.ckpt", "v1snappy.ckpt", "v2.ckpt.index"):
@@ -144,7 +144,7 @@ def test_contents_that_no_checksum_can_tell_end_in_a_clear_error_too(
         for mangle in (flip, move) * 60:
             path.write_bytes(mangle(data, draw))
             try:
-                checkpoints.read(str(path))
+                read_checkpoint(str(path))
                 ended["read"] += 1
             except CheckpointError:
                 ended["refused"] += 1
@@ -157,11 +157,11 @@ def test_contents_that_no_checksum_can_tell_end_in_a_clear_error_too(
 )
 def test_mangled_messages_are_refused(message: bytes) -> None:
     with pytest.raises(CheckpointError, match="here: "):
-        parse("here", memoryview(message))
+        parse_message("here", memoryview(message))
 
 
 def test_integers_come_back_with_their_sign() -> None:
     """field 1: the varint -2 in ten bytes; field 2: 1 and 300, packed."""
-    message = parse("here", memoryview(b"\x08\xfe" + b"\xff" * 8 + b"\x01" + b"\x12\x03\x01\xac\x02"))
+    message = parse_message("here", memoryview(b"\x08\xfe" + b"\xff" * 8 + b"\x01" + b"\x12\x03\x01\xac\x02"))
     assert np.array(message.integers(1), np.uint64).astype(np.int64).tolist() == [-2]
     assert message.integers(2) == [1, 300]

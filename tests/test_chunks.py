@@ -6,10 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lib import chunks, storage, tables
-from lib.experiment import Fit
-from lib.features import vector_column
-from lib.variants import PARTS, SHARES, Variant, parts_of, stem, variants
+from lib.errors import TableError
+from lib.experiment.settings import FitSettings
+from lib.experiment.variants import PARTS, SHARES, Variant, assign_parts, map_name, variants
+from lib.features.chunks import read_chunk, split_into_chunks, vectors_of
+from lib.features.schemas import feature_schema, vector_column
+from lib.storage.files import write_json
+from lib.storage.parquet import write_table
 
 N = 30
 FEATURES = {
@@ -20,25 +23,25 @@ FEATURES = {
 
 def write_pass(features: Path, networks: list[str], order: np.ndarray, files: int) -> None:
     folder = features / "+".join(networks)
-    schema = tables.feature_schema({name: FEATURES[name].shape[1] for name in networks}, "float32")
+    schema = feature_schema({name: FEATURES[name].shape[1] for name in networks}, "float32")
     for number, rows in enumerate(np.array_split(order, files)):
         columns = {name: vector_column(FEATURES[name][rows]) for name in networks}
         ids = {"image_id": [f"i{row:02d}" for row in rows], "label": pa.array(rows % 4, pa.int32())}
-        tables.write_table(str(folder / f"p{number}.parquet"), pa.table({**ids, **columns}, schema=schema))
-    storage.write_json(str(folder / "manifest.json"), {"rows": len(order)})
+        write_table(str(folder / f"p{number}.parquet"), pa.table({**ids, **columns}, schema=schema))
+    write_json(str(folder / "manifest.json"), {"rows": len(order)})
 
 
 @pytest.mark.parametrize("files", [1, 2, 7])
 def test_rows_of_several_passes_are_matched_by_id(tmp_path: Path, files: int) -> None:
     write_pass(tmp_path, ["a", "b"], np.arange(N), 7)
     write_pass(tmp_path, ["c"], np.random.default_rng(9).permutation(N), 4)
-    work = chunks.chunks(str(tmp_path), ["c", "a"], files * 8)  # of its files two have 8 rows, two have 7
+    work = split_into_chunks(str(tmp_path), ["c", "a"], files * 8)  # of its files two have 8 rows, two have 7
     seen = []
     for chunk in work:
-        rows = chunks.read(chunk)
+        rows = read_chunk(chunk)
         numbers = [int(image_id[1:]) for image_id in rows["image_id"].to_pylist()]
         for name in ("a", "c"):
-            np.testing.assert_array_equal(chunks.vectors(rows, name), FEATURES[name][numbers])
+            np.testing.assert_array_equal(vectors_of(rows, name), FEATURES[name][numbers])
         seen += numbers
     assert sorted(seen) == list(range(N))
     assert len(work) == -(-4 // files), "chunks of the first network's pass"
@@ -47,26 +50,26 @@ def test_rows_of_several_passes_are_matched_by_id(tmp_path: Path, files: int) ->
 def test_passes_of_other_images_are_refused(tmp_path: Path) -> None:
     write_pass(tmp_path, ["a"], np.arange(N), 2)
     write_pass(tmp_path, ["b"], np.arange(N - 1), 2)
-    with pytest.raises(tables.TableError, match="aren't those of"):
-        chunks.chunks(str(tmp_path), ["a", "b"])
+    with pytest.raises(TableError, match="aren't those of"):
+        split_into_chunks(str(tmp_path), ["a", "b"])
 
 
 def test_parts_have_their_shares_and_depend_on_the_id_alone() -> None:
     ids = [f"n{k:07d}.JPEG" for k in range(40_000)]
-    part = parts_of(ids)
+    part = assign_parts(ids)
     np.testing.assert_allclose(np.bincount(part) / len(ids), PARTS, atol=0.01)
-    np.testing.assert_array_equal(parts_of(ids[::-1]), part[::-1])
+    np.testing.assert_array_equal(assign_parts(ids[::-1]), part[::-1])
     for share in SHARES:
         assert sum(PARTS[: Variant("least_squares", share=share).parts]) == share
 
 
 def test_variants_of_a_pair_have_names_of_their_own() -> None:
-    fit = Fit(seeds=3, ranks=[64, 8, 1000])
+    fit = FitSettings(seeds=3, ranks=[64, 8, 1000])
     found = variants(fit, 512)
-    names = [stem("a", "b", variant) for variant in found]
+    names = [map_name("a", "b", variant) for variant in found]
     assert len(set(names)) == len(names)
     assert names[0] == "a-to-b"
     assert {"a-to-b.affine.seed2", "a-to-b.least_squares.rank8", "a-to-b.least_squares.1of16rows"} < set(names)
     assert not any("rank1000" in name for name in names), "no larger rank than there is"
-    only = Fit(families=["least_squares", "affine"], ranks=[], learning_curve=False)
-    assert [stem("a", "b", variant) for variant in variants(only, 512)] == ["a-to-b.least_squares", "a-to-b"]
+    only = FitSettings(families=["least_squares", "affine"], ranks=[], learning_curve=False)
+    assert [map_name("a", "b", variant) for variant in variants(only, 512)] == ["a-to-b.least_squares", "a-to-b"]

@@ -5,10 +5,12 @@ import pytest
 import torch
 from scipy import linalg, spatial
 
-from lib.closed_forms import RIDGES, choose_ridge, from_classifiers, least_squares, low_rank, orthogonal
-from lib.fitting import unit_distance
-from lib.maps import AffineMap
-from lib.moments import Moments
+from lib.maps.affine import AffineMap
+from lib.maps.classifier_maps import from_classifiers
+from lib.maps.error import unit_distance
+from lib.maps.moments import Moments
+from lib.maps.procrustes import orthogonal
+from lib.maps.ridge import RIDGES, choose_ridge, least_squares, low_rank
 
 
 def correlated(n: int = 200, d_A: int = 6, d_B: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 import ray
 
-from jobs import command, report
-from lib.experiment import ExperimentError, Split, load, load_network
-from lib.listing import ListingError, list_images
+import jobs.cluster.commands
+import jobs.report
+from lib.errors import ExperimentError, ListingError
+from lib.experiment.loading import load_experiment, load_network
+from lib.experiment.settings import Split
+from lib.images.listing import list_images
 
 pytest.importorskip("moto.server")
 from store import DENIED, KEY, Answer, Store
@@ -22,9 +25,9 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     def never(*arguments: object) -> int:
         raise AssertionError("work has begun")
 
-    monkeypatch.setattr(command, "start_ray", never)
+    monkeypatch.setattr("jobs.cluster.commands.start_ray", never)
     with pytest.raises(SystemExit) as ended:
-        command.main(never, "", list(arguments), reads_images=True)
+        jobs.cluster.commands.main(never, "", list(arguments), reads_images=True)
     output = capsys.readouterr()
     assert ended.value.code == 2, output.err
     return output.err + output.out
@@ -92,7 +95,7 @@ def test_credentials_in_uris_are_refused_and_not_repeated(
         said = refused(capsys, monkeypatch, *arguments)
         assert "environment" in said
         assert not re.search(r"tOp|Secret|AKIA", said)
-    assert report.main([uri]) == 2
+    assert jobs.report.main([uri]) == 2
     assert not re.search(r"tOp|Secret|AKIA", capsys.readouterr().err)
     with pytest.raises(ExperimentError, match="credentials"):
         load_network("test_resnet", [f"weights={uri}"])
@@ -104,11 +107,11 @@ def test_credentials_in_uris_are_refused_and_not_repeated(
 
 def test_options_in_uris_are_refused(experiment: Path) -> None:
     with pytest.raises(ExperimentError, match=r"images\.val=s3://b/x\?\.\.\.: leave options out.*AWS_ENDPOINT_URL"):
-        load(str(experiment), ["images.val=s3://b/x?endpoint_override=host"])
+        load_experiment(str(experiment), ["images.val=s3://b/x?endpoint_override=host"])
 
 
 def test_a_ray_that_ran_before_a_command_goes_on_after_it(experiment: Path, tmp_path: Path, local_ray: None) -> None:
     with pytest.raises(SystemExit) as ended:
-        command.main(lambda run: 1, "", [str(experiment), "--root", str(tmp_path)])
+        jobs.cluster.commands.main(lambda run: 1, "", [str(experiment), "--root", str(tmp_path)])
     assert ended.value.code == 0
     assert ray.is_initialized()

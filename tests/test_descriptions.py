@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-import jobs.features
-from lib.descriptions import Describing, describe
-from lib.experiment import Network, NetworkError
+from jobs.extraction.checks import describe_all
+from lib.errors import NetworkError
+from lib.experiment.settings import NetworkSettings
+from lib.networks.descriptions import Describing, describe_network
 
 ROOT = Path(__file__).parent.parent
-SMALL = Network(model="test_resnet", weights="random")
+SMALL = NetworkSettings(model="test_resnet", weights="random")
 
 
 def test_what_the_other_process_finds_is_what_this_one_would() -> None:
-    begun = Describing({"a": SMALL, "b": Network(model="test_vit", weights="random")})
-    assert begun.descriptions["a"] == describe("a", SMALL)
+    begun = Describing({"a": SMALL, "b": NetworkSettings(model="test_vit", weights="random")})
+    assert begun.descriptions["a"] == describe_network("a", SMALL)
     assert begun.descriptions["b"].geometry.input_size == (3, 160, 160)
     assert begun.descriptions is begun.descriptions, "asked once"
 
@@ -25,14 +26,14 @@ def test_what_the_other_process_finds_is_what_this_one_would() -> None:
 @pytest.mark.usefixtures("local_ray")
 def test_on_a_cluster_its_nodes_describe_whatever_has_begun_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights may lie on the nodes alone."""
-    monkeypatch.setattr(jobs.features, "one_machine", lambda: False)
-    begun = Describing({"a": Network(model="test_resnet", weights="/none")})
-    assert jobs.features.describe_all({"a": SMALL}, begun)["a"] == describe("a", SMALL)
+    monkeypatch.setattr("jobs.extraction.checks.one_machine", lambda: False)
+    begun = Describing({"a": NetworkSettings(model="test_resnet", weights="/none")})
+    assert describe_all({"a": SMALL}, begun)["a"] == describe_network("a", SMALL)
 
 
 def test_its_refusals_are_raised_here() -> None:
     with pytest.raises(NetworkError, match=r"network 'a': there is no file /none with its weights"):
-        Describing({"a": Network(model="test_resnet", weights="/none")}).descriptions  # noqa: B018
+        Describing({"a": NetworkSettings(model="test_resnet", weights="/none")}).descriptions  # noqa: B018
 
 
 def test_a_process_that_ends_without_an_answer_is_told_of() -> None:
@@ -50,9 +51,9 @@ def test_what_is_printed_on_the_way_is_no_part_of_the_answer(tmp_path: Path, mon
 
 def test_it_ends_with_the_process_that_began_it() -> None:
     program = f"""
-from lib.descriptions import Describing
-from lib.experiment import Network
-print(Describing({{"a": Network(model={SMALL.model!r}, weights="random")}}).process.pid)
+from lib.networks.descriptions import Describing
+from lib.experiment.settings import NetworkSettings
+print(Describing({{"a": NetworkSettings(model={SMALL.model!r}, weights="random")}}).process.pid)
 """
     begin = time.monotonic()
     found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from lib.memory import ONE_HEAP
+from lib.networks.memory import ONE_HEAP
 
 ROUNDS = """
 import resource, sys, torch
 from concurrent.futures import ThreadPoolExecutor
-from lib.devices import compute_on_cpu
+from lib.networks.devices import compute_on_cpu
 if sys.argv[1] == "kept":
     compute_on_cpu(1)
 others = ThreadPoolExecutor(2)  # as Ray has some before the project's code runs

@@ -13,8 +13,10 @@ import torch
 from PIL import Image
 from runs import command
 
-from lib import storage, tables
-from lib.networks import in_order, package_file
+from lib.evaluation.predictions import PREDICTIONS
+from lib.networks.weights import in_order, package_file
+from lib.storage.files import read_json
+from lib.storage.parquet import read_rows
 
 PROJECT = Path(__file__).parent.parent
 PACKAGES = {
@@ -62,12 +64,12 @@ def plain_loop(name: str, photos: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_own_predictions_equal_a_plain_timm_loop_image_by_image(name: str, run: Path, photos: Path) -> None:
-    table = tables.read_rows(str(run / "predictions" / f"{name}-to-{name}"), tables.PREDICTIONS).to_pydict()
+    table = read_rows(str(run / "predictions" / f"{name}-to-{name}"), PREDICTIONS).to_pydict()
     assert dict(zip(table["image_id"], table["predicted"], strict=True)) == plain_loop(name, photos)
 
 
 def test_mapped_features_keep_most_of_the_accuracy(run: Path) -> None:
-    results: dict[str, Any] = storage.read_json(str(run / "results.json"))
+    results: dict[str, Any] = read_json(str(run / "results.json"))
     assert results["images"]["train"] == {"listed": 600, "extracted": 600, "rejected": 0, "reasons": {}}
     for mapping in results["mappings"]:
         assert mapping["accuracy"] >= 0.35
@@ -94,7 +96,7 @@ def more(run: Path, photos: Path) -> dict[str, Any]:
         "fit.ranks=[]",
         "fit.learning_curve=false",
     )
-    results: dict[str, Any] = storage.read_json(str(run / "results.json"))
+    results: dict[str, Any] = read_json(str(run / "results.json"))
     return results
 
 

@@ -4,24 +4,25 @@ from pathlib import Path
 
 import pytest
 
-from lib.experiment import ExperimentError, load
+from lib.errors import ExperimentError
+from lib.experiment.loading import load_experiment
 
 EXPERIMENTS = Path(__file__).parent.parent / "jobs" / "experiments"
 
 
 @pytest.mark.parametrize("name", ["demo", "lite", "paper"])
 def test_experiments_that_come_with_the_project_are_valid(name: str) -> None:
-    assert load(name, [], EXPERIMENTS).name == name
+    assert load_experiment(name, [], EXPERIMENTS).name == name
 
 
 def test_paper_has_the_papers_hyperparameters() -> None:
-    fit = load("paper", [], EXPERIMENTS).fit
+    fit = load_experiment("paper", [], EXPERIMENTS).fit
     assert (fit.iterations, fit.batch_size, fit.learning_rate, fit.decay) == (100_000, 2048, 0.1, 1e-5)
     assert (fit.beta1, fit.beta2, fit.epsilon) == (0.9, 0.999, 1e-8)
 
 
 def test_overrides_are_read_as_toml_else_as_strings() -> None:
-    experiment = load(
+    experiment = load_experiment(
         "lite", ["fit.iterations=7", "images.train=a/b.csv", "images.train.base=c", "extract.tf32=true"], EXPERIMENTS
     )
     assert experiment.fit.iterations == 7
@@ -48,7 +49,7 @@ def test_overrides_are_read_as_toml_else_as_strings() -> None:
 def test_bad_values_are_refused_by_name(override: str, words: list[str]) -> None:
     overrides = ["seed=1", override]
     with pytest.raises(ExperimentError) as refusal:
-        load("lite", overrides, EXPERIMENTS)
+        load_experiment("lite", overrides, EXPERIMENTS)
     for word in words:
         assert word in str(refusal.value)
 
@@ -57,16 +58,16 @@ def test_one_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "one.toml"
     path.write_text('[images]\ntrain = "a"\nval = "b"\n[networks.a]\nmodel = "resnet18"\n')
     with pytest.raises(ExperimentError, match="two or more"):
-        load(str(path))
+        load_experiment(str(path))
 
 
 def test_unknown_experiment_names_those_that_exist() -> None:
     with pytest.raises(ExperimentError, match="demo, lite, paper"):
-        load("litt", [], EXPERIMENTS)
+        load_experiment("litt", [], EXPERIMENTS)
 
 
 def test_root_is_put_into_locations_only_when_asked() -> None:
-    demo = load("demo", [], EXPERIMENTS)
+    demo = load_experiment("demo", [], EXPERIMENTS)
     assert demo.images.train.location == "{root}/pictures/train"
     assert demo.located("s3://b/demo").images.train.location == "s3://b/demo/pictures/train"
     assert demo.located("/r").networks["resnet"].weights == "/r/networks/resnet.safetensors"

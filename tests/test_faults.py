@@ -16,9 +16,13 @@ import pytest
 from conftest import TINY
 from runs import check_maps, command, run_of
 
-from jobs.command import Run, main
+from jobs.cluster.commands import main
+from jobs.cluster.runs import Run
 from jobs.pipeline import pipeline
-from lib import pictures, storage, tables
+from lib.demo.pictures import draw_split
+from lib.features.reading import read_features
+from lib.storage.files import read_json
+from lib.storage.parquet import remove_truncated
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
 PROJECT = Path(__file__).parent.parent
@@ -32,7 +36,7 @@ def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment whose extraction takes long enough to be disturbed."""
     folder = tmp_path_factory.mktemp("longer")
     for place, (split, count) in enumerate(ROWS.items()):
-        pictures.draw_split(str(folder / split), count, 64, place)
+        draw_split(str(folder / split), count, 64, place)
     path = folder / "tiny.toml"
     path.write_text(TINY.format(folder=folder))
     return path
@@ -58,13 +62,13 @@ def to_the_end(run: Run) -> None:
 def check(run: Run, undisturbed: Run) -> None:
     """Each image once, and the same results."""
     for split, rows in ROWS.items():
-        manifest = storage.read_json(run.path("features", split, "a+b", "manifest.json"))
+        manifest = read_json(run.path("features", split, "a+b", "manifest.json"))
         assert manifest["images"]["listed"] == rows == manifest["images"]["extracted"]
-        found, expected = (tables.read_features(one.path("features", split), ["a", "b"]) for one in (run, undisturbed))
+        found, expected = (read_features(one.path("features", split), ["a", "b"]) for one in (run, undisturbed))
         assert found.image_id.tolist() == expected.image_id.tolist()
         for network in ("a", "b"):
             np.testing.assert_array_equal(found.vectors[network], expected.vectors[network])
-    results, expected_results = (storage.read_json(one.path("results.json")) for one in (run, undisturbed))
+    results, expected_results = (read_json(one.path("results.json")) for one in (run, undisturbed))
     assert results == expected_results
 
 
@@ -106,7 +110,7 @@ def test_killed_workers_of_the_extraction(longer: Path, undisturbed: Run, tmp_pa
     assert decoding.killed
     assert networks.killed, "too late: lengthen the run"
     check(run, undisturbed)
-    recomputed = storage.read_json(run.path("features", "train", "a+b", "manifest.json"))["recomputed"]
+    recomputed = read_json(run.path("features", "train", "a+b", "manifest.json"))["recomputed"]
     assert 0 <= recomputed < ROWS["train"]
 
 
@@ -138,14 +142,14 @@ def test_a_killed_driver(longer: Path, undisturbed: Run, tmp_path: Path, capsys:
     run = run_of(longer, tmp_path, LEAST_SQUARES)
     said = killed_when(lambda: len(parts(run)) >= 8, longer, tmp_path)
     assert "400 images to do" in said
-    tables.remove_broken(run.path("features", "train", "a+b"))
+    remove_truncated(run.path("features", "train", "a+b"))
     written = sum(pq.read_metadata(path).num_rows for path in parts(run))
     assert 0 < written < ROWS["train"]
 
     again = subprocess.run(command(longer, tmp_path, LEAST_SQUARES), cwd=PROJECT, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert f"train: {ROWS['train'] - written} images to do, {written} are already done" in again.stdout
-    manifest = storage.read_json(run.path("features", "train", "a+b", "manifest.json"))
+    manifest = read_json(run.path("features", "train", "a+b", "manifest.json"))
     assert 0 <= manifest["recomputed"] <= ROWS["train"] - written, "no more than what was in flight"
     check(run, undisturbed)
 
@@ -191,6 +195,6 @@ def test_the_readmes_lines_of_python_print_the_accuracy_of_a_map(worker_killed: 
     for name, here in {"python\n": "", "runs/demo": worker_killed.folder, "inception": "a", "resnet": "b"}.items():
         lines = lines.replace(name, here)
     done = subprocess.run([sys.executable, "-c", lines], cwd=PROJECT, capture_output=True, text=True, check=True)
-    mappings = storage.read_json(worker_killed.path("results.json"))["mappings"]
+    mappings = read_json(worker_killed.path("results.json"))["mappings"]
     (accuracy,) = [row["accuracy"] for row in mappings if row["source"] == "a"]
     assert done.stdout.strip() == f"right: {accuracy}"

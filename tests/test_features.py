@@ -7,13 +7,13 @@ import pyarrow as pa
 import pytest
 import torch
 
-from lib import experiment
-from lib.features import ExtractFeatures, in_full_batches
-from lib.networks import Network
+from lib.experiment.settings import ExtractSettings, NetworkSettings
+from lib.features.extraction import ExtractFeatures, in_full_batches
+from lib.networks.network import Network
 
 NETWORKS = {
-    "a": experiment.Network(model="test_resnet", weights="random"),
-    "b": experiment.Network(model="test_efficientnet", weights="random"),
+    "a": NetworkSettings(model="test_resnet", weights="random"),
+    "b": NetworkSettings(model="test_efficientnet", weights="random"),
 }
 
 
@@ -27,7 +27,7 @@ def batch(n: int) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def extract() -> ExtractFeatures:
-    return ExtractFeatures(NETWORKS, {"a": 0, "b": 0}, experiment.Extract(batch_size=8), "cpu")
+    return ExtractFeatures(NETWORKS, {"a": 0, "b": 0}, ExtractSettings(batch_size=8), "cpu")
 
 
 def test_columns_and_rejected_rows(extract: ExtractFeatures) -> None:
@@ -62,13 +62,13 @@ def test_features_do_not_depend_on_the_batch(extract: ExtractFeatures) -> None:
 
 
 def test_float16_tables() -> None:
-    extract = ExtractFeatures({"a": NETWORKS["a"]}, {"a": 0}, experiment.Extract(dtype="float16"), "cpu")
+    extract = ExtractFeatures({"a": NETWORKS["a"]}, {"a": 0}, ExtractSettings(dtype="float16"), "cpu")
     assert extract(batch(2)).schema.field("a").type.value_type == pa.float16()
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_faster_precisions_stay_near(extract: ExtractFeatures, precision: str) -> None:
-    options = experiment.Extract(precision=precision, batch_size=8)  # type: ignore[arg-type]
+    options = ExtractSettings(precision=precision, batch_size=8)  # type: ignore[arg-type]
     fast = np.array(ExtractFeatures({"a": NETWORKS["a"]}, {"a": 0}, options, "cpu")(batch(4))["a"].to_pylist()[2:])
     slow = np.array(extract(batch(4))["a"].to_pylist()[2:])
     assert 0 < np.abs(fast - slow).max() < 0.05 * np.abs(slow).max()
@@ -78,7 +78,7 @@ def test_faster_precisions_stay_near(extract: ExtractFeatures, precision: str) -
 def test_compiled_networks_stay_near(extract: ExtractFeatures, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the last stage of torch.compile, which takes half a minute."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    options = experiment.Extract(compile=True, batch_size=8)
+    options = ExtractSettings(compile=True, batch_size=8)
     compiled = ExtractFeatures({"a": NETWORKS["a"]}, {"a": 0}, options, "cpu")
     assert compiled.computes["a"] != compiled.networks["a"].features
     fast, slow = (np.array(one(batch(4))["a"].to_pylist()[2:]) for one in (compiled, extract))

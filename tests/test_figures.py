@@ -7,15 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import figures
-from lib.regions import REGIONS
+from lib.evaluation.regions import REGIONS
+from lib.report.drawing import to_svg
+from lib.report.error_curves import draw_error_curves
+from lib.report.region_diagram import draw_regions
 
 PAPER = dict(zip(REGIONS, (35400, 1050, 1326, 2700, 1246, 887, 260, 7131), strict=True))
 
 
 def drawn(regions: dict[str, int]) -> list[str]:
     """All texts of the diagram, in no order."""
-    root = ElementTree.fromstring(figures.svg(figures.region_diagram(regions, "a", "b"), "f"))
+    root = ElementTree.fromstring(to_svg(draw_regions(regions, "a", "b"), "f"))
     return ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
@@ -57,7 +59,7 @@ def test_no_count_is_ever_missing(counts: tuple[int, ...]) -> None:
 def test_one_step_for_curves_of_unequal_length() -> None:
     long = (np.arange(1, 9001), np.linspace(2, 0.1, 9000))
     short = (np.arange(1, 101), np.linspace(2, 0.1, 100))
-    figure = figures.error_curves({"a -> b": long, "b -> a": short})
+    figure = draw_error_curves({"a -> b": long, "b -> a": short})
     (axes,) = figure.axes
     assert "one batch in 3 " in axes.get_xlabel()
     assert [len(line.get_xdata()) for line in axes.get_lines()] == [3000, 34]
@@ -65,9 +67,9 @@ def test_one_step_for_curves_of_unequal_length() -> None:
 
 def test_curves_end_where_asked() -> None:
     curves = {"a -> b": (np.arange(1, 20_001), np.ones(20_000))}
-    ends = [figures.error_curves(curves, last).axes[0].get_lines()[0].get_xdata()[-1] for last in (500, None)]
+    ends = [draw_error_curves(curves, last).axes[0].get_lines()[0].get_xdata()[-1] for last in (500, None)]
     assert ends == [500, 19_996]
 
 
 def test_no_curves_at_all() -> None:
-    ElementTree.fromstring(figures.svg(figures.error_curves({}), "f"))
+    ElementTree.fromstring(to_svg(draw_error_curves({}), "f"))

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import settings as limits
 from torch.nn import functional
 
-from lib.experiment import Fit
-from lib.fitting import AdamFit, error_and_slope, unit_distance
-from lib.maps import AffineMap
-from lib.rows import ResidentRows, Share
+from lib.experiment.settings import FitSettings
+from lib.maps.adam import AdamFit
+from lib.maps.affine import AffineMap
+from lib.maps.batches import ResidentRows, Share
+from lib.maps.error import error_and_slope, unit_distance
 
 vectors = arrays.arrays(np.float64, (5, 3), elements=st.floats(-100, 100).filter(lambda x: abs(x) > 1e-3))
 
@@ -51,13 +52,13 @@ def known_pair(n: int = 2000) -> tuple[torch.Tensor, torch.Tensor, AffineMap]:
     return X, true(X), true
 
 
-def fit_of(X: torch.Tensor, Y: torch.Tensor, settings: Fit, seed: int) -> AdamFit:
+def fit_of(X: torch.Tensor, Y: torch.Tensor, settings: FitSettings, seed: int) -> AdamFit:
     return AdamFit(ResidentRows(X, Y, seed), X.shape[1], Y.shape[1], settings, seed)
 
 
 def test_a_known_map_is_found_again_up_to_the_length_that_e_leaves_open() -> None:
     X, Y, true = known_pair()
-    fitting = fit_of(X, Y, Fit(batch_size=256, decay=1e-3), seed=0)
+    fitting = fit_of(X, Y, FitSettings(batch_size=256, decay=1e-3), seed=0)
     for _ in range(2500):
         fitting.step()
     held_out = torch.rand(500, 6, generator=torch.Generator().manual_seed(9))
@@ -68,7 +69,7 @@ def test_a_known_map_is_found_again_up_to_the_length_that_e_leaves_open() -> Non
 def test_first_step_is_adams_as_kingma_and_ba_write_it() -> None:
     """The first Adam step moves each parameter by the learning rate, against the sign of its gradient."""
     X, Y, _ = known_pair(300)
-    fitting = fit_of(X, Y, Fit(batch_size=64), seed=3)
+    fitting = fit_of(X, Y, FitSettings(batch_size=64), seed=3)
     before = fitting.map().weight
     fitting.step()
     moved = (fitting.map().weight - before).abs()
@@ -77,7 +78,7 @@ def test_first_step_is_adams_as_kingma_and_ba_write_it() -> None:
 
 def test_learning_rate_decays_every_iteration() -> None:
     X, Y, _ = known_pair(300)
-    fitting = fit_of(X, Y, Fit(batch_size=8, decay=0.5), seed=3)
+    fitting = fit_of(X, Y, FitSettings(batch_size=8, decay=0.5), seed=3)
     for _ in range(3):
         fitting.step()
     assert float(fitting.adam.param_groups[0]["lr"]) == pytest.approx(0.1 * 0.25)
@@ -85,16 +86,16 @@ def test_learning_rate_decays_every_iteration() -> None:
 
 def test_a_restored_fit_ends_equal_to_an_undisturbed_one() -> None:
     X, Y, _ = known_pair(300)
-    whole = fit_of(X, Y, Fit(batch_size=32, decay=1e-2), seed=5)
+    whole = fit_of(X, Y, FitSettings(batch_size=32, decay=1e-2), seed=5)
     for _ in range(30):
         whole.step()
-    first = fit_of(X, Y, Fit(batch_size=32, decay=1e-2), seed=5)
+    first = fit_of(X, Y, FitSettings(batch_size=32, decay=1e-2), seed=5)
     for _ in range(12):
         first.step()
     file = io.BytesIO()
     torch.save(first.state(), file)
     file.seek(0)
-    second = fit_of(X, Y, Fit(batch_size=32, decay=1e-2), seed=5)
+    second = fit_of(X, Y, FitSettings(batch_size=32, decay=1e-2), seed=5)
     second.restore(torch.load(file, weights_only=True))
     assert second.iteration == 12
     for _ in range(18):
@@ -103,7 +104,7 @@ def test_a_restored_fit_ends_equal_to_an_undisturbed_one() -> None:
     np.testing.assert_array_equal(second.curve(), whole.curve())
 
 
-def plain_loop(X: torch.Tensor, Y: torch.Tensor, settings: Fit, seed: int) -> tuple[torch.Tensor, list[float]]:
+def plain_loop(X: torch.Tensor, Y: torch.Tensor, settings: FitSettings, seed: int) -> tuple[torch.Tensor, list[float]]:
     """The paper's fit as a few lines of PyTorch: the weights and the errors."""
     draw = torch.Generator().manual_seed(seed)
     size = (Y.shape[1], X.shape[1])
@@ -126,7 +127,7 @@ def plain_loop(X: torch.Tensor, Y: torch.Tensor, settings: Fit, seed: int) -> tu
 
 def test_a_fit_is_a_plain_loop() -> None:
     X, Y, _ = known_pair(300)
-    settings = Fit(batch_size=32, iterations=50, decay=1e-2)
+    settings = FitSettings(batch_size=32, iterations=50, decay=1e-2)
     fitting = fit_of(X, Y, settings, seed=5)
     for _ in range(50):
         fitting.step()
@@ -135,7 +136,7 @@ def test_a_fit_is_a_plain_loop() -> None:
     np.testing.assert_allclose(fitting.curve(), errors, rtol=1e-5)
 
 
-def fit_in_group(rank: int, folder: str, settings: Fit) -> None:
+def fit_in_group(rank: int, folder: str, settings: FitSettings) -> None:
     """One of several processes that fit a map together."""
     store = torch.distributed.FileStore(f"{folder}/store", settings.workers)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=settings.workers)
@@ -150,7 +151,7 @@ def fit_in_group(rank: int, folder: str, settings: Fit) -> None:
 
 def test_workers_that_share_each_batch_fit_the_map_of_one(tmp_path: Path) -> None:
     """Two workers with batches of 33: their shares differ in size."""
-    settings = Fit(batch_size=33, iterations=50, workers=2)
+    settings = FitSettings(batch_size=33, iterations=50, workers=2)
     torch.multiprocessing.spawn(fit_in_group, (str(tmp_path), settings), nprocs=2)
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     X, Y, _ = known_pair(300)
@@ -165,13 +166,13 @@ def test_workers_that_share_each_batch_fit_the_map_of_one(tmp_path: Path) -> Non
 def test_workers_without_the_others_are_refused() -> None:
     X, Y, _ = known_pair(10)
     with pytest.raises(ValueError, match=r"expected 2 processes in torch\.distributed's group, there are 1"):
-        fit_of(X, Y, Fit(workers=2), seed=0)
+        fit_of(X, Y, FitSettings(workers=2), seed=0)
 
 
 def test_a_step_works_in_the_same_memory_as_the_one_before() -> None:
     """What a CUDA graph replays."""
     X, Y, _ = known_pair(300)
-    fitting = fit_of(X, Y, Fit(batch_size=32), seed=5)
+    fitting = fit_of(X, Y, FitSettings(batch_size=32), seed=5)
 
     def places() -> list[int]:
         (weight, bias) = (fitting.adam.state[parameter] for parameter in (fitting.weight, fitting.bias))
@@ -187,7 +188,7 @@ def test_a_step_works_in_the_same_memory_as_the_one_before() -> None:
 
 def test_no_step_after_the_last() -> None:
     X, Y, _ = known_pair(10)
-    fitting = fit_of(X, Y, Fit(batch_size=8, iterations=1), seed=0)
+    fitting = fit_of(X, Y, FitSettings(batch_size=8, iterations=1), seed=0)
     fitting.step()
     with pytest.raises(ValueError, match="all 1 iterations"):
         fitting.step()
@@ -205,7 +206,7 @@ def test_torch_can_compile_the_slope_as_a_whole() -> None:
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_captured_fit_equals_a_plain_one_and_goes_on_equally(compiled: bool) -> None:
     X, Y, _ = known_pair(3000)
-    settings = Fit(batch_size=64, decay=1e-2, compile=compiled)
+    settings = FitSettings(batch_size=64, decay=1e-2, compile=compiled)
     plain, captured, restored = (fit_of(X.cuda(), Y.cuda(), settings, seed=5) for _ in range(3))
     plain.WARM_UP = 1000
     for _ in range(20):

@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lib.experiment import Split
-from lib.images import DecodeImages, Geometry, UnreadableImage, decode
-from lib.listing import list_images
+from lib.errors import UnreadableImage
+from lib.experiment.settings import Split
+from lib.images.batches import DecodeImages
+from lib.images.decoding import decode
+from lib.images.geometry import Geometry
+from lib.images.listing import list_images
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (48, 40, 3), dtype=np.uint8)

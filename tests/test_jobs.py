@@ -14,15 +14,21 @@ import pyarrow.parquet as pq
 import pytest
 from runs import command, run_of
 
-from jobs.capacity import Capacity
-from jobs.command import Run, RunError
-from jobs.features import describe_all, stream
-from lib import storage, tables
-from lib.examples import EXAMPLES
-from lib.experiment import ExperimentError, load
-from lib.features import ExtractFeatures
-from lib.images import DecodeImages, Geometry
-from lib.listing import list_images
+from jobs.cluster.capacity import Capacity
+from jobs.cluster.runs import Run
+from jobs.extraction.checks import describe_all
+from jobs.extraction.stream import stream_features
+from lib.errors import ExperimentError, RunError
+from lib.evaluation.examples import EXAMPLES
+from lib.experiment.loading import load_experiment
+from lib.features.extraction import ExtractFeatures
+from lib.features.reading import read_features
+from lib.features.schemas import REJECTS
+from lib.images.batches import DecodeImages
+from lib.images.geometry import Geometry
+from lib.images.listing import list_images
+from lib.storage.files import read_json, write_json
+from lib.storage.parquet import read_rows, read_table
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
 PROJECT = Path(__file__).parent.parent
@@ -47,7 +53,7 @@ def root(extracted: Path, tmp_path: Path) -> Path:
 def test_units_of_work_give_equal_arrays_directly_and_through_ray(experiment: Path, local_ray: None) -> None:
     import ray
 
-    settings = load(str(experiment))
+    settings = load_experiment(str(experiment))
     listing = list_images(settings.images.val)
     decode = DecodeImages([Geometry((3, 64, 64), 1.0, "center", "bilinear")], 10**8)
     extract = (dict(settings.networks), {"a": 0, "b": 0}, settings.extract, "cpu")
@@ -81,14 +87,14 @@ def test_networks_have_two_batches_at_once_and_one_heap_beside_what_the_job_says
             self.both.wait()
             return {name: np.array([os.environ[name]]) for name in ("MALLOC_ARENA_MAX", "PYTHONPATH")}
 
-    monkeypatch.setattr("jobs.features.CountedExtractFeatures", Environment)
-    monkeypatch.setattr("jobs.features.Capacity.now", lambda: Capacity(cpus=2, gpus=0, node_cpus=2))
-    settings = load(str(experiment))
+    monkeypatch.setattr("jobs.extraction.stream.CountedExtractFeatures", Environment)
+    monkeypatch.setattr("jobs.extraction.stream.Capacity.now", lambda: Capacity(cpus=2, gpus=0, node_cpus=2))
+    settings = load_experiment(str(experiment))
     listing = list_images(settings.images.val)
     networks = dict(settings.networks)
     options = settings.extract.model_copy(update={"batch_size": 3})
     work = [listing.slice(0, 3), listing.slice(3, 3)]
-    found = stream(work, networks, describe_all(networks), options, 10**6).take_all()
+    found = stream_features(work, networks, describe_all(networks), options, 10**6).take_all()
     job = ray.get_runtime_context().runtime_env["env_vars"]
     assert found == 2 * [job | {"MALLOC_ARENA_MAX": "1"}]
 
@@ -109,10 +115,10 @@ def test_bad_images_are_kept_by_reason_and_too_many_fail_the_run(
         extract(run_of(experiment, tmp_path / "root", f"images.val={listing}"))
     run = run_of(experiment, tmp_path / "root", f"images.val={listing}", "images.max_rejected=0.1")
     assert extract(run) == 1, "the training split was finished, this one goes on"
-    manifest = storage.read_json(run.path("features", "val", "a+b", "manifest.json"))
+    manifest = read_json(run.path("features", "val", "a+b", "manifest.json"))
     counts = {"listed": 22, "extracted": 20, "rejected": 2, "reasons": {"empty": 1, "truncated": 1}}
     assert manifest["images"] == counts
-    rejects = tables.read_rows(run.path("rejects", "val"), tables.REJECTS)
+    rejects = read_rows(run.path("rejects", "val"), REJECTS)
     assert sorted(rejects["image_id"].to_pylist()) == ["empty.JPEG", "half.JPEG"]
     assert extract(run) == 0
 
@@ -123,9 +129,9 @@ def test_an_interrupted_table_goes_on_and_equals_an_undisturbed_one(experiment: 
 
     run = run_of(experiment, root)
     folder = Path(run.path("features", "train", "a+b"))
-    before = tables.read_features(run.path("features", "train"), ["a", "b"])
-    manifest = storage.read_json(str(folder / "manifest.json"))
-    storage.write_json(str(folder / "started.json"), {"made_from": manifest["made_from"]})
+    before = read_features(run.path("features", "train"), ["a", "b"])
+    manifest = read_json(str(folder / "manifest.json"))
+    write_json(str(folder / "started.json"), {"made_from": manifest["made_from"]})
     (folder / "manifest.json").unlink()
     first, second, *kept = sorted(folder.glob("*.parquet"))
     assert len(set(pq.read_table(first)["label"].to_pylist())) > 6, "a sample of the 12 classes, not the first of them"
@@ -134,7 +140,7 @@ def test_an_interrupted_table_goes_on_and_equals_an_undisturbed_one(experiment: 
     second.write_bytes(second.read_bytes()[:-30])
     assert extract(run) == 1
     assert [path.read_bytes() for path in kept] == kept_bytes, "what was written isn't computed again"
-    after = tables.read_features(run.path("features", "train"), ["a", "b"])
+    after = read_features(run.path("features", "train"), ["a", "b"])
     assert list(after.image_id) == list(before.image_id)
     for name in ("a", "b"):
         np.testing.assert_array_equal(after.vectors[name], before.vectors[name])
@@ -155,7 +161,7 @@ def test_a_network_added_later_gets_a_table_and_maps_of_its_own(experiment: Path
     assert {f"a-to-b.{name}.safetensors" for name in names} < before.keys()
     assert not [name for name in before if "rank500" in name], "of 64 features none is the 500th"
     assert extract(more) == 2
-    features = tables.read_features(more.path("features", "val"), ["a", "c"])
+    features = read_features(more.path("features", "val"), ["a", "c"])
     assert [len(features.vectors[name]) for name in ("a", "c")] == [48, 48]
     assert sorted(path.name for path in (root / "tiny" / "features" / "val").iterdir()) == ["a+b", "c"]
     evaluate_maps(more)
@@ -163,7 +169,7 @@ def test_a_network_added_later_gets_a_table_and_maps_of_its_own(experiment: Path
     assert len(after) == 3 * len(before)
     assert {name: after[name] for name in before} == before, "pairs that exist aren't fitted again"
 
-    found: dict[str, Any] = storage.read_json(str(root / "tiny" / "results.json"))
+    found: dict[str, Any] = read_json(str(root / "tiny" / "results.json"))
     assert len(found["mappings"]) == 6
     assert sorted(found["order"]) == ["a", "b", "c"]
     assert len(found["measures"]) == 3
@@ -178,23 +184,23 @@ def test_a_network_added_later_gets_a_table_and_maps_of_its_own(experiment: Path
     check_report_command(root)
     page = (root / "tiny" / "report.html").read_text()
     assert "a → c" in page
-    assert 'alt="' in page or not tables.read_file(str(root / "tiny" / "examples.parquet"), EXAMPLES).num_rows
+    assert 'alt="' in page or not read_table(str(root / "tiny" / "examples.parquet"), EXAMPLES).num_rows
 
 
 def check_report_command(root: Path) -> None:
     """`python -m jobs.report`: one folder drawn anew, two beside each other, and what has no results refused."""
-    from jobs import report
+    from jobs.report import main
 
     folder, copy, out = root / "tiny", root / "copy", root / "comparison.html"
     (folder / "report.html").unlink()
-    assert report.main([str(folder)]) == 0
+    assert main([str(folder)]) == 0
     assert (folder / "report.html").exists()
     copy.mkdir()
     shutil.copy(folder / "results.json", copy)
-    assert report.main([str(folder), str(copy), "--out", str(out)]) == 0
+    assert main([str(folder), str(copy), "--out", str(out)]) == 0
     assert str(copy) in out.read_text()
-    assert report.main([str(folder), str(folder), "--out", str(out)]) == 1
-    assert report.main(["demo", "--root", str(root)]) == 1
+    assert main([str(folder), str(folder), "--out", str(out)]) == 1
+    assert main(["demo", "--root", str(root)]) == 1
 
 
 def evaluate_maps(run: Run) -> None:
@@ -229,7 +235,7 @@ def test_bad_experiments_exit_with_2_before_ray_starts(experiment: Path, tmp_pat
 
 
 def test_maps_of_other_settings_are_refused(experiment: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from jobs.command import exit_code
+    from jobs.cluster.commands import exit_code
     from jobs.extract import extract
     from jobs.fit import fit
 

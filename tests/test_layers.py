@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lib import experiment
-from lib.images import DecodeImages
-from lib.networks import Network
+from lib.experiment.settings import NetworkSettings
+from lib.images.batches import DecodeImages
+from lib.networks.network import Network
 
 ROOT = Path(__file__).parent.parent
-ORDER = [
-    "timing", "memory", "devices", "s3", "storage", "overrides", "experiment", "variants", "listing", "resizing",
-    "images", "pictures", "timed_decoding", "small", "wire", "sstables", "checkpoints", "slim", "slim_variables",
-    "classifiers", "networks", "descriptions", "tables", "chunks", "examples", "features", "timed_tables",
-    "timed_networks", "maps", "moments", "closed_forms", "rows", "fitting", "timed_fitting", "predictions", "losses",
-    "classes", "agreement", "measures", "similarity", "regions", "results", "figures", "cells", "chance", "charts",
-    "style", "page", "sections", "directions", "report", "comparison",
+FOLDERS = [  # of lib: each imports only those before it
+    "errors", "storage", "experiment", "images", "slim", "demo", "networks", "features", "maps", "evaluation", "report",
+    "benchmarks",
 ]  # fmt: skip
-SHARED_BY_JOBS = {
-    "capacity", "command", "features", "parts", "sink", "streaming", "sums", "tally", "timed_extract", "training",
-}  # fmt: skip
+LIB, JOBS = sorted((ROOT / "lib").rglob("*.py")), sorted((ROOT / "jobs").rglob("*.py"))
+COMMANDS = {path.stem for path in (ROOT / "jobs").glob("*.py")}
+
+
+def dotted(path: Path) -> str:
+    """A file's module name."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 def imported(path: Path) -> set[str]:
@@ -38,23 +38,46 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "lib").glob("*.py")), ids=lambda path: path.stem)
-def test_lib_imports_no_ray_and_only_modules_above(path: Path) -> None:
+@pytest.mark.parametrize("path", LIB, ids=dotted)
+def test_lib_imports_no_ray_and_only_folders_above(path: Path) -> None:
     names = imported(path)
     assert not [name for name in names if name.split(".")[0] in ("ray", "jobs")]
-    if path.stem == "__init__":
+    if path == ROOT / "lib" / "__init__.py":
         return
-    assert path.stem in ORDER, f"put {path.stem} into ORDER, below all that it imports"
-    above = ORDER[: ORDER.index(path.stem)]
-    below = {name.split(".")[1] for name in names if name.startswith("lib.")} - set(above)
-    assert not below, f"{path.stem} imports {below}, which stand below it"
+    folder = dotted(path).split(".")[1]
+    assert folder in FOLDERS, f"put {folder} into FOLDERS, below all that it imports"
+    below = {name.split(".")[1] for name in names if name.startswith("lib.")} - set(
+        FOLDERS[: FOLDERS.index(folder) + 1]
+    )
+    assert not below, f"{dotted(path)} imports {below}, which stand below it"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.py")), ids=lambda path: path.stem)
-def test_jobs_do_not_import_each_other(path: Path) -> None:
-    others = {name.split(".")[1] for name in imported(path) if name.startswith("jobs.")}
+@pytest.mark.parametrize("path", LIB + JOBS, ids=dotted)
+def test_nothing_imports_in_a_circle(path: Path) -> None:
+    """Not even inside one folder."""
+    files = {dotted(file): imported(file) for file in LIB + JOBS}
+    seen: set[str] = set()
+    next_ = {dotted(path)}
+    while next_:
+        names = {name for module in next_ for name in files[module]}
+        next_ = {module for module in files if any(n == module or n.startswith(f"{module}.") for n in names)} - seen
+        next_ = {module for module in next_ if not module.endswith("__init__")}
+        seen |= next_
+    assert dotted(path) not in seen
+
+
+@pytest.mark.parametrize("path", JOBS, ids=dotted)
+def test_commands_are_imported_by_the_pipeline_alone(path: Path) -> None:
     if path.stem != "pipeline":
-        assert others <= SHARED_BY_JOBS
+        assert not COMMANDS - {"__init__"} & {name.split(".")[1] for name in imported(path) if name.startswith("jobs.")}
+
+
+@pytest.mark.parametrize("path", [path for path in LIB + JOBS if path.stem == "__init__"], ids=dotted)
+def test_an_init_is_a_docstring_alone(path: Path) -> None:
+    """Re-exports would bring torch into processes that only move bytes."""
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    assert len(tree.body) == 1
 
 
 def test_lib_has_an_init_and_tests_have_no_lib() -> None:
@@ -64,7 +87,7 @@ def test_lib_has_an_init_and_tests_have_no_lib() -> None:
 
 def test_processes_that_compute_nothing_do_not_begin_with_torch() -> None:
     """The driver, the tally, and all that decode and write: torch and timm would cost each four seconds of a core."""
-    light = "jobs.pipeline, jobs.extract, jobs.prepare, jobs.tally, jobs.sink, lib.images"
+    light = "jobs.pipeline, jobs.extract, jobs.prepare, jobs.extraction.tally, jobs.extraction.sink, lib.images.batches"
     program = f"import sys, {light}; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
@@ -75,13 +98,13 @@ def test_a_batch_is_decoded_without_torch(tmp_path: Path) -> None:
     """
     Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
     Image.new("RGB", (320, 900)).save(tmp_path / "b.png")
-    network = Network("a", experiment.Network(model="test_resnet", weights="random"))
+    network = Network("a", NetworkSettings(model="test_resnet", weights="random"))
     (tmp_path / "decode").write_bytes(pickle.dumps(DecodeImages([network.geometry], 10**6)))
     (tmp_path / "list.csv").write_text("path,label\na.png,0\nb.png,0\n")
     program = f"""
 import pickle, sys
-from lib.experiment import Split
-from lib.listing import list_images
+from lib.experiment.settings import Split
+from lib.images.listing import list_images
 decode = pickle.load(open({str(tmp_path / "decode")!r}, "rb"))
 batch = decode(list_images(Split(location={str(tmp_path / "list.csv")!r})))
 assert batch["reason"].tolist() == ["", ""]

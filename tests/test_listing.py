@@ -8,9 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lib.experiment import Split
-from lib.images import read_images
-from lib.listing import ListingError, list_images, read_classes
+from lib.errors import ListingError
+from lib.experiment.settings import Split
+from lib.images.fetching import read_images
+from lib.images.labels import read_classes
+from lib.images.listing import list_images
 
 
 def split(location: Path, **more: str) -> Split:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.losses import Pairing, holm
-from lib.regions import REGIONS, count_regions
+from lib.evaluation.losses import Pairing, holm
+from lib.evaluation.regions import REGIONS, count_regions
 
 rights = st.integers(1, 60).flatmap(lambda n: st.tuples(*[arrays.arrays(bool, n)] * 3))
 

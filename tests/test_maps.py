@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib.maps import AffineMap
+from lib.maps.affine import AffineMap
 
 
 def test_map_equals_the_papers_augmented_matrix() -> None:

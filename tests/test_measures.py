@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
-from lib.measures import CrossSums, cosine, explained, nearest, overlap, sample
+from lib.evaluation.cka import CrossSums
+from lib.evaluation.feature_fit import mean_cosine, r_squared
+from lib.evaluation.neighbours import nearest_neighbours, neighbour_overlap, sample_rows
 
 draw = np.random.default_rng(0)
 F = draw.normal(size=(200, 12)) + 3
@@ -61,14 +63,14 @@ def test_explained_and_cosine_are_those_of_the_vectors() -> None:
     error = np.square(mapped - own).sum(1).mean()
     unit_sum = CrossSums.of({"b": G}).unit["b"]
     expected = 1 - np.square(own - mapped).sum() / np.square(own - own.mean(0)).sum()
-    assert explained(unit_sum, 200, error) == pytest.approx(expected)
-    assert explained(unit_sum, 200, 0.0) == 1
-    assert explained(200 * own[0], 200, 0.5) is None
+    assert r_squared(unit_sum, 200, error) == pytest.approx(expected)
+    assert r_squared(unit_sum, 200, 0.0) == 1
+    assert r_squared(200 * own[0], 200, 0.5) is None
     zeros = np.concatenate([own, np.zeros((1, 7))])  # a target of zeros: it counts, and has no direction
     expected = 1 - np.square(own - mapped).sum() / np.square(zeros - zeros.mean(0)).sum()
-    assert explained(unit_sum, 201, error * 200 / 201, 200) == pytest.approx(expected)
+    assert r_squared(unit_sum, 201, error * 200 / 201, 200) == pytest.approx(expected)
     assert CrossSums.of({"b": zeros}).directed == {"b": 200}
-    assert cosine(error) == pytest.approx((mapped * own).sum(1).mean())
+    assert mean_cosine(error) == pytest.approx((mapped * own).sum(1).mean())
 
 
 @pytest.mark.parametrize("block", [3, 64, 1000])
@@ -76,14 +78,14 @@ def test_nearest_are_those_of_the_whole_matrix(block: int) -> None:
     similar = unit(F) @ unit(F).T
     np.fill_diagonal(similar, -np.inf)
     expected = np.argsort(-similar, axis=1)[:, :5]
-    np.testing.assert_array_equal(nearest(F, 5, block=block), expected)
-    np.testing.assert_array_equal(nearest(F, 5, 40, 60, block), expected[40:60])
+    np.testing.assert_array_equal(nearest_neighbours(F, 5, block=block), expected)
+    np.testing.assert_array_equal(nearest_neighbours(F, 5, 40, 60, block), expected[40:60])
 
 
 def test_of_equally_near_rows_the_lower_number_counts() -> None:
     rows = np.repeat(np.eye(2), 4, axis=0)
     for block in (1, 3, 8):
-        assert nearest(rows, 2, block=block).tolist() == [
+        assert nearest_neighbours(rows, 2, block=block).tolist() == [
             [1, 2],
             [0, 2],
             [0, 1],
@@ -94,21 +96,23 @@ def test_of_equally_near_rows_the_lower_number_counts() -> None:
             [4, 5],
         ]
     with pytest.raises(ValueError, match="more than k = 8 rows, got 8"):
-        nearest(rows, 8)
+        nearest_neighbours(rows, 8)
 
 
 def test_overlap_is_one_for_rotations_and_chance_for_strangers() -> None:
-    near = nearest(F, 10)
-    assert overlap(near, nearest(7 * F @ ortho_group.rvs(12, random_state=2), 10)) == 1
-    strangers = overlap(nearest(draw.normal(size=(2000, 9)), 10), nearest(draw.normal(size=(2000, 9)), 10))
+    near = nearest_neighbours(F, 10)
+    assert neighbour_overlap(near, nearest_neighbours(7 * F @ ortho_group.rvs(12, random_state=2), 10)) == 1
+    strangers = neighbour_overlap(
+        nearest_neighbours(draw.normal(size=(2000, 9)), 10), nearest_neighbours(draw.normal(size=(2000, 9)), 10)
+    )
     assert strangers == pytest.approx(10 / 1999, abs=0.002)
-    assert overlap(np.array([[1, 2], [0, 3]]), np.array([[2, 5], [3, 0]])) == 0.75
+    assert neighbour_overlap(np.array([[1, 2], [0, 3]]), np.array([[2, 5], [3, 0]])) == 0.75
 
 
 def test_samples_are_of_the_same_images_in_any_order() -> None:
     ids = [f"n{k}.JPEG" for k in range(100)]
-    chosen = [ids[k] for k in sample(ids, 10)]
+    chosen = [ids[k] for k in sample_rows(ids, 10)]
     backwards = ids[::-1]
-    assert [backwards[k] for k in sample(backwards, 10)] == chosen
-    assert len(sample(ids, 1000)) == 100
+    assert [backwards[k] for k in sample_rows(backwards, 10)] == chosen
+    assert len(sample_rows(ids, 1000)) == 100
     assert chosen != ids[:10]

@@ -11,7 +11,8 @@ import pytest
 from conftest import TINY
 from heads import RAY, Head
 
-from lib import pictures, storage
+from lib.demo.pictures import draw_split
+from lib.storage.files import read_json
 
 FULL = os.environ.get("MEMORY_TEST")
 MB = 10**6
@@ -40,7 +41,7 @@ def anonymous(head: Head) -> int:
     ],
 )
 def test_pixels_of_many_images_pass_through_a_small_object_store(images: int, store: int, tmp_path: Path) -> None:
-    pictures.draw_split(str(tmp_path / "val"), 16, 64, 0)
+    draw_split(str(tmp_path / "val"), 16, 64, 0)
     first = next(path for path in (tmp_path / "val").rglob("*.JPEG"))
     (tmp_path / "train").mkdir()
     names = [f"{place:05d}.JPEG" for place in range(images)]
@@ -75,7 +76,7 @@ def test_pixels_of_many_images_pass_through_a_small_object_store(images: int, st
         stats = subprocess.run([*RAY, "memory", "--stats-only"], env=environment, capture_output=True, text=True)
     assert "Plasma memory usage" in stats.stdout, stats.stderr
     assert "pilled" not in stats.stdout, stats.stdout
-    counts = storage.read_json(str(tmp_path / "tiny/features/train/a+b/manifest.json"))["images"]
+    counts = read_json(str(tmp_path / "tiny/features/train/a+b/manifest.json"))["images"]
     assert (counts["listed"], counts["extracted"]) == (images, images)
     begin, end = used[0][0], used[-1][0]
     quarters = [max(bytes_ for at, bytes_ in used if k <= 4 * (at - begin) / (end - begin) <= k + 1) for k in range(4)]

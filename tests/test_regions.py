@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.regions import REGIONS, count_regions
+from lib.evaluation.regions import REGIONS, count_regions
 
 rights = st.integers(0, 60).flatmap(lambda n: st.tuples(*[arrays.arrays(bool, n)] * 3))
 

@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib import comparison, figures, report
-from lib.regions import REGIONS
+from lib.evaluation.regions import REGIONS
+from lib.report.comparison import compare_experiments
+from lib.report.drawing import to_svg
+from lib.report.error_curves import draw_error_curves
+from lib.report.region_diagram import draw_regions
+from lib.report.report import draw_figures, report_html, write_report
+from lib.report.table1 import table1_markdown, table1_rows
+from lib.report.verdict import verdict
 
 SECTIONS = (
     "table1", "losses", "families", "curves", "directions", "ranks", "learning", "agreement", "measures", "seeds",
@@ -44,7 +50,7 @@ CURVES = {"inception → resnet": (np.arange(1, 30_001), np.linspace(1.9, 0.1, 3
 
 
 def test_table_has_exact_values_and_says_which_are_printed() -> None:
-    header, *_, row = report.table1(example()).splitlines()
+    header, *_, row = table1_markdown(example()).splitlines()
     assert "printed in Table 1" in header
     for cell in ("39,686 of 50,000", "79.372", "-1.328", "-1.60 to -1.05", "2,960", "2,296", "79.4", "-1.4"):
         assert cell in row
@@ -55,7 +61,7 @@ def test_printed_values_stay_as_printed() -> None:
     results["published"].append(
         {"source": "Table 1", "features": "resnet", "classifier": "resnet", "correct": 39022, "accuracy": 78.0}
     )
-    row = report.table1(results).splitlines()[3]
+    row = table1_markdown(results).splitlines()[3]
     assert [cell.strip() for cell in row.split("|")][-4:-1] == ["39,022", "78.0", ""]
 
 
@@ -63,7 +69,7 @@ def test_verdict_of_many_networks_is_the_range() -> None:
     results = example()
     one = results["mappings"][0]
     results["mappings"] = [one | {"loss": loss, "loss_ci95": [loss - 1, loss + 1]} for loss in (5.0, 2.0, 9.0)]
-    text = report.verdict(results)
+    text = verdict(results)
     assert text.startswith("Of 3 directions")
     assert "2.00 points" in text
     assert "9.00 points" in text
@@ -77,26 +83,26 @@ def test_verdict_of_many_networks_is_the_range() -> None:
 def test_verdict_claims_no_more_than_the_interval(loss: float, interval: list[float], word: str) -> None:
     results = example()
     results["mappings"][0] |= {"loss": loss, "loss_ci95": interval}
-    assert word in report.verdict(results)
+    assert word in verdict(results)
 
 
 def test_venn_shows_the_true_counts_and_says_what_is_not_to_scale() -> None:
-    text = figures.svg(figures.region_diagram(example()["mappings"][0]["regions"], "inception", "resnet"), "f")
+    text = to_svg(draw_regions(example()["mappings"][0]["regions"], "inception", "resnet"), "f")
     for count in ("35,000", "2,726", "5,881"):
         assert count in text
     assert "tenth" in text
     even = dict.fromkeys(REGIONS, 10)
-    assert "tenth" not in figures.svg(figures.region_diagram(even, "a", "b"), "f")
+    assert "tenth" not in to_svg(draw_regions(even, "a", "b"), "f")
 
 
 @pytest.mark.parametrize("filled", [(), (REGIONS[0],), ("target",), ("none",), ("target", "source")])
 def test_venn_of_degenerate_sets(filled: tuple[str, ...]) -> None:
     regions = {name: 5 if name in filled else 0 for name in REGIONS}
-    ElementTree.fromstring(figures.svg(figures.region_diagram(regions, "a", "b"), "f"))
+    ElementTree.fromstring(to_svg(draw_regions(regions, "a", "b"), "f"))
 
 
 def test_curves_of_any_length_make_small_valid_svgs_that_repeat() -> None:
-    first, second = (figures.svg(figures.error_curves(CURVES), "f") for _ in range(2))
+    first, second = (to_svg(draw_error_curves(CURVES), "f") for _ in range(2))
     assert first == second
     assert len(first) < 1_000_000
     ElementTree.fromstring(first)
@@ -123,7 +129,7 @@ class Page(HTMLParser):
 
 
 def written(folder: Path, name: str = "inception") -> str:
-    report.write(example(name), CURVES, str(folder))
+    write_report(example(name), CURVES, str(folder))
     return (folder / "report.html").read_text()
 
 
@@ -156,8 +162,8 @@ def many() -> dict[str, Any]:
 
 
 def test_every_section_of_many_networks_is_there(many: dict[str, Any]) -> None:
-    vectors = {name: figures.svg(figure, f"f{k}") for k, (name, figure) in enumerate(report.draw(many, CURVES).items())}
-    text = report.html(many, vectors, made_up.examples(many))
+    vectors = {name: to_svg(figure, f"f{k}") for k, (name, figure) in enumerate(draw_figures(many, CURVES).items())}
+    text = report_html(many, vectors, made_up.examples(many))
     for name in SECTIONS:
         assert f'<section id="{name}">' in text
     assert text.count("<option") == 12
@@ -166,26 +172,26 @@ def test_every_section_of_many_networks_is_there(many: dict[str, Any]) -> None:
 
 
 def test_sections_without_numbers_are_left_out() -> None:
-    text = report.html(example(), {"error_curves": "<svg></svg>", "regions_inception-to-resnet": "<svg></svg>"})
+    text = report_html(example(), {"error_curves": "<svg></svg>", "regions_inception-to-resnet": "<svg></svg>"})
     present = [name for name in SECTIONS if f'<section id="{name}">' in text]
     assert present == ["table1", "curves", "directions", "images", "settings", "versions"]
 
 
 def test_networks_that_give_nothing_are_said_to(many: dict[str, Any]) -> None:
-    text = report.verdict(many)
+    text = verdict(many)
     assert "Features of noise give nothing to any other network's classifier." in text
     assert "Features of vit" not in text
-    rows = {row[0]: row for row in report.rows(many)[1]}
+    rows = {row[0]: row for row in table1_rows(many)[1]}
     assert "noise → vit (mapped, at chance)" in rows
     assert "vit → noise (mapped)" in rows
 
 
 def test_experiments_stand_beside_each_other(many: dict[str, Any]) -> None:
-    text, html = comparison.compare([("runs/one", example()), ("runs/two", many)])
+    text, html = compare_experiments([("runs/one", example()), ("runs/two", many)])
     row = next(line for line in text.splitlines() if line.startswith("| inception → resnet"))
     assert "-1.328 (-1.60 to -1.05)" in row
     blank = next(line for line in text.splitlines() if line.startswith("| vit → resnet"))
     assert blank.split("|")[3].strip() == ""
     assert "runs/two" in html
     with pytest.raises(ValueError, match="titles that differ"):
-        comparison.compare([("same", example()), ("same", many)])
+        compare_experiments([("same", example()), ("same", many)])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lib.resizing import EvaluationTransform, steps
+from lib.images.resizing import EvaluationTransform, steps_of
 
 LARGEST = 2  # grey levels, what EvaluationTransform's docstring says of `fast`
 PHOTOGRAPH = (500, 375)
@@ -27,7 +27,7 @@ def timms(image: Image.Image, **options: Any) -> np.ndarray:
 
 
 def ours(options: dict[str, Any], fast: bool = False) -> EvaluationTransform:
-    return EvaluationTransform(options, steps(options), fast)
+    return EvaluationTransform(options, steps_of(options), fast)
 
 
 SHAPES = st.fixed_dictionaries(

@@ -6,10 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lib import results, tables
-from lib.measures import CrossSums
-from lib.results import Mapped
-from lib.variants import Variant
+from lib.errors import TableError
+from lib.evaluation.cka import CrossSums
+from lib.evaluation.examples import pick_examples
+from lib.evaluation.joining import join_and_judge, join_predictions
+from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS
+from lib.evaluation.results import Mapped, evaluate_maps
+from lib.experiment.variants import Variant
 
 N = 50_000
 INC, RES = "inception", "resnet"
@@ -33,7 +36,7 @@ def predictions(right: np.ndarray, mapped: bool, ids: np.ndarray | None = None) 
     }
     if mapped:
         columns |= {"error": pa.array(np.full(n, 0.25, np.float32)), "length_ratio": pa.array(np.ones(n, np.float32))}
-    table = pa.table(columns, schema=tables.MAPPED_PREDICTIONS if mapped else tables.PREDICTIONS)
+    table = pa.table(columns, schema=MAPPED_PREDICTIONS if mapped else PREDICTIONS)
     return table.take(np.random.default_rng(n).permutation(n))
 
 
@@ -53,7 +56,7 @@ def paper() -> dict[str, pa.Table]:
 
 
 def evaluated() -> dict[str, Any]:
-    return results.evaluate(results.judge(paper()), NETWORKS, MAPS, SUMS, None)
+    return evaluate_maps(join_and_judge(paper()), NETWORKS, MAPS, SUMS, None)
 
 
 def test_table_1_of_the_paper() -> None:
@@ -88,20 +91,20 @@ def small(n: int, ids: np.ndarray | None = None) -> pa.Table:
 
 
 def test_ids_missing_on_either_side_are_an_error() -> None:
-    with pytest.raises(tables.TableError, match=r"1 only in the first, 1 only in the second.*000003.*000009"):
-        results.join({"a-to-a": small(4), "b-to-b": small(4, np.array([0, 1, 2, 9]))})
+    with pytest.raises(TableError, match=r"1 only in the first, 1 only in the second.*000003.*000009"):
+        join_predictions({"a-to-a": small(4), "b-to-b": small(4, np.array([0, 1, 2, 9]))})
 
 
 def test_an_id_that_stands_twice_is_an_error() -> None:
-    with pytest.raises(tables.TableError, match="twice"):
-        results.join({"a-to-a": small(3, np.array([0, 1, 1]))})
+    with pytest.raises(TableError, match="twice"):
+        join_predictions({"a-to-a": small(3, np.array([0, 1, 1]))})
 
 
 def test_images_without_a_label_are_not_counted() -> None:
     table = small(10)
     labels = pa.array([None if image.endswith("0") else 1 for image in table["image_id"].to_pylist()], pa.int32())
     unlabelled = table.set_column(1, "label", labels)
-    assert len(results.judge({"a-to-a": unlabelled}).label) == 9
+    assert len(join_and_judge({"a-to-a": unlabelled}).label) == 9
 
 
 def test_what_stands_beside_the_loss() -> None:
@@ -135,7 +138,7 @@ def test_other_maps_have_places_of_their_own() -> None:
         name = f"{INC}-to-{RES}.{variant.name}"
         tables_[name] = predictions(first(30000), True)
         maps.append(Mapped(INC, RES, variant, name, None, 320 if variant.share < 1 else 1280))
-    found = results.evaluate(results.judge(tables_), NETWORKS, maps, SUMS, [f"class {k}" for k in range(1000)])
+    found = evaluate_maps(join_and_judge(tables_), NETWORKS, maps, SUMS, [f"class {k}" for k in range(1000)])
     assert [(row["source"], row["family"]) for row in found["mappings"]] == [(INC, "affine"), (RES, "affine")]
     assert [row["family"] for row in found["families"]] == ["least_squares", "classifiers"]
     assert [row["rank"] for row in found["ranks"]] == [4]
@@ -149,8 +152,8 @@ def test_other_maps_have_places_of_their_own() -> None:
 
 
 def test_examples_are_fixed_and_broken_images() -> None:
-    judged = results.judge(paper())
-    rows = results.pick_examples(judged, MAPS[0], 5, 0)
+    judged = join_and_judge(paper())
+    rows = pick_examples(judged, MAPS[0], 5, 0)
     assert [row["kind"] for row in rows] == ["fixed"] * 5 + ["broken"] * 5
     for row in rows:
         number = int(row["image_id"].removeprefix("val/"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.rows import ALL, Block, ResidentRows, Share, StreamedRows
+from lib.maps.batches import WHOLE, Block, ResidentRows, Share, StreamedRows
 
 CPU = torch.device("cpu")
 
@@ -68,7 +68,7 @@ def blocks(first: int = 0, size: int = 7) -> Iterator[Block]:
         yield x[start:].numpy().astype("f2"), y[start:].numpy().astype("f2")
 
 
-def streamed(pool: int, share: Share = ALL, seed: int = 0) -> StreamedRows:
+def streamed(pool: int, share: Share = WHOLE, seed: int = 0) -> StreamedRows:
     return StreamedRows(lambda drawn: blocks(1000 * drawn), pool, CPU, seed, share)
 
 

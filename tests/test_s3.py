@@ -13,10 +13,27 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
-from lib import networks, s3, storage, tables
-from lib.experiment import Split
-from lib.images import read_images
-from lib.listing import list_images
+from lib.errors import StorageError
+from lib.experiment.settings import Split
+from lib.features.schemas import IMAGES
+from lib.images.fetching import read_images
+from lib.images.listing import list_images
+from lib.networks.weights import cached
+from lib.storage.files import (
+    delete,
+    delete_files,
+    files_below,
+    is_file,
+    is_folder,
+    read_bytes,
+    read_json,
+    write_bytes,
+    write_json,
+)
+from lib.storage.parquet import read_rows, remove_truncated, write_table
+from lib.storage.probes import check_readable, check_writable
+from lib.storage.s3 import open_s3, retry
+from lib.storage.uris import resolve, uri_beside
 
 pytest.importorskip("moto.server")
 import store as stores
@@ -32,18 +49,18 @@ def test_files_are_written_read_listed_and_deleted_by_their_literal_names(store:
     """Blanks, percents and question marks are part of a key. No folder markers, and one request a small file."""
     names = ["a b/c%20d?e#ü.json", "a b/f.json", "g/h/i.json"]
     for name in names:
-        storage.write_json(f"s3://bucket/{name}", {"name": name})
+        write_json(f"s3://bucket/{name}", {"name": name})
     assert [(method, status) for method, _, status in store.log] == [("PUT", 200)] * 3
     assert store.keys() == sorted(names)
-    assert [storage.read_json(f"s3://bucket/{name}")["name"] for name in names] == names
-    below = storage.files_below("s3://bucket", ".json", recursive=True)
-    assert [storage.beside("s3://bucket", path) for path in below] == [f"s3://bucket/{name}" for name in sorted(names)]
-    assert storage.files_below("s3://bucket/a b") == ["bucket/a b/c%20d?e#ü.json", "bucket/a b/f.json"]
-    assert storage.is_folder("s3://bucket/g/h")
-    assert not storage.is_file("s3://bucket/g/h")
-    storage.delete_files("s3://bucket/a b", "f.json".__eq__)
-    storage.delete("s3://bucket/g")
-    storage.delete("s3://bucket/none")
+    assert [read_json(f"s3://bucket/{name}")["name"] for name in names] == names
+    below = files_below("s3://bucket", ".json", recursive=True)
+    assert [uri_beside("s3://bucket", path) for path in below] == [f"s3://bucket/{name}" for name in sorted(names)]
+    assert files_below("s3://bucket/a b") == ["bucket/a b/c%20d?e#ü.json", "bucket/a b/f.json"]
+    assert is_folder("s3://bucket/g/h")
+    assert not is_file("s3://bucket/g/h")
+    delete_files("s3://bucket/a b", "f.json".__eq__)
+    delete("s3://bucket/g")
+    delete("s3://bucket/none")
     assert [key for key in store.keys("") if not key.endswith("/")] == names[:1]
 
 
@@ -51,11 +68,11 @@ def test_an_interrupt_at_whatever_line_leaves_the_old_object_or_the_new_one(stor
     """Closing a stream commits it: an interrupt between opening and writing must not leave an empty object."""
 
     def interrupted(line: int) -> bool:
-        """Write, with Ctrl-C at the `line`-th line of lib/storage.py that is run; whether it came to that."""
+        """Write, with Ctrl-C at the `line`-th line of lib/storage/files.py that is run; whether it came to that."""
         lines = iter(range(line + 1))
 
         def trace(frame: Any, event: str, argument: object) -> Any:
-            if frame.f_code.co_filename != storage.__file__:
+            if frame.f_code.co_filename != write_bytes.__code__.co_filename:
                 return None
             if event == "line" and next(lines, -1) == line:
                 raise KeyboardInterrupt
@@ -63,7 +80,7 @@ def test_an_interrupt_at_whatever_line_leaves_the_old_object_or_the_new_one(stor
 
         sys.settrace(trace)
         try:
-            storage.write_bytes("s3://bucket/x", b"new")
+            write_bytes("s3://bucket/x", b"new")
         except KeyboardInterrupt:
             return True
         finally:
@@ -83,8 +100,8 @@ def test_an_interrupt_at_whatever_line_leaves_the_old_object_or_the_new_one(stor
 def test_an_upload_that_fails_in_the_middle_leaves_the_old_object(store: Store) -> None:
     store.put("x", b"old")
     store.rule = lambda method, path: DENIED if "partNumber=2" in path else None
-    with pytest.raises(storage.StorageError, match=r"cannot write s3://bucket/x: .*ACCESS_DENIED"):
-        storage.write_bytes("s3://bucket/x", bytes(12 << 20))
+    with pytest.raises(StorageError, match=r"cannot write s3://bucket/x: .*ACCESS_DENIED"):
+        write_bytes("s3://bucket/x", bytes(12 << 20))
     assert store.get("x") == b"old"
 
 
@@ -94,17 +111,17 @@ def test_an_upload_that_fails_in_the_middle_leaves_the_old_object(store: Store) 
 def test_everything_survives_a_store_that_refuses_each_request_at_first(store: Store) -> None:
     """Also reads that are smaller than the error's text, which pyarrow alone doesn't try again."""
     store.rule = stores.first(1)
-    storage.writable("s3://bucket/runs")
-    storage.write_bytes("s3://bucket/small", b"ok")
-    storage.write_bytes("s3://bucket/large", bytes(11 << 20))
-    assert storage.read_bytes("s3://bucket/small") == b"ok"
-    assert storage.read_bytes("s3://bucket/large") == bytes(11 << 20)
+    check_writable("s3://bucket/runs")
+    write_bytes("s3://bucket/small", b"ok")
+    write_bytes("s3://bucket/large", bytes(11 << 20))
+    assert read_bytes("s3://bucket/small") == b"ok"
+    assert read_bytes("s3://bucket/large") == bytes(11 << 20)
     table = pa.table({"image_id": ["a", "b"], "label": pa.array([1, 2], pa.int32())})
-    tables.write_table("s3://bucket/t/part.parquet", table)
-    assert tables.remove_broken("s3://bucket/t") == 0
-    assert tables.read_rows("s3://bucket/t", tables.IMAGES).equals(table)
-    storage.readable("s3://bucket/t")
-    storage.delete("s3://bucket/t")
+    write_table("s3://bucket/t/part.parquet", table)
+    assert remove_truncated("s3://bucket/t") == 0
+    assert read_rows("s3://bucket/t", IMAGES).equals(table)
+    check_readable("s3://bucket/t")
+    delete("s3://bucket/t")
     assert {(method, status) for method, _, status in store.log} >= {("GET", 503), ("PUT", 500), ("POST", 503)}
 
 
@@ -113,13 +130,13 @@ def test_patience_does_not_run_out(store: Store) -> None:
     store.put("x", b"content")
     store.rule = stores.every(2)
     for _ in range(130):
-        assert storage.is_file("s3://bucket/x")
+        assert is_file("s3://bucket/x")
     assert sum(status >= 500 for _, _, status in store.log) > 120
 
 
 def test_a_file_system_keeps_its_patience_when_it_is_pickled(store: Store) -> None:
     """Ray Train sends it to its workers. pyarrow's own comes back with three attempts."""
-    filesystem, path = storage.resolve("s3://bucket/x")
+    filesystem, path = resolve("s3://bucket/x")
     sent = pickle.dumps(filesystem)
     assert not re.search(f"{re.escape(SECRET)}|{KEY}".encode(), sent)
     received = pickle.loads(sent)
@@ -143,12 +160,12 @@ def test_hidden_errors_are_tried_again_so_many_times_and_others_are_not() -> Non
             return answer
         raise answer
 
-    assert s3.again(work, 3, waits.append) == b"x"
+    assert retry(work, 3, waits.append) == b"x"
     assert len(waits) == 2
     with pytest.raises(OSError, match="denied"):
-        s3.again(work, 3, waits.append)
+        retry(work, 3, waits.append)
     with pytest.raises(OSError, match="INTERNAL_FAILURE"):
-        s3.again(work, 3, waits.append)
+        retry(work, 3, waits.append)
     assert not answers
 
 
@@ -158,10 +175,10 @@ def test_a_buckets_region_is_asked_for_once_unless_the_environment_says_it(monke
     asked = []
     monkeypatch.setattr(pafs, "resolve_s3_region", lambda bucket: asked.append(bucket) or "eu-central-1")
     for _ in range(2):
-        assert s3.file_system("s3://europe/x")[0].handler.s3.region == "eu-central-1"
+        assert open_s3("s3://europe/x")[0].handler.s3.region == "eu-central-1"
     assert asked == ["europe"]
     monkeypatch.setenv("AWS_REGION", "ap-south-1")
-    assert s3.file_system("s3://asia/x")[0].handler.s3.region == "ap-south-1"
+    assert open_s3("s3://asia/x")[0].handler.s3.region == "ap-south-1"
     assert asked == ["europe"]
 
 
@@ -200,23 +217,23 @@ def test_a_public_bucket_is_read_without_credentials(store: Store) -> None:
 def test_weights_are_fetched_again_when_they_change(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(networks, "CACHE", tmp_path)
+    monkeypatch.setattr("lib.networks.weights.CACHE", tmp_path)
     for content in (b"one", b"one", b"three"):
         store.put("w.pth", content)
-        path = networks.cached("s3://bucket/w.pth")
+        path = cached("s3://bucket/w.pth")
         assert path.suffix == ".pth"
         assert path.read_bytes() == content
-    with pytest.raises(storage.StorageError, match=r"no file s3://bucket/none\.pth"):
-        networks.cached("s3://bucket/none.pth")
+    with pytest.raises(StorageError, match=r"no file s3://bucket/none\.pth"):
+        cached("s3://bucket/none.pth")
 
 
 def test_a_part_that_cannot_be_read_now_is_not_taken_for_broken(store: Store) -> None:
     table = pa.table({"image_id": ["a"], "label": pa.array([1], pa.int32())})
-    tables.write_table("s3://bucket/t/whole.parquet", table)
+    write_table("s3://bucket/t/whole.parquet", table)
     store.put("t/cut.parquet", store.get("t/whole.parquet")[:-9])
     store.rule = lambda method, path: DENIED if "whole" in path else None
     with pytest.raises(OSError, match="ACCESS_DENIED"):
-        tables.remove_broken("s3://bucket/t")
+        remove_truncated("s3://bucket/t")
     store.rule = stores.passed
-    tables.remove_broken("s3://bucket/t")
+    remove_truncated("s3://bucket/t")
     assert [key for key in store.keys("t/") if not key.endswith("/")] == ["t/whole.parquet"]

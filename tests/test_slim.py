@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from jobs import import_slim
-from lib import checkpoints, slim_variables
-from lib.checkpoints import Variables
-from lib.experiment import Network as Settings
-from lib.images import decode, slim_pixels
-from lib.networks import Network, NetworkError, features
-from lib.wire import CheckpointError
+from jobs.import_slim import main
+from lib.errors import CheckpointError, NetworkError
+from lib.experiment.settings import NetworkSettings
+from lib.images.decoding import decode
+from lib.images.slim_preprocessing import slim_pixels
+from lib.networks.network import Network, pooled_features
+from lib.slim.checkpoints import Variables, read_checkpoint
+from lib.slim.variables import slim_state_dict, variable_names
 
 pytest.importorskip("google_crc32c", reason="the `slim` extra isn't installed")
 SMALL, CLOSE = "slim_resnet_v2_small", 5e-6  # of max|expected|
@@ -38,14 +39,14 @@ def network_of(name: str, state: dict[str, torch.Tensor]) -> nn.Module:
 @torch.inference_mode()
 def check_outputs(model: nn.Module, golden: dict[str, np.ndarray], pixels: np.ndarray, size: int) -> None:
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-    assert_close(features(model, x), golden[f"features_{size}"])
+    assert_close(pooled_features(model, x), golden[f"features_{size}"])
     assert_close(model(x), golden[f"logits_{size}"])
 
 
 @pytest.mark.parametrize("size", [299, 65, 64])
 def test_small_resnet_computes_what_tensorflow_does(slim: Path, size: int) -> None:
     uri = str(slim / "small_resnet_v2.v2.ckpt")
-    model = network_of(SMALL, slim_variables.state_dict(uri, SMALL, checkpoints.read(uri)))
+    model = network_of(SMALL, slim_state_dict(uri, SMALL, read_checkpoint(uri)))
     golden = dict(np.load(slim / "small_resnet_v2.expected.npz"))
     check_outputs(model, golden, golden[f"u8_{size}"], size)
 
@@ -76,7 +77,7 @@ def regrown(shapes: dict[str, list[int]]) -> Variables:
 def test_full_networks_compute_what_tensorflow_does(slim: Path, name: str) -> None:
     variables = regrown(json.loads((slim / f"{name}.vars.json").read_text()))
     variables["global_step"] = np.array(1)  # as the released checkpoints have it
-    model = network_of(f"slim_{name}", slim_variables.state_dict("here", f"slim_{name}", variables))
+    model = network_of(f"slim_{name}", slim_state_dict("here", f"slim_{name}", variables))
     golden = dict(np.load(slim / f"{name}.expected.npz"))
     for size in [size for size in (299, 224) if f"features_{size}" in golden]:
         pixels = np.random.RandomState(100 + size).randint(0, 256, (1, size, size, 3)).astype(np.uint8)
@@ -87,27 +88,27 @@ def test_full_networks_compute_what_tensorflow_does(slim: Path, name: str) -> No
 @pytest.mark.parametrize("depth", [50, 101, 200])
 def test_other_depths_have_as_many_layers_as_their_names_say(depth: int) -> None:
     """Convolutions on the way, shortcuts not counted, and the last layer."""
-    names = slim_variables.variable_names(timm.create_model(f"slim_resnet_v2_{depth}"))
+    names = variable_names(timm.create_model(f"slim_resnet_v2_{depth}"))
     assert sum(name.endswith("/weights") and "/shortcut/" not in name for name in names.values()) == depth
 
 
 def test_without_background_labels_keep_their_scores(slim: Path) -> None:
     uri = str(slim / "small_resnet_v2.v1.ckpt")
-    variables = checkpoints.read(uri)
-    full = slim_variables.state_dict(uri, SMALL, variables)
-    dropped = slim_variables.state_dict(uri, SMALL, variables, background=False)
+    variables = read_checkpoint(uri)
+    full = slim_state_dict(uri, SMALL, variables)
+    dropped = slim_state_dict(uri, SMALL, variables, background=False)
     assert torch.equal(dropped["head.fc.weight"], full["head.fc.weight"][1:])
     assert torch.equal(dropped["head.fc.bias"], full["head.fc.bias"][1:])
 
 
 def test_wrong_variables_are_named(slim: Path) -> None:
-    variables = checkpoints.read(str(slim / "small_resnet_v2.v1.ckpt"))
+    variables = read_checkpoint(str(slim / "small_resnet_v2.v1.ckpt"))
     del variables["resnet_v2_small/postnorm/beta"]
     variables["resnet_v2_small/extra"] = np.zeros(3, np.float32)
     variables["resnet_v2_small/conv1/weights"] = np.zeros((7, 7, 3, 63), np.float32)
     variables["resnet_v2_small/logits/biases"] = np.zeros(17, np.int64)
     with pytest.raises(CheckpointError) as caught:
-        slim_variables.state_dict("here", SMALL, variables)
+        slim_state_dict("here", SMALL, variables)
     for part in (
         "here isn't a checkpoint of slim_resnet_v2_small",
         "postnorm/beta is missing",
@@ -143,10 +144,10 @@ def test_imported_weights_are_a_network_of_an_experiment(slim: Path, tmp_path: P
     """The command, then lib.networks with TF-Slim's preprocessing: the same scores as TensorFlow's."""
     pytest.importorskip("simplejpeg", reason="the `slim` extra isn't installed")
     out = tmp_path / "weights" / "small.safetensors"
-    assert import_slim.main([str(slim / "small_resnet_v2.v1.ckpt"), "--network", SMALL, "--out", str(out)]) == 0
+    assert main([str(slim / "small_resnet_v2.v1.ckpt"), "--network", SMALL, "--out", str(out)]) == 0
     preprocessing = {"transform": "slim", "jpeg": "fastdct", "input_size": 65}
     settings = {"model": SMALL, "weights": str(out), "class_offset": 1, "preprocessing": preprocessing}
-    network = Network("small", Settings.model_validate(settings))
+    network = Network("small", NetworkSettings.model_validate(settings))
     golden = dict(np.load(slim / "small_resnet_v2.expected.npz"))
     with torch.inference_mode():
         found = network.features(network.normalise(golden["u8_65"].astype(np.float32) / np.float32(255)))
@@ -161,10 +162,10 @@ def test_import_that_fails_writes_nothing(slim: Path, tmp_path: Path, capsys: py
     short = tmp_path / "short.ckpt"
     short.write_bytes((slim / "small_resnet_v2.v1.ckpt").read_bytes()[:-1000])
     out = tmp_path / "out.safetensors"
-    assert import_slim.main([str(short), "--network", SMALL, "--out", str(out)]) == 1
+    assert main([str(short), "--network", SMALL, "--out", str(out)]) == 1
     assert "truncated" in capsys.readouterr().err
     other = ["--network", "slim_resnet_v2_50", "--out", str(out)]
-    assert import_slim.main([str(slim / "small_resnet_v2.v2.ckpt"), *other]) == 1
+    assert main([str(slim / "small_resnet_v2.v2.ckpt"), *other]) == 1
     assert "isn't a checkpoint of slim_resnet_v2_50" in capsys.readouterr().err
     assert not out.exists()
 
@@ -172,9 +173,11 @@ def test_import_that_fails_writes_nothing(slim: Path, tmp_path: Path, capsys: py
 def test_import_can_drop_the_background(slim: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "small.safetensors"
     command = [str(slim / "small_resnet_v2.v2.ckpt"), "--network", SMALL, "--out", str(out), "--drop-background"]
-    assert import_slim.main(command) == 0
+    assert main(command) == 0
     assert "options = { num_classes = 16 }" in capsys.readouterr().out
     assert safetensors.torch.load_file(out)["head.fc.bias"].shape == (16,)
-    Network("small", Settings.model_validate({"model": SMALL, "weights": str(out), "options": {"num_classes": 16}}))
+    Network(
+        "small", NetworkSettings.model_validate({"model": SMALL, "weights": str(out), "options": {"num_classes": 16}})
+    )
     with pytest.raises(NetworkError, match="doesn't fit"):
-        Network("small", Settings.model_validate({"model": SMALL, "weights": str(out)}))
+        Network("small", NetworkSettings.model_validate({"model": SMALL, "weights": str(out)}))

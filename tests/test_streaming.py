@@ -9,14 +9,17 @@ import pyarrow as pa
 import pytest
 import torch
 
-from jobs import streaming
-from lib import storage, tables
-from lib.experiment import Experiment, Fit
-from lib.features import vector_column
-from lib.fitting import AdamFit, unit_distance
-from lib.maps import AffineMap
-from lib.rows import ResidentRows, Share
-from lib.variants import Variant
+from jobs.fitting.streaming import is_streamed, shuffled, stream_rows
+from lib.experiment.settings import Experiment, FitSettings
+from lib.experiment.variants import Variant
+from lib.features.schemas import vector_column
+from lib.maps.adam import AdamFit
+from lib.maps.affine import AffineMap
+from lib.maps.batches import ResidentRows, Share
+from lib.maps.curves import read_curve
+from lib.maps.error import unit_distance
+from lib.storage.files import write_json
+from lib.storage.parquet import write_table
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
 FILE, FILES = 40, 15
@@ -38,8 +41,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Tables:
             part = slice(start, start + rows)
             table = pa.table({"image_id": ids[part], "label": pa.nulls(len(ids[part]), pa.int32())})
             table = table.append_column(network, vector_column(vectors[part]))
-            tables.write_table(str(place / f"{start:04d}.parquet"), table)
-        storage.write_json(str(place / "manifest.json"), {"rows": n})
+            write_table(str(place / f"{start:04d}.parquet"), table)
+        write_json(str(place / "manifest.json"), {"rows": n})
     return folder, torch.from_numpy(a), torch.from_numpy(b)
 
 
@@ -49,7 +52,7 @@ def features(written: Tables) -> str:
 
 def test_each_pass_over_the_table_has_every_row_once_in_an_order_of_its_own(written: Tables, local_ray: None) -> None:
     _, X, Y = written
-    stream = streaming.stream(features(written), "a", "b", seed=1, share=Share())(0)
+    stream = stream_rows(features(written), "a", "b", seed=1, share=Share())(0)
     blocks = list(islice(stream, 2 * FILES))
     passes = [np.concatenate([np.hstack(block) for block in half]) for half in (blocks[:FILES], blocks[FILES:])]
     expected = np.hstack([X, Y])
@@ -57,7 +60,7 @@ def test_each_pass_over_the_table_has_every_row_once_in_an_order_of_its_own(writ
         np.testing.assert_array_equal(found[np.argsort(found[:, 0])], expected[np.argsort(expected[:, 0])])
     assert not np.array_equal(*passes)
     np.testing.assert_array_equal(
-        np.hstack(next(streaming.stream(features(written), "a", "b", seed=1, share=Share())(0))), passes[0][:FILE]
+        np.hstack(next(stream_rows(features(written), "a", "b", seed=1, share=Share())(0))), passes[0][:FILE]
     )
 
 
@@ -65,7 +68,7 @@ def test_workers_read_different_files_and_all_of_them() -> None:
     read: Counter[int] = Counter()
     orders = []
     for rank in range(2):
-        order = islice(streaming.shuffled(FILES, 0, 0), rank, None, 2)
+        order = islice(shuffled(FILES, 0, 0), rank, None, 2)
         orders.append(list(islice(order, FILES)))
         read.update(orders[-1])
     assert read == dict.fromkeys(range(FILES), 2), "two passes by two workers"
@@ -74,19 +77,19 @@ def test_workers_read_different_files_and_all_of_them() -> None:
 
 @pytest.mark.parametrize(("rows", "streamed"), [("resident", False), ("streamed", True), ("auto", False)])
 def test_rows_are_streamed_where_the_user_says(written: Tables, rows: str, streamed: bool) -> None:
-    assert streaming.is_streamed(Fit.model_validate({"rows": rows}), features(written), "a", "b") is streamed
+    assert is_streamed(FitSettings.model_validate({"rows": rows}), features(written), "a", "b") is streamed
 
 
 def test_rows_without_room_are_streamed(written: Tables, local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "SMALL", 0)
-    assert not streaming.is_streamed(Fit(), features(written), "a", "b")
-    monkeypatch.setattr(streaming, "FILL", 1e-9)
-    assert streaming.is_streamed(Fit(), features(written), "a", "b")
+    monkeypatch.setattr("jobs.fitting.streaming.SMALL", 0)
+    assert not is_streamed(FitSettings(), features(written), "a", "b")
+    monkeypatch.setattr("jobs.fitting.streaming.FILL", 1e-9)
+    assert is_streamed(FitSettings(), features(written), "a", "b")
 
 
 def test_a_streamed_fit_is_as_good_as_resident_ones(written: Tables, local_ray: None) -> None:
     """Its E on all rows lies among those of fits that hold all rows, with other seeds."""
-    from jobs.training import train
+    from jobs.fitting.adam import train_map
 
     folder, X, Y = written
     options = {"iterations": 400, "batch_size": 64, "learning_rate": 0.01, "checkpoint_every": 150}
@@ -99,17 +102,17 @@ def test_a_streamed_fit_is_as_good_as_resident_ones(written: Tables, local_ray: 
             "fit": options | {"rows": "streamed", "pool_rows": 200},
         }
     )
-    train(experiment, str(folder), "a", "b", Variant("affine"), streamed=True)
+    train_map(experiment, str(folder), "a", "b", Variant("affine"), streamed=True)
     found = AffineMap.load(str(folder / "maps" / "a-to-b.safetensors"))
     error = float(unit_distance(found(X), Y).mean())
     resident = []
     for seed in range(8):
-        fit = AdamFit(ResidentRows(X, Y, seed), 6, 4, Fit.model_validate(options), seed)
+        fit = AdamFit(ResidentRows(X, Y, seed), 6, 4, FitSettings.model_validate(options), seed)
         for _ in range(400):
             fit.step()
         resident.append(float(unit_distance(fit.map()(X), Y).mean()))
     spread = max(resident) - min(resident)
     assert min(resident) - spread <= error <= max(resident) + spread
-    curve = tables.read_curve(str(folder / "maps" / "a-to-b.curve.parquet"))["error"].to_numpy()
+    curve = read_curve(str(folder / "maps" / "a-to-b.curve.parquet"))["error"].to_numpy()
     assert len(curve) == 400
     assert curve[-50:].std() < 2 * fit.curve()[-50:].std()

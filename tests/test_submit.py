@@ -12,8 +12,8 @@ import pytest
 from heads import Head, wait_until
 from runs import check_maps
 
-from jobs.command import Run
-from lib.experiment import load
+from jobs.cluster.runs import Run
+from lib.experiment.loading import load_experiment
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_a_stopped_job_leaves_nothing_running_and_goes_on_when_submitted_again(
     head: Head, command: tuple[str, ...], first: str
 ) -> None:
     """Stopped while it fits; then the same command ends well, from the checkpoint, with a log fit for a file."""
-    run = Run(load(command[0], list(command[4::2])), command[2])
+    run = Run(load_experiment(command[0], list(command[4::2])), command[2])
     folder = Path(run.folder)
     checkpoints = "train/*/checkpoint_*/fit.pt"
 

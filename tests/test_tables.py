@@ -7,8 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lib import storage, tables
-from lib.features import vector_column
+from lib.errors import ManifestMismatch, StorageError, TableError
+from lib.features.reading import read_features
+from lib.features.schemas import vector_column
+from lib.storage.files import delete
+from lib.storage.manifests import Artifact
+from lib.storage.parquet import read_schema, remove_truncated, write_table
+from lib.storage.uris import join_uri, resolve
 
 
 def write_pass(folder: str, columns: dict[str, np.ndarray], ids: list[str], parts: int = 1) -> None:
@@ -17,9 +22,9 @@ def write_pass(folder: str, columns: dict[str, np.ndarray], ids: list[str], part
     table = pa.table({"image_id": ids, "label": pa.array(range(len(ids)), pa.int32()), **vectors})
     for part in range(parts):
         rows = range(part, len(table), parts)
-        tables.write_table(storage.join(folder, f"part-{part}.parquet"), table.take(list(rows)))
+        write_table(join_uri(folder, f"part-{part}.parquet"), table.take(list(rows)))
     made_from = {"networks": {name: {} for name in columns}, "images": "x"}
-    tables.Product(storage.join(folder, "manifest.json"), (folder,), made_from).finish(len(table))
+    Artifact(join_uri(folder, "manifest.json"), (folder,), made_from).finish(len(table))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -30,7 +35,7 @@ def test_features_of_two_passes_are_matched_by_image_id(tmp_path: Path, dtype: s
     shuffled = np.random.default_rng(0).permutation(10)
     write_pass(str(tmp_path / "a"), {"a": a}, ids, parts=3)
     write_pass(str(tmp_path / "b"), {"b": b[shuffled]}, [ids[k] for k in shuffled], parts=2)
-    found = tables.read_features(str(tmp_path), ["a", "b"])
+    found = read_features(str(tmp_path), ["a", "b"])
     assert list(found.image_id) == ids
     assert found.vectors["a"].dtype == np.float32
     np.testing.assert_array_equal(found.vectors["a"], a.astype(np.float32))
@@ -40,24 +45,24 @@ def test_features_of_two_passes_are_matched_by_image_id(tmp_path: Path, dtype: s
 def test_an_id_missing_on_either_side_is_an_error(tmp_path: Path) -> None:
     write_pass(str(tmp_path / "a"), {"a": np.ones((2, 2), np.float32)}, ["x", "y"])
     write_pass(str(tmp_path / "b"), {"b": np.ones((2, 2), np.float32)}, ["x", "z"])
-    with pytest.raises(tables.TableError, match="image_ids"):
-        tables.read_features(str(tmp_path), ["a", "b"])
+    with pytest.raises(TableError, match="image_ids"):
+        read_features(str(tmp_path), ["a", "b"])
 
 
 def test_an_unfinished_table_is_not_read(tmp_path: Path) -> None:
     write_pass(str(tmp_path / "a"), {"a": np.ones((2, 2), np.float32)}, ["x", "y"])
-    storage.delete(str(tmp_path / "a" / "manifest.json"))
-    with pytest.raises(tables.TableError, match=r"jobs\.extract"):
-        tables.read_features(str(tmp_path), ["a"])
+    delete(str(tmp_path / "a" / "manifest.json"))
+    with pytest.raises(TableError, match=r"jobs\.extract"):
+        read_features(str(tmp_path), ["a"])
 
 
 def test_columns_are_plain_arrow_types(tmp_path: Path) -> None:
     write_pass(str(tmp_path / "a"), {"a": np.ones((2, 4), np.float16)}, ["x", "y"])
-    assert tables.read_schema(str(tmp_path / "a")).field("a").type == pa.list_(pa.float16(), 4)
+    assert read_schema(str(tmp_path / "a")).field("a").type == pa.list_(pa.float16(), 4)
 
 
-def product(folder: Path, **made_from: object) -> tables.Product:
-    return tables.Product(str(folder / "manifest.json"), (str(folder),), made_from)
+def product(folder: Path, **made_from: object) -> Artifact:
+    return Artifact(str(folder / "manifest.json"), (str(folder),), made_from)
 
 
 def test_a_product_is_begun_finished_and_then_skipped(tmp_path: Path) -> None:
@@ -74,7 +79,7 @@ def test_other_settings_are_refused_unless_told_to_overwrite(tmp_path: Path, fin
     (folder / "part.parquet").write_bytes(b"old")
     if finish:
         product(folder, fit={"seed": 1}).finish(3)
-    with pytest.raises(tables.ManifestMismatch, match=r"fit\.seed was 1, now 2.*--overwrite"):
+    with pytest.raises(ManifestMismatch, match=r"fit\.seed was 1, now 2.*--overwrite"):
         product(folder, fit={"seed": 2}).begin()
     assert product(folder, fit={"seed": 2}).begin(overwrite=True)
     assert not (folder / "part.parquet").exists()
@@ -83,21 +88,21 @@ def test_other_settings_are_refused_unless_told_to_overwrite(tmp_path: Path, fin
 def test_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     write_pass(str(tmp_path), {"a": np.ones((2, 2), np.float32)}, ["x", "y"])
     (tmp_path / "half.parquet").write_bytes((tmp_path / "part-0.parquet").read_bytes()[:-20])
-    assert tables.remove_broken(str(tmp_path)) == 1
+    assert remove_truncated(str(tmp_path)) == 1
     assert not (tmp_path / "half.parquet").exists()
     assert (tmp_path / "part-0.parquet").exists()
 
 
 def test_an_unusable_location_is_named() -> None:
-    with pytest.raises(storage.StorageError, match="ftp://host/x"):
-        storage.resolve("ftp://host/x")
+    with pytest.raises(StorageError, match="ftp://host/x"):
+        resolve("ftp://host/x")
 
 
 def test_networks_of_one_pass_are_read_together_in_the_order_of_the_ids(tmp_path: Path) -> None:
     ids = [f"i{k:02d}" for k in np.random.default_rng(1).permutation(40)]
     columns = {name: np.random.default_rng(k).random((40, 3), np.float32) for k, name in enumerate("ab")}
     write_pass(str(tmp_path / "a+b"), columns, ids, parts=7)
-    found = tables.read_features(str(tmp_path), ["b", "a"])
+    found = read_features(str(tmp_path), ["b", "a"])
     assert list(found.vectors) == ["b", "a"]
     assert list(found.image_id) == sorted(ids)
     for image_id, label, a, b in zip(found.image_id, found.label, found.vectors["a"], found.vectors["b"], strict=True):
@@ -108,8 +113,8 @@ def test_networks_of_one_pass_are_read_together_in_the_order_of_the_ids(tmp_path
 
 def test_ids_that_stand_twice_are_an_error(tmp_path: Path) -> None:
     write_pass(str(tmp_path / "a"), {"a": np.ones((3, 2), np.float32)}, ["x", "y", "x"])
-    with pytest.raises(tables.TableError, match="twice"):
-        tables.read_features(str(tmp_path), ["a"])
+    with pytest.raises(TableError, match="twice"):
+        read_features(str(tmp_path), ["a"])
 
 
 def test_no_column_and_no_footer_is_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +138,7 @@ def test_no_column_and_no_footer_is_read_twice(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted_batches)
     monkeypatch.setattr(pq, "read_metadata", counted_footer)
-    tables.read_features(str(tmp_path), ["a", "b"])
+    read_features(str(tmp_path), ["a", "b"])
     assert sorted(read) == sorted(["a", "b", "image_id", "label"] * 3)
     assert len(footers) == len(set(footers)) == 3
 
@@ -141,4 +146,4 @@ def test_no_column_and_no_footer_is_read_twice(tmp_path: Path, monkeypatch: pyte
 def test_parts_of_many_rows_come_back_in_order(tmp_path: Path) -> None:
     a = np.random.default_rng(0).random((999, 5), np.float32)
     write_pass(str(tmp_path / "a"), {"a": a}, [f"i{k:04d}" for k in range(999)], parts=2)
-    np.testing.assert_array_equal(tables.read_features(str(tmp_path), ["a"]).vectors["a"], a)
+    np.testing.assert_array_equal(read_features(str(tmp_path), ["a"]).vectors["a"], a)

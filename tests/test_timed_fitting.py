@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lib import timed_fitting
-from lib.timing import Timing
+from lib.benchmarks.fitting import bare_loop, beside_a_loader, loaded, made_up_features, of_the_paper, on_the_cpu
+from lib.benchmarks.timing import Timing
 
 pytestmark = pytest.mark.filterwarnings("default")  # DataLoader's own, where there are fewer cores than it likes
 
@@ -15,12 +15,12 @@ def check(row: Timing, repeats: int) -> None:
 
 
 def test_rows() -> None:
-    X, Y = timed_fitting.features(500, 8, 6)
-    check(timed_fitting.on_the_cpu(X, Y, 16, 5, 2), 2)
-    whole, batches = timed_fitting.beside_a_loader((X, Y), 16, 5, 2)
+    X, Y = made_up_features(500, 8, 6)
+    check(on_the_cpu(X, Y, 16, 5, 2), 2)
+    whole, batches = beside_a_loader((X, Y), 16, 5, 2)
     check(whole, 2)
     check(batches, 2)
-    paper = timed_fitting.of_the_paper(X, Y, 16, 5, 2, compiled=False)
+    paper = of_the_paper(X, Y, 16, 5, 2, compiled=False)
     check(paper, 2)
     assert "500 rows of 8 and 6 numbers" in paper.note
     assert not torch.backends.cuda.matmul.allow_tf32
@@ -28,14 +28,14 @@ def test_rows() -> None:
 
 def test_loader_gives_rows_that_belong_together() -> None:
     X = torch.arange(50.0)[:, None]
-    batches = list(timed_fitting.loaded(X, -X, 16, 3))
+    batches = list(loaded(X, -X, 16, 3))
     assert len(batches) == 3
     assert all(len(x) == 16 and torch.equal(x, -y) for x, y in batches)
 
 
 def test_the_bare_loop_fits() -> None:
-    X, _ = timed_fitting.features(500, 8, 6)
+    X, _ = made_up_features(500, 8, 6)
     Y = X @ torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
-    for batches in (None, timed_fitting.loaded(X, Y, 100, 300)):
-        curve = timed_fitting.bare_loop(X, Y, 100, 300, batches)()
+    for batches in (None, loaded(X, Y, 100, 300)):
+        curve = bare_loop(X, Y, 100, 300, batches)()
         assert 1e-3 > curve[-1] < curve[0] / 100

@@ -2,17 +2,16 @@
 
 import numpy as np
 
-from lib import timed_networks
-from lib.experiment import Extract, Network
-from lib.features import ExtractFeatures
-from lib.timed_decoding import drawn
-from lib.timed_networks import BFLOAT16, FLOAT32, Case
+from lib.benchmarks.decoding import draw_photographs
+from lib.benchmarks.networks import BFLOAT16, FLOAT32, Case, changed, compare
+from lib.experiment.settings import ExtractSettings, NetworkSettings
+from lib.features.extraction import ExtractFeatures
 
 
 def test_rows() -> None:
-    images = drawn(5)
+    images = draw_photographs(5)
     case = Case("test_resnet", 64, 4, 2, (FLOAT32, FLOAT32, BFLOAT16))
-    rows = timed_networks.compare(case, "cpu", 2, images)
+    rows = compare(case, "cpu", 2, images)
     for row in rows:
         assert min(*row.project, *row.reference) > 0
         assert len(row.project) == len(row.reference) == 2
@@ -24,13 +23,13 @@ def test_rows() -> None:
 
 def test_what_changed_is_counted() -> None:
     """Features that are twice as long are as far away as they are long; opposite ones change predictions."""
-    network = Network(model="test_resnet", weights="random")
-    extract = ExtractFeatures({"it": network}, {"it": 0}, Extract(), "cpu")
+    network = NetworkSettings(model="test_resnet", weights="random")
+    extract = ExtractFeatures({"it": network}, {"it": 0}, ExtractSettings(), "cpu")
     extract.networks["it"].classifier.bias.zero_()
     exact = np.random.default_rng(0).random((3, extract.networks["it"].feature_size), np.float32)
-    assert timed_networks.changed(extract, exact, 2 * exact) == (
+    assert changed(extract, exact, 2 * exact) == (
         "features differ by 1.0e+00 of their length at most, predictions of 0 of 3"
     )
-    assert timed_networks.changed(extract, exact, -exact) == (
+    assert changed(extract, exact, -exact) == (
         "features differ by 2.0e+00 of their length at most, predictions of 3 of 3"
     )

@@ -8,13 +8,16 @@ import pyarrow as pa
 import pytest
 import torch
 
-from lib import storage, tables
-from lib.experiment import Experiment, Fit
-from lib.features import vector_column
-from lib.fitting import AdamFit
-from lib.maps import AffineMap
-from lib.rows import ResidentRows
-from lib.variants import Variant
+from lib.errors import TableError
+from lib.experiment.settings import Experiment, FitSettings
+from lib.experiment.variants import Variant
+from lib.features.schemas import vector_column
+from lib.maps.adam import AdamFit
+from lib.maps.affine import AffineMap
+from lib.maps.batches import ResidentRows
+from lib.maps.curves import read_curve
+from lib.storage.files import write_json
+from lib.storage.parquet import write_table
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
 
@@ -27,8 +30,8 @@ def write_features(folder: Path, n: int = 400) -> tuple[torch.Tensor, torch.Tens
     ids = {"image_id": [f"i{row:04d}" for row in range(n)], "label": pa.nulls(n, pa.int32())}
     table = pa.table(ids | {"a": vector_column(a), "b": vector_column(b)})
     place = folder / "features" / "train" / "a+b"
-    tables.write_table(str(place / "part.parquet"), table)
-    storage.write_json(str(place / "manifest.json"), {})
+    write_table(str(place / "part.parquet"), table)
+    write_json(str(place / "manifest.json"), {})
     return torch.from_numpy(a), torch.from_numpy(b)
 
 
@@ -47,16 +50,16 @@ def experiment(seed: int = 7, **fit: Any) -> Experiment:
 
 def test_two_workers_fit_the_map_that_one_process_fits(tmp_path: Path, local_ray: None) -> None:
     """The second run goes on from the first one's last checkpoint: its own seed, another one, changes nothing."""
-    from jobs.training import train
+    from jobs.fitting.adam import train_map
 
     X, Y = write_features(tmp_path)
     for seed, iterations in ((7, 20), (8, 50)):
         shared = experiment(seed, iterations=iterations, batch_size=33, checkpoint_every=20, workers=2)
-        train(shared, str(tmp_path), "a", "b", Variant("affine"))
-    written = tables.read_curve(str(tmp_path / "maps" / "a-to-b.curve.parquet"))
+        train_map(shared, str(tmp_path), "a", "b", Variant("affine"))
+    written = read_curve(str(tmp_path / "maps" / "a-to-b.curve.parquet"))
     M = AffineMap.load(str(tmp_path / "maps" / "a-to-b.safetensors"))
 
-    alone = AdamFit(ResidentRows(X, Y, seed=7), 6, 4, Fit(batch_size=33, iterations=50), seed=7)
+    alone = AdamFit(ResidentRows(X, Y, seed=7), 6, 4, FitSettings(batch_size=33, iterations=50), seed=7)
     for _ in range(50):
         alone.step()
     weight = alone.map().weight
@@ -68,7 +71,7 @@ def test_two_workers_fit_the_map_that_one_process_fits(tmp_path: Path, local_ray
 
 
 def test_what_went_wrong_in_a_worker_is_said_without_ray_trains_words(tmp_path: Path, local_ray: None) -> None:
-    from jobs.training import train
+    from jobs.fitting.adam import train_map
 
-    with pytest.raises(tables.TableError, match="no finished feature table of 'a'"):
-        train(experiment(max_failures=0), str(tmp_path), "a", "b", Variant("affine"))
+    with pytest.raises(TableError, match="no finished feature table of 'a'"):
+        train_map(experiment(max_failures=0), str(tmp_path), "a", "b", Variant("affine"))

@@ -7,10 +7,12 @@ import timm
 import torch
 from PIL import Image
 
-from jobs import validate as job
-from lib import pictures
-from lib.experiment import ExperimentError, Images, load_network
-from lib.networks import Network
+from jobs.validate import main, validate
+from lib.demo.pictures import draw_split
+from lib.errors import ExperimentError
+from lib.experiment.loading import load_network
+from lib.experiment.settings import Images
+from lib.networks.network import Network
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
 EXPERIMENTS = Path(__file__).parent.parent / "jobs" / "experiments"
@@ -18,12 +20,12 @@ RANDOM = ["weights=random", "options={num_classes=12}"]
 
 
 def test_counts_are_those_of_a_plain_loop(tmp_path: Path, local_ray: None) -> None:
-    pictures.draw_split(str(tmp_path / "val"), 40, 64, 1)
+    draw_split(str(tmp_path / "val"), 40, 64, 1)
     (tmp_path / "val" / "circle" / "broken.JPEG").write_bytes(b"no image")
     name, settings = load_network("test_resnet", RANDOM)
     location = str(tmp_path / "val")
     images = Images.model_validate({"train": location, "val": location, "max_rejected": 0.5})
-    counts = job.validate(name, settings, images)
+    counts = validate(name, settings, images)
 
     network = Network(name, settings)
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network.model), is_training=False)
@@ -51,7 +53,7 @@ def test_networks_are_named_by_experiment_or_by_timm() -> None:
 
 
 def test_command_refuses_bad_arguments_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert job.main(["paper:vgg", "somewhere"]) == 2
+    assert main(["paper:vgg", "somewhere"]) == 2
     assert "it has inception, resnet" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
-        job.main(["paper:resnet", "somewhere", "--limit", "0"])
+        main(["paper:resnet", "somewhere", "--limit", "0"])

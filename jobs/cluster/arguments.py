@@ -1,0 +1,48 @@
+"""Arguments that commands share, and the run that they ask for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from jobs.cluster.runs import Run
+from lib.experiment.loading import load_experiment
+from lib.storage.uris import check_uri
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+
+
+def add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--address", help="Ray's address (default: RAY_ADDRESS, else a Ray started here)")
+
+
+def positive(text: str) -> int:
+    """An argument that counts: argparse's type, which refuses the rest."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every stage takes besides the experiment."""
+    parser.add_argument("--root", default="runs", help="where results go, a folder or s3://, gs:// (default: runs)")
+    add_address(parser)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one field")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N images of each split")
+    parser.add_argument("--overwrite", action="store_true", help="make anew what was made from other settings")
+
+
+def run_of(experiment: str, options: argparse.Namespace, experiments: Path = EXPERIMENTS) -> Run:
+    """The run that these arguments ask for. Raises ExperimentError, and BadURI where --root holds credentials."""
+    check_uri(options.root)
+    overrides = options.set + ([f"limit={options.limit}"] if options.limit is not None else [])
+    return Run(load_experiment(experiment, overrides, experiments), options.root, options.overwrite)
+
+
+def parse(description: str | None, arguments: list[str] | None = None) -> tuple[Run, str | None]:
+    """The run that the command line asks for, and Ray's address. Raises ExperimentError."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", help="a name in jobs/experiments, or a TOML file")
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    return run_of(options.experiment, options), options.address

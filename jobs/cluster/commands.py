@@ -1,0 +1,102 @@
+"""Run a stage as a command: checks before work starts, exit codes, last lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NoReturn
+
+import ray
+
+from jobs.cluster.arguments import parse
+from jobs.cluster.runs import Stage
+from jobs.cluster.starting import begin_describing, start_ray
+from lib.errors import BadURI, ExperimentError, StorageError, UserError
+from lib.experiment.settings import Images, NetworkSettings
+from lib.storage.probes import check_readable, check_writable
+
+BAD_EXPERIMENT, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def main(
+    stage: Stage, description: str | None, arguments: list[str] | None = None, reads_images: bool = False
+) -> NoReturn:
+    """Run one stage as a command: exit code 0 where all was done, 2 for a bad experiment, 1 for a failure.
+
+    Of a stage that `reads_images` their locations, and those of the networks' weights, are checked before Ray starts.
+    """
+
+    def work() -> None:
+        run, address = parse(description, arguments)
+        refuse_unwritable(run.folder)
+        if reads_images:
+            refuse_unreadable(run.written.images, run.written.networks)
+            run = replace(run, begun=begin_describing(run.written.networks, address))
+        start_ray(address)
+        if not stage(run):
+            print(f"Nothing to do: all of {run.folder} is finished.", flush=True)
+
+    here = not ray.is_initialized()
+    code = exit_code(work)
+    if here:
+        ray.shutdown()  # after a fit failed, threads wait for the others, and would hold the process till they end
+    sys.exit(code)
+
+
+def refuse_unwritable(folder: str) -> None:
+    """Raise ExperimentError, before any work, where nothing can be written."""
+    try:
+        check_writable(folder)
+    except StorageError as error:
+        raise ExperimentError(str(error)) from error
+
+
+def refuse_unreadable(images: Images, networks: dict[str, NetworkSettings]) -> None:
+    """Raise ExperimentError, before any work, where images, class names or weights can't be read.
+
+    What lies under "{root}" is made by the run itself. Weights that are no URI are found on the nodes, or not there.
+    """
+    locations = {"images.train": images.train.location, "images.val": images.val.location}
+    locations |= {"images.classes": images.classes} if images.classes else {}
+    weights = {f"networks.{name}.weights": network.weights for name, network in networks.items()}
+    locations |= {field: uri for field, uri in weights.items() if "://" in uri}
+    for field, uri in locations.items():
+        if "{root}" in uri:
+            continue
+        try:
+            check_readable(uri)
+        except StorageError as error:
+            raise ExperimentError(f"{field}: {error}") from error
+
+
+def exit_code(work: Callable[[], object]) -> int:
+    """Do it; 0 where all was done, 2 for a bad experiment, 1 for a failure, with what went wrong printed."""
+    try:
+        work()
+    except KeyboardInterrupt:
+        print("Interrupted. What is finished is kept: run the same command again to go on from there.", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)  # threads that wait for fits would hold the process until the fits have ended
+    except Exception as error:
+        return report_failure(error)
+    return 0
+
+
+def report_failure(error: Exception) -> int:
+    """Print what went wrong; the last line says what to do."""
+    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) and error.cause else error
+    if isinstance(cause, ExperimentError | BadURI):
+        print(f"error: {cause}", file=sys.stderr)
+        return BAD_EXPERIMENT
+    if isinstance(cause, UserError):
+        print(f"error: {cause}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+        print(
+            f"error: {type(cause).__name__}. What is finished is kept: run the same command again to go on from there.",
+            file=sys.stderr,
+        )
+    return FAILED

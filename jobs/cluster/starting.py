@@ -1,0 +1,33 @@
+"""Start Ray or connect to it, and describe networks meanwhile."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import ray
+
+from lib.experiment.settings import NetworkSettings
+from lib.networks.descriptions import Describing
+
+
+def begin_describing(networks: dict[str, NetworkSettings], address: str | None) -> Describing | None:
+    """Have networks described while Ray starts on this machine.
+
+    None where the nodes of a cluster at `address` or RAY_ADDRESS will do that, or the run makes their weights first.
+    """
+    later = address or os.environ.get("RAY_ADDRESS") or any("{root}" in each.weights for each in networks.values())
+    return None if later else Describing(networks)
+
+
+def start_ray(address: str | None) -> None:
+    """Connect to the cluster at `address` or RAY_ADDRESS, else start Ray on this machine."""
+    if ray.is_initialized():
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address, log_to_driver=True)
+    else:
+        ray.init(include_dashboard=True)  # Ray Train asks its state service, and complains every second without
+    progress = sys.stderr.isatty()  # no terminal bars in a log file
+    ray.data.DataContext.get_current().enable_progress_bars = progress

@@ -1,0 +1,1 @@
+"""Maps on a cluster: Ray Train for Adam, rows streamed by Ray Data, distributed sums for closed forms."""

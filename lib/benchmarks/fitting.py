@@ -1,0 +1,186 @@
+"""How fast a fit is, beside a bare loop, a DataLoader, and what its products and its memory alone take on a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+
+from lib.benchmarks.timing import Timing, by_turns
+from lib.experiment.settings import FitSettings
+from lib.maps.adam import AdamFit
+from lib.maps.batches import ResidentRows
+from lib.networks.devices import best_device
+
+PAPER = (1_280_000, 1536, 2048)  # training rows, d_I, d_R
+PAPER_BATCH = 2048  # and what fit.batch_size is, where nobody sets it
+
+
+def time_fits(repeats: int) -> list[Timing]:
+    """Rows of the benchmark: a minute on two CPU cores with five repeats; on a GPU the paper's fit too."""
+    small, large = made_up_features(20_000, 64, 48), made_up_features(20_000, 1280, 1280)
+    rows = [on_the_cpu(*large, 256, 20, repeats), *beside_a_loader(small, PAPER_BATCH, 30, repeats)]
+    rows.extend(beside_a_loader(large, PAPER_BATCH, 5, repeats, goal=None))
+    if best_device().type == "cuda":
+        on_gpu = made_up_features(*PAPER, device="cuda")
+        rows.extend(beside_a_loader(on_gpu, PAPER_BATCH, 50, repeats))
+        compiles = importlib.util.find_spec("triton") is not None
+        rows.extend(of_the_paper(*on_gpu, PAPER_BATCH, 2000, repeats, each) for each in sorted({False, compiles}))
+    return rows
+
+
+def made_up_features(n: int, d_A: int, d_B: int, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+    """Made-up features of n images: none negative, as most networks' are."""
+    draw = torch.Generator(device).manual_seed(0)
+    return torch.rand(n, d_A, generator=draw, device=device), torch.rand(n, d_B, generator=draw, device=device)
+
+
+def steps(fitting: AdamFit, count: int) -> Callable[[], None]:
+    def run() -> None:
+        for _ in range(count):
+            fitting.step()
+        wait(fitting.weight)
+
+    return run
+
+
+def wait(tensor: torch.Tensor) -> None:
+    """Until the device has done all it was given."""
+    if tensor.is_cuda:
+        torch.cuda.synchronize(tensor.device)
+
+
+def fit_of(X: torch.Tensor, Y: torch.Tensor, settings: FitSettings) -> AdamFit:
+    return AdamFit(ResidentRows(X, Y, 0), X.shape[1], Y.shape[1], settings, 0)
+
+
+def bare_loop(
+    X: torch.Tensor, Y: torch.Tensor, batch: int, count: int, batches: DataLoader | None = None
+) -> Callable[[], torch.Tensor]:
+    """The same maths in as few lines of PyTorch as it takes: autograd, fused Adam, tensors made beforehand.
+
+    Rows are drawn on the device, or come from `batches`. Gives E of each batch.
+    """
+    device = X.device
+    weight = torch.rand(Y.shape[1], X.shape[1], device=device).mul_(0.1).requires_grad_()
+    bias = torch.zeros(Y.shape[1], device=device, requires_grad=True)
+    adam = torch.optim.Adam([weight, bias], fused=True, lr=0.1, betas=(0.9, 0.999), eps=1e-8)
+    x, y = X.new_empty(batch, X.shape[1]), Y.new_empty(batch, Y.shape[1])
+    rows = torch.empty(batch, dtype=torch.int64, device=device)
+    errors = torch.empty(count, device=device)
+
+    def run() -> torch.Tensor:
+        stream = None if batches is None else iter(batches)
+        for iteration in range(count):
+            adam.param_groups[0]["lr"] = 0.1 * (1 - 1e-5) ** iteration
+            if stream is None:
+                torch.randint(len(X), (batch,), out=rows)
+                torch.index_select(X, 0, rows, out=x)
+                torch.index_select(Y, 0, rows, out=y)
+            else:
+                for target, loaded in zip((x, y), next(stream), strict=True):
+                    target.copy_(loaded)
+            adam.zero_grad()
+            mapped = functional.normalize(functional.linear(x, weight, bias), dim=1)
+            error = (mapped - functional.normalize(y, dim=1)).square().sum(1).mean()
+            error.backward()
+            adam.step()
+            errors[iteration] = error.detach()
+        wait(weight)
+        return errors
+
+    return run
+
+
+def on_the_cpu(X: torch.Tensor, Y: torch.Tensor, batch: int, count: int, repeats: int) -> Timing:
+    fitting = fit_of(X, Y, FitSettings(batch_size=batch, iterations=count * (repeats + 1)))
+    rates = by_turns(steps(fitting, count), bare_loop(X, Y, batch, count), count, repeats)
+    return Timing(
+        "fit on the CPU", "iterations/s", "a bare PyTorch loop: autograd, fused Adam, preallocated", *rates, goal=0.97,
+        note=f"{len(X)} rows of {X.shape[1]} and {Y.shape[1]} numbers, batches of {batch}, "
+        f"{torch.get_num_threads()} threads",
+    )  # fmt: skip
+
+
+def beside_a_loader(
+    features: tuple[torch.Tensor, torch.Tensor], batch: int, count: int, repeats: int, goal: float | None = 20
+) -> list[Timing]:
+    """The whole fit, and the drawing of batches alone, against two processes that load the same rows.
+
+    Where a step's matrix products take most of the time, as with many numbers on a CPU, there is no `goal`.
+    """
+    X, Y = features
+    loader = loaded(X, Y, batch, count)
+    fitting = fit_of(X, Y, FitSettings(batch_size=batch, iterations=count * (repeats + 1)))
+    whole = by_turns(steps(fitting, count), bare_loop(X, Y, batch, count, loader), count, repeats)
+    rows = ResidentRows(X, Y, 0)
+
+    def draw() -> None:
+        for _ in range(count):
+            rows.draw(batch)
+        wait(X)
+
+    def load() -> None:
+        for x, y in loader:
+            x.to(X.device), y.to(X.device)
+        wait(X)
+
+    where = f"rows of {X.shape[1]} and {Y.shape[1]} numbers on the {X.device.type}, batches of {batch}"
+    reference = "the bare loop, rows from torch's DataLoader, 2 workers"
+    return [
+        Timing("fit against DataLoader", "iterations/s", reference, *whole, goal=goal, note=where),
+        Timing(
+            "batches against DataLoader", "batches/s", "torch's DataLoader, 2 workers",
+            *by_turns(draw, load, count, repeats), note=f"without the fit: {where}",
+        ),
+    ]  # fmt: skip
+
+
+def loaded(X: torch.Tensor, Y: torch.Tensor, batch: int, count: int) -> DataLoader:
+    """`count` batches, whose workers live on from one round to the next."""
+    rows = TensorDataset(X.cpu(), Y.cpu())
+    drawn = RandomSampler(rows, replacement=True, num_samples=batch * count)
+    return DataLoader(rows, batch, sampler=drawn, num_workers=2, persistent_workers=True, pin_memory=X.is_cuda)
+
+
+def of_the_paper(X: torch.Tensor, Y: torch.Tensor, batch: int, count: int, repeats: int, compiled: bool) -> Timing:
+    """Both directions, one after the other, beside their floor; an iteration is one of each."""
+    settings = FitSettings(batch_size=batch, iterations=count * (repeats + 1), tf32=True, compile=compiled)
+    runs = [steps(fit_of(*pair, settings), count) for pair in ((X, Y), (Y, X))]
+    floors = [floor(*pair, batch, count) for pair in ((X, Y), (Y, X))]
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        rates = by_turns(lambda: [run() for run in runs], lambda: [run() for run in floors], count, repeats)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    seconds = [100_000 / sorted(each)[len(each) // 2] for each in rates]
+    return Timing(
+        "fit on one GPU" + (", compiled" if compiled else ""), "iterations/s, both directions",
+        "the floor: its matrix products, and copies of the bytes that must move", *rates, goal=1 / 1.5,
+        note=f"{len(X)} rows of {X.shape[1]} and {Y.shape[1]} numbers, batches of {batch}, TF32; 100,000 iterations of "
+        f"both directions take {seconds[0]:.0f} s, the floor {seconds[1]:.0f} s, extrapolated from {count}",
+    )  # fmt: skip
+
+
+def floor(X: torch.Tensor, Y: torch.Tensor, batch: int, count: int) -> Callable[[], None]:
+    """What no fit can do without, at this device's own rates: two matrix products of an iteration, M' x and the slope
+    by M', and as plain copies the bytes of the batch's rows, read and written, and of Adam: it reads M', its slope and
+    two moments, and writes all but the slope.
+    """
+    x, weight, predicted = X[:batch], X.new_empty(Y.shape[1], X.shape[1]).fill_(0.01), Y[:batch].clone()
+    slope = torch.empty_like(weight)
+    numbers = batch * (X.shape[1] + Y.shape[1]) + 7 * weight.numel() // 2  # a copy reads and writes each once
+    source, target = X.new_zeros(numbers), X.new_empty(numbers)
+
+    def run() -> None:
+        for _ in range(count):
+            torch.mm(x, weight.T, out=predicted)
+            torch.mm(predicted.T, x, out=slope)
+            target.copy_(source)
+        wait(X)
+
+    return run

@@ -1,0 +1,88 @@
+"""How small feature tables are, and how fast they are read, beside the raw numbers and one thread of pyarrow."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lib.benchmarks.timing import Timing, by_turns
+from lib.features.reading import Features, read_features
+from lib.features.schemas import feature_schema, vector_column
+from lib.storage.manifests import Artifact
+from lib.storage.parquet import write_table
+
+PART = 1024  # rows of a file, extract.rows_per_file
+DTYPES = ("float32", "float16")
+
+
+def time_tables(repeats: int, rows: int = 16 * PART, size: int = 1536) -> list[Timing]:
+    """Three rows of the benchmark for each type of number: some 15 s for 100 MB with five repeats."""
+    found = []
+    for dtype in DTYPES:
+        vectors = half_zero(rows, size, dtype)
+        with TemporaryDirectory() as folder:
+            write_made_up(folder, vectors)
+            found += [time_stored(folder, vectors), *time_reading(folder, vectors, repeats)]
+    return found
+
+
+def half_zero(rows: int, size: int, dtype: str) -> np.ndarray:
+    """Made-up features, after a ReLU as most networks' are."""
+    return np.maximum(np.random.default_rng(0).standard_normal((rows, size), np.float32), 0).astype(dtype)
+
+
+def write_made_up(folder: str, vectors: np.ndarray) -> None:
+    """A finished feature table as extraction writes them: rows in random order, in parts."""
+    path = Path(folder) / "made"
+    order = np.random.default_rng(0).permutation(len(vectors))
+    schema = feature_schema({"made": vectors.shape[1]}, str(vectors.dtype))
+    for start in range(0, len(order), PART):
+        rows = order[start : start + PART]
+        columns = [[f"{row:09d}" for row in rows], pa.array(rows, pa.int32()), vector_column(vectors[rows])]
+        write_table(str(path / f"{start:09d}.parquet"), pa.table(columns, schema=schema))
+    made_from: dict[str, Any] = {"networks": {"made": {}}}
+    Artifact(str(path / "manifest.json"), (str(path),), made_from).finish(len(vectors))
+
+
+def time_stored(folder: str, vectors: np.ndarray) -> Timing:
+    size = sum(file.stat().st_size for file in Path(folder).rglob("*.parquet"))
+    return Timing(
+        f"feature table, {vectors.dtype}", "numbers/byte", "the raw numbers",
+        (vectors.size / size,), (1 / vectors.itemsize,), goal=1.0,
+        note=f"{size / vectors.nbytes:.2f} of the raw numbers' bytes, half of them zero; ids and labels included",
+    )  # fmt: skip
+
+
+def time_reading(folder: str, vectors: np.ndarray, repeats: int) -> list[Timing]:
+    """Reading into one array by image_id, beside pyarrow's reading of the column into memory of its own."""
+    files = sorted(str(file) for file in Path(folder).rglob("*.parquet"))
+    cores = os.cpu_count() or 1
+
+    def project() -> Features:
+        return read_features(folder, ["made"], str(vectors.dtype))
+
+    def column(file: str) -> pa.Table:
+        return pq.read_table(file, columns=["made"], use_threads=False)
+
+    def on_all_cores() -> None:
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(column, files))
+
+    if not np.array_equal(project().vectors["made"], vectors):
+        raise ValueError("what was read isn't what was written")
+    gigabytes = vectors.nbytes / 1e9
+    what = f"read features, {vectors.dtype}"
+    one = by_turns(project, lambda: [column(file) for file in files], gigabytes, repeats)
+    all_ = by_turns(project, on_all_cores, gigabytes, repeats)
+    note = f"{cores} cores: the goal is theirs where no other process computes on them"
+    return [
+        Timing(what, "GB/s", "one thread of pyarrow", *one, goal=0.9 * cores, note=note),
+        Timing(what, "GB/s", f"{cores} threads of pyarrow", *all_, goal=0.9),
+    ]

@@ -1,0 +1,1 @@
+"""From predictions to results: losses and their tests, overlap regions, agreement, likeness of features."""

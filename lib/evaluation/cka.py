@@ -1,0 +1,63 @@
+"""Linear CKA of two networks' features, from sums that merge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+
+from lib.evaluation.neighbours import TINY
+
+
+@dataclass(frozen=True, eq=False)
+class CrossSums:
+    """Sums over the same rows of several networks' raw features, enough for linear CKA and R^2 of every pair."""
+
+    n: int
+    first: dict[str, np.ndarray]  # (d,) sum of F
+    second: dict[tuple[str, str], np.ndarray]  # (a, b), a before b: (d_a, d_b) sum of F_a F_b^T
+    unit: dict[str, np.ndarray]  # (d,) sum of F/|F|
+    directed: dict[str, int]  # rows that aren't zero
+
+    @classmethod
+    def of(cls, features: dict[str, np.ndarray]) -> CrossSums:
+        """(n, d) features of each network, row i of all of the same image."""
+        rows = {name: np.asarray(F, np.float64) for name, F in features.items()}
+        if len({len(F) for F in rows.values()}) != 1:
+            raise ValueError(f"expected features of the same images, got {[F.shape for F in rows.values()]}")
+        return cls(
+            n=len(next(iter(rows.values()))),
+            first={name: F.sum(0) for name, F in rows.items()},
+            second={(a, b): rows[a].T @ rows[b] for a, b in combinations_with_replacement(rows, 2)},
+            unit={name: (F / np.maximum(np.linalg.norm(F, axis=1), TINY)[:, None]).sum(0) for name, F in rows.items()},
+            directed={name: int(F.any(1).sum()) for name, F in rows.items()},
+        )
+
+    def __add__(self, other: CrossSums) -> CrossSums:
+        return CrossSums(
+            self.n + other.n,
+            {name: self.first[name] + other.first[name] for name in self.first},
+            {pair: self.second[pair] + other.second[pair] for pair in self.second},
+            {name: self.unit[name] + other.unit[name] for name in self.unit},
+            {name: self.directed[name] + other.directed[name] for name in self.directed},
+        )
+
+    def cka(self, a: str, b: str) -> float | None:
+        """Linear CKA (Kornblith et al. 2019, table 1): |X^T Y|^2 / (|X^T X| |Y^T Y|), X and Y centred, Frobenius norms.
+
+        0 to 1; equal for rotated and for isotropically scaled features. None where one of them is constant.
+        """
+        if self._constant(a) or self._constant(b):
+            return None
+        return self._norm(a, b) / float(np.sqrt(self._norm(a, a) * self._norm(b, b)))
+
+    def _norm(self, a: str, b: str) -> float:
+        """|X^T Y|^2 of the centred features."""
+        sums = self.second[a, b] if (a, b) in self.second else self.second[b, a].T
+        return float(np.square(sums - np.outer(self.first[a], self.first[b]) / self.n).sum())
+
+    def _constant(self, name: str) -> bool:
+        """Whether what centring leaves is no more than rounding."""
+        uncentred = float(np.square(self.second[name, name]).sum())
+        return bool(self._norm(name, name) <= (self.n * np.finfo(np.float64).eps) ** 2 * uncentred)

@@ -1,0 +1,52 @@
+"""Mutual nearest neighbours of two networks' features."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+TINY = float(np.finfo(np.float32).tiny)  # in place of a vector's length 0
+
+
+def sample_rows(image_ids: list[str], rows: int) -> np.ndarray:
+    """Row numbers of so many images, chosen by their ids' checksums: the same images in whatever order they come."""
+    checksums = np.array([zlib.crc32(image_id.encode()) for image_id in image_ids])
+    return np.lexsort((np.asarray(image_ids, str), checksums))[:rows]
+
+
+def nearest_neighbours(F: np.ndarray, k: int, first: int = 0, last: int | None = None, block: int = 2048) -> np.ndarray:
+    """The k nearest other rows, by cosine, of the rows `first` to `last` of (n, d) features: (last - first, k) numbers.
+
+    Keys are taken a block at a time, so that no n x n matrix is held. Of equally near rows the lower number counts as
+    nearer. Raises ValueError unless there are more than k rows.
+    """
+    n = len(F)
+    if not 0 < k < n:
+        raise ValueError(f"expected more than k = {k} rows, got {n}")
+    last = n if last is None else last
+    F = np.asarray(F, np.float32)
+    unit = F / np.maximum(np.linalg.norm(F, axis=1, keepdims=True), TINY)
+    queries = unit[first:last]
+    best = np.full((len(queries), k), -np.inf, np.float32)
+    rows = np.full((len(queries), k), n, np.int64)
+    for start in range(0, n, block):
+        similar = queries @ unit[start : start + block].T
+        numbers = np.arange(start, start + similar.shape[1])
+        similar[numbers[None] == np.arange(first, last)[:, None]] = -np.inf  # oneself
+        similar = np.concatenate([best, similar], 1)
+        candidates = np.concatenate([rows, np.broadcast_to(numbers, (len(queries), len(numbers)))], 1)
+        order = np.argsort(-similar, axis=1, kind="stable")[:, :k]  # what was found before stands first, by number
+        best, rows = np.take_along_axis(similar, order, 1), np.take_along_axis(candidates, order, 1)
+    return rows
+
+
+def neighbour_overlap(neighbours_A: np.ndarray, neighbours_B: np.ndarray) -> float:
+    """Mutual k-nearest-neighbour overlap (Huh et al. 2024, "The Platonic Representation Hypothesis", appendix A).
+
+    Mean over the images of |N_A(i) and N_B(i)| / k, of (n, k) row numbers of each; by chance it is k / (n - 1).
+    """
+    if neighbours_A.shape != neighbours_B.shape:
+        raise ValueError(f"expected neighbours of the same rows, got {neighbours_A.shape} and {neighbours_B.shape}")
+    shared = (neighbours_A[:, :, None] == neighbours_B[:, None, :]).sum((1, 2))
+    return float(shared.mean() / neighbours_A.shape[1])

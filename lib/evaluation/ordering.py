@@ -1,0 +1,37 @@
+"""The order of networks in the matrix of losses: similar ones beside each other."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+
+def order_networks(networks: list[str], losses: dict[tuple[str, str], float]) -> list[str]:
+    """Networks ordered by average-linkage clustering with optimal leaf ordering (Bar-Joseph et al. 2001).
+
+    `losses` maps (source, target) to points; two networks' distance is the mean of both directions, less the least of
+    all, since gains make losses negative.
+    """
+    if len(networks) < 3:
+        return list(networks)
+    distance = np.zeros((len(networks), len(networks)))
+    for i, a in enumerate(networks):
+        for j, b in enumerate(networks):
+            if i != j:
+                distance[i, j] = (losses[a, b] + losses[b, a]) / 2
+    off = ~np.eye(len(networks), dtype=bool)
+    distance[off] -= distance[off].min()
+    links = hierarchy.linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
+    return [networks[k] for k in hierarchy.leaves_list(links)]
+
+
+def give_and_take(networks: list[str], losses: dict[tuple[str, str], float]) -> dict[str, dict[str, float]]:
+    """For each network the mean loss, in points, of the classifiers fed from it ("gives") and of its own ("takes")."""
+    return {
+        name: {
+            "gives": float(np.mean([loss for (source, _), loss in losses.items() if source == name])),
+            "takes": float(np.mean([loss for (_, target), loss in losses.items() if target == name])),
+        }
+        for name in networks
+    }

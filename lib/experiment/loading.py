@@ -1,0 +1,126 @@
+"""Read an experiment file, apply overrides, and report what is wrong in it field by field."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import reduce
+from operator import getitem
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lib.errors import ExperimentError, StorageError
+from lib.experiment.overrides import override
+from lib.experiment.settings import (
+    DemoSettings,
+    EvaluateSettings,
+    Experiment,
+    ExtractSettings,
+    FitSettings,
+    Images,
+    NetworkSettings,
+    Preprocessing,
+    Published,
+    Section,
+    Split,
+)
+from lib.storage.files import read_bytes
+from lib.storage.uris import check_uri, check_uris
+
+
+def load_experiment(experiment: str, overrides: list[str] | None = None, experiments: Path | None = None) -> Experiment:
+    """Read `experiment` (a name in the folder `experiments`, or a TOML file), with `key.path=value` overrides applied.
+
+    Raises ExperimentError: no such file, not TOML, an unknown key, a wrong type, an impossible value, credentials.
+    """
+    path = _find(experiment, experiments)
+    try:
+        values = tomllib.loads(read_bytes(str(path)).decode())
+    except StorageError as error:
+        raise ExperimentError(str(error)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path} is not TOML: {error}") from error
+    values.setdefault("name", Path(str(path)).stem)
+    validated: Experiment = _validated(Experiment, path, values, overrides)
+    return validated
+
+
+def _validated(
+    kind: type[Section], what: str, values: dict[str, Any], overrides: list[str] | None, under: tuple[str, ...] = ()
+) -> Any:
+    """`values`, after `overrides` of fields of the table `under`, as a section. Raises ExperimentError."""
+    try:
+        for text in overrides or []:
+            check_uri(text)
+            override(reduce(getitem, under, values), text)
+        check_uris(values)  # before pydantic, whose messages would repeat credentials
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ExperimentError(f"{what}:\n" + "\n".join(_readable(item) for item in error.errors())) from error
+    except ValueError as error:
+        raise ExperimentError(str(error)) from error
+
+
+class _Networks(Section):
+    networks: dict[str, NetworkSettings]
+
+
+def load_network(
+    network: str, overrides: list[str] | None = None, experiments: Path | None = None, folder: str = ""
+) -> tuple[str, NetworkSettings]:
+    """Name and settings of one network: EXPERIMENT:NAME, or timm's name of a model.
+
+    `overrides` are `field=value` of its section; `folder` stands for "{root}" there. Raises ExperimentError.
+    """
+    values: dict[str, Any] = {"model": network}
+    experiment, colon, name = network.rpartition(":")
+    if colon:
+        loaded = load_experiment(experiment, [], experiments).located(folder)
+        if name not in loaded.networks:
+            raise ExperimentError(f"{experiment} has no network {name!r}: it has {', '.join(loaded.networks)}")
+        values = loaded.networks[name].model_dump()
+    name = name or network
+    validated: _Networks = _validated(_Networks, network, {"networks": {name: values}}, overrides, ("networks", name))
+    return name, validated.networks[name]
+
+
+def _find(experiment: str, folder: Path | None) -> str:
+    if "://" in experiment or Path(experiment).is_file():
+        return experiment
+    named = [] if folder is None else sorted(folder.glob("*.toml"))
+    for path in named:
+        if path.stem == experiment:
+            return str(path)
+    names = ", ".join(path.stem for path in named) or "none"
+    raise ExperimentError(f"no experiment {experiment!r}: give a TOML file, or one of these names: {names}")
+
+
+def _readable(error: Any) -> str:
+    """One line for one of pydantic's findings: the field, what is wrong, what was given."""
+    field = ".".join(str(part) for part in error["loc"]) or "experiment"
+    if error["type"] == "extra_forbidden":
+        return f"  {field}: unknown key. {_allowed(error['loc'][:-1])}"
+    given = "" if error["type"] in ("missing", "value_error") else f" (given: {error['input']!r})"
+    return f"  {field}: {error['msg']}{given}"
+
+
+def _allowed(location: tuple[Any, ...]) -> str:
+    """The keys that the table at `location` allows."""
+    tables: dict[str, type[Section]] = {
+        "": Experiment,
+        "images": Images,
+        "images.train": Split,
+        "images.val": Split,
+        "networks": NetworkSettings,
+        "preprocessing": Preprocessing,
+        "extract": ExtractSettings,
+        "fit": FitSettings,
+        "evaluate": EvaluateSettings,
+        "demo": DemoSettings,
+        "published": Published,
+    }
+    path = ".".join(str(part) for part in location)
+    if path not in tables:
+        path = "preprocessing" if path.endswith("preprocessing") else path.partition(".")[0]
+    return "Allowed: " + ", ".join(tables[path].model_fields)

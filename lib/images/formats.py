@@ -1,0 +1,39 @@
+"""Detect the format of a split's images."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pyarrow.parquet as pq
+
+from lib.errors import ListingError
+from lib.experiment.settings import Split
+from lib.storage.files import files_below, is_file, is_folder
+from lib.storage.uris import resolve
+
+Format = Literal["tree", "listing", "webdataset", "parquet"]
+
+
+def detect_format(split: Split) -> Format:
+    """The split's format: as the experiment says, else by what is at the location. Raises ListingError."""
+    if split.format != "auto":
+        return split.format
+    location = split.location
+    if is_file(location):
+        if location.lower().endswith(".csv"):
+            return "listing"
+        if location.lower().endswith(".parquet"):
+            filesystem, path = resolve(location)
+            names = pq.read_schema(path, filesystem=filesystem).names
+            return "listing" if "path" in names and split.image_column not in names else "parquet"
+    elif is_folder(location):
+        if files_below(location, ".tar"):
+            return "webdataset"
+        if files_below(location, ".parquet"):
+            return "parquet"
+        return "tree"
+    else:
+        raise ListingError(f"{location} is not there, or you may not read it")
+    raise ListingError(
+        f"{location}: expected a folder of class folders, .tar shards or .parquet files, or a .csv or .parquet file"
+    )

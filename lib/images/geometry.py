@@ -1,0 +1,56 @@
+"""The part of a network's preprocessing that moves pixels: resize and crop, before normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lib.images.resizing import EvaluationTransform, Steps, steps_of
+from lib.images.slim_preprocessing import slim_pixels
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The part of timm's evaluation transform before normalisation: what it does to the pixels' places."""
+
+    input_size: tuple[int, int, int]  # channels, height, width
+    crop_pct: float
+    crop_mode: str
+    interpolation: str
+    fill: tuple[float, float, float] | None = None  # of a border, 0..1: timm takes the mean
+    transform: str = "timm"  # or "fast", "slim"
+    jpeg: str = "pillow"  # or "fastdct"
+    steps: Steps | None = None  # of timm's transform, where they are known
+
+    def known(self) -> Geometry:
+        """The same, with timm's steps looked up: who decodes need not import timm."""
+        return self if self.transform == "slim" else replace(self, steps=steps_of(self.options()))
+
+    def options(self) -> dict[str, Any]:
+        """For timm.data.create_transform."""
+        names = ("input_size", "crop_pct", "crop_mode", "interpolation")
+        return {name: getattr(self, name) for name in names} | ({} if self.fill is None else {"mean": self.fill})
+
+    @property
+    def dtype(self) -> type[np.generic]:
+        """Of the pixels: timm's transform rounds to uint8, 0..255; TF-Slim's gives float32, 0..1."""
+        return np.float32 if self.transform == "slim" else np.uint8
+
+    def pixels(self, image: Image.Image) -> np.ndarray:
+        """RGB image -> (height, width, 3), equal to the transform's up to normalisation; timm's bit by bit.
+
+        "fast" is timm's, but for the rounding of lib.images.resizing.EvaluationTransform.
+        """
+        if self.transform == "slim":
+            return slim_pixels(np.asarray(image), self.input_size[1:], self.crop_pct)
+        return _timms(self)(image)
+
+
+@lru_cache(maxsize=16)
+def _timms(geometry: Geometry) -> EvaluationTransform:
+    known = geometry if geometry.steps else geometry.known()
+    return EvaluationTransform(geometry.options(), known.steps, fast=geometry.transform == "fast")

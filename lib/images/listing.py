@@ -1,0 +1,46 @@
+"""List a split's images with their labels, whatever format they come in."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lib.errors import ListingError
+from lib.experiment.settings import Split
+from lib.images.csv_listings import list_listing
+from lib.images.formats import detect_format
+from lib.images.parquet_images import list_parquet
+from lib.images.schemas import LISTING
+from lib.images.shards import list_shards
+from lib.images.trees import list_tree
+
+
+def list_images(split: Split, classes: list[str] | None = None, limit: int | None = None) -> pa.Table:
+    """All images of a split, LISTING rows in the order of their paths; the first `limit` of them.
+
+    `classes` are all class names: the label of a tree's folder is its place among them when sorted; without, among the
+    folders. Raises ListingError: nothing there, a damaged file, a duplicated image_id, a label that is no class.
+    """
+    try:
+        kind = detect_format(split)
+        rows = {"tree": list_tree, "listing": list_listing, "webdataset": list_shards, "parquet": list_parquet}[kind](
+            split, classes
+        )
+    except pa.ArrowInvalid as error:
+        raise ListingError(f"{split.location} can't be read: {error}") from error
+    if not rows:
+        raise ListingError(f"{split.location} ({kind}) has no images")
+    columns = zip(zip(*rows, strict=True), LISTING, strict=True)
+    table = pa.table([pa.array(column, field.type) for column, field in columns], schema=LISTING)
+    _check_unique(split, table)
+    smallest = pc.min(table["label"]).as_py()
+    if smallest is not None and smallest < 0:
+        raise ListingError(f"{split.location}: label {smallest}; labels count from 0, leave unknown ones empty")
+    return table if limit is None else table.slice(0, limit)
+
+
+def _check_unique(split: Split, table: pa.Table) -> None:
+    counts = table.group_by("image_id").aggregate([("path", "count")])
+    twice = counts.filter(pc.greater(counts["path_count"], 1))["image_id"].to_pylist()
+    if twice:
+        raise ListingError(f"{split.location}: {len(twice)} image ids stand there more than once, such as {twice[:3]}")

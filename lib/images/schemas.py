@@ -1,0 +1,21 @@
+"""The schema of a listing, one row an image."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+# One row an image. `path` is a whole file where `start` is null; a tar shard, from which bytes start..start+length are
+# the image; or a Parquet file, where `column` has it in row number `start`.
+LISTING = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("label", pa.int32()),
+        ("path", pa.string()),
+        ("start", pa.int64()),
+        ("length", pa.int64()),
+        ("column", pa.string()),
+    ]
+)
+PASSED_ON = ("split", "row")  # columns of a caller's own that decoding and networks leave as they are
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+Row = tuple[str, int | None, str, int | None, int | None, str | None]

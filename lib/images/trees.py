@@ -1,0 +1,33 @@
+"""Images in an ImageNet tree, one folder for each class."""
+
+from __future__ import annotations
+
+import logging
+
+from lib.errors import ListingError
+from lib.experiment.settings import Split
+from lib.images.labels import tree_classes
+from lib.images.schemas import SUFFIXES, Row
+from lib.storage.files import files_below
+from lib.storage.uris import resolve, uri_beside
+
+log = logging.getLogger(__name__)
+
+
+def list_tree(split: Split, classes: list[str] | None) -> list[Row]:
+    place = {name: index for index, name in enumerate(classes or tree_classes(split))}
+    root = resolve(split.location)[1].rstrip("/")
+    rows: list[Row] = []
+    passed_over = 0
+    for path in files_below(split.location, recursive=True):
+        image_id = path[len(root) + 1 :]
+        folder, _, name = image_id.partition("/")
+        if name.startswith(".") or not name.lower().endswith(SUFFIXES):
+            passed_over += 1
+            continue
+        if folder not in place:
+            raise ListingError(f"{split.location}: folder {folder!r} is not among the {len(place)} class names")
+        rows.append((image_id, place[folder], uri_beside(split.location, path), None, None, None))
+    if passed_over:
+        log.warning("%s: %d files passed over, which aren't images by their names", split.location, passed_over)
+    return rows

@@ -1,0 +1,1 @@
+"""Affine maps M_{A->B} between feature spaces: fitted by Adam on E, or made in closed form."""

@@ -1,0 +1,43 @@
+"""The affine map M_{A->B} from A's feature space to B's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import safetensors.torch
+import torch
+
+from lib.storage.files import read_bytes, write_bytes
+
+
+@dataclass(frozen=True)
+class AffineMap:
+    """M_{A->B} F_A = M' F_A + b (paper, section 3): `weight` is M' (d_B, d_A), `bias` is b (d_B,)."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
+            shapes = f"{tuple(self.weight.shape)} and {tuple(self.bias.shape)}"
+            raise ValueError(f"expected weight (d_B, d_A) and bias (d_B,), got {shapes}")
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        """(n, d_A) features of A -> (n, d_B), what M makes of them in B's space. Raises ValueError on another width."""
+        if features.ndim != 2 or features.shape[1] != self.weight.shape[1]:
+            raise ValueError(f"expected features (n, {self.weight.shape[1]}), got {tuple(features.shape)}")
+        return features @ self.weight.T + self.bias
+
+    @classmethod
+    def identity(cls, size: int) -> AffineMap:
+        return cls(torch.eye(size), torch.zeros(size))
+
+    def save(self, uri: str) -> None:
+        tensors = {"weight": self.weight.detach().cpu().contiguous(), "bias": self.bias.detach().cpu().contiguous()}
+        write_bytes(uri, safetensors.torch.save(tensors))
+
+    @classmethod
+    def load(cls, uri: str) -> AffineMap:
+        """Read a map that `python -m jobs.fit` wrote. Raises StorageError where there is none."""
+        tensors = safetensors.torch.load(read_bytes(uri))
+        return cls(tensors["weight"], tensors["bias"])

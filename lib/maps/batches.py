@@ -1,0 +1,162 @@
+"""Where a fit's random batches come from: rows of A's and B's features of the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of each batch is this worker's, of several that fit one map together."""
+
+    rank: int = 0
+    workers: int = 1
+
+    def of(self, size: int) -> slice:
+        """The worker's places in a batch of `size`. All workers' make up the batch, and differ by one at most."""
+        return slice(size * self.rank // self.workers, size * (self.rank + 1) // self.workers)
+
+
+WHOLE = Share()
+
+
+class Rows(Protocol):
+    """A source of random batches on the device that computes. It goes on exactly where its `state` was taken.
+
+    B's features come at unit length: the paper's E knows no other, and so no step has to bring them to it.
+
+    Where several workers share each batch, each has a source of its own, and the first worker's state serves them all.
+    """
+
+    device: torch.device
+
+    @property
+    def generator(self) -> torch.Generator | None:
+        """All the state that `draw` has, where a CUDA graph can hold `draw`; else None."""
+
+    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """This worker's share of the next batch of `size`: A's features x (share, d_A) and B's y/|y| (share, d_B), row
+        by row of the same images. The next call may write into the same memory.
+        """
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs: tensors on the CPU and plain values, for torch.load(weights_only=True)."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where another source of the same rows was when it gave `state`."""
+
+
+class ResidentRows:
+    """All rows lie on the device, and each batch is drawn there, every row equally likely, with replacement.
+
+    `X` (n, d_A) are A's features, `Y` (n, d_B) B's, `inplace` scaled to unit length where they lie, so that the device
+    needn't hold them twice. Workers with the same `seed` draw the same whole batches, and take their own `share` of
+    each, so that a fit doesn't depend on how many share it.
+
+    Raises ValueError where X and Y aren't of the same images.
+    """
+
+    def __init__(
+        self, X: torch.Tensor, Y: torch.Tensor, seed: int, share: Share = WHOLE, inplace: bool = False
+    ) -> None:
+        if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or len(X) == 0:
+            raise ValueError(
+                f"expected features (n, d_A) and (n, d_B), n > 0, got {tuple(X.shape)} and {tuple(Y.shape)}"
+            )
+        self.X, self.Y, self.share = X, functional.normalize(Y, dim=1, out=Y if inplace else None), share
+        self.device = X.device
+        self.generator = torch.Generator(X.device).manual_seed(seed)
+        self.x, self.y = X[:0].clone(), Y[:0].clone()
+
+    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = torch.randint(len(self.X), (size,), device=self.device, generator=self.generator)
+        rows = rows[self.share.of(size)]
+        if len(self.x) != len(rows):
+            self.x, self.y = self.X.new_empty(len(rows), self.X.shape[1]), self.Y.new_empty(len(rows), self.Y.shape[1])
+        return torch.index_select(self.X, 0, rows, out=self.x), torch.index_select(self.Y, 0, rows, out=self.y)
+
+    def state(self) -> dict[str, Any]:
+        return {"generator": self.generator.get_state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        if "generator" not in state:
+            raise ValueError('this fit was begun with fit.rows = "streamed": set that, or use --overwrite')
+        self.generator.set_state(state["generator"])
+
+
+Block = tuple[np.ndarray, np.ndarray]  # A's features (k, d_A) and B's (k, d_B) of the same images, any float
+
+
+class StreamedRows:
+    """More rows than the device holds: they pass through a pool there, and each batch is drawn from it.
+
+    `stream(drawn)` begins an endless stream of blocks, where `drawn` batches were drawn before. What a batch takes out
+    of the pool the stream's next rows replace, so that each of its rows is drawn once. The pool holds `size` rows;
+    of several workers each has a stream and a pool of its own, and draws its `share` of a batch from them.
+
+    Goes on from a `state` with a new stream and a new pool: as good a fit, but not the undisturbed one's bit by bit.
+    """
+
+    generator = None  # the stream is no work of the device, which a CUDA graph could repeat
+
+    def __init__(
+        self, stream: Callable[[int], Iterator[Block]], size: int, device: torch.device, seed: int, share: Share = WHOLE
+    ) -> None:
+        self.stream, self.size, self.device, self.seed, self.share = stream, size, device, seed, share
+        self.drawn = 0
+        self.pool: _Pool | None = None
+
+    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.pool is None:
+            draw = torch.Generator(self.device).manual_seed(self.seed + self.share.rank)
+            self.pool = _Pool(self.stream(self.drawn), self.size, draw)
+        part = self.share.of(size)
+        self.drawn += 1
+        return self.pool.draw(part.stop - part.start)
+
+    def state(self) -> dict[str, Any]:
+        return {"drawn": self.drawn}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        if "drawn" not in state:
+            raise ValueError('this fit was begun with fit.rows = "resident": set that, or use --overwrite')
+        self.drawn, self.pool = state["drawn"], None
+
+
+class _Pool:
+    """`size` rows of an endless stream, on the generator's device, in random order."""
+
+    def __init__(self, blocks: Iterator[Block], size: int, generator: torch.Generator) -> None:
+        self.blocks, self.size, self.generator = blocks, size, generator
+        self.block: Block = next(blocks)
+        self.taken = 0  # rows of the block
+        X, Y = (torch.empty(size, part.shape[1], device=generator.device) for part in self.block)
+        self.X, self.Y = X, Y
+        self.gone = torch.arange(size, device=generator.device)  # places to be filled before the next batch
+        self.order = self.gone[:0]  # places in which the next batches stand
+
+    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if size > self.size:
+            raise ValueError(f"expected batches of at most {self.size} rows, the pool's, got {size}")
+        self.fill()
+        if len(self.order) < size:
+            self.order = torch.randperm(self.size, generator=self.generator, device=self.generator.device)
+        self.gone, self.order = self.order[:size], self.order[size:]
+        return self.X[self.gone], self.Y[self.gone]
+
+    def fill(self) -> None:
+        """Put the stream's next rows where rows are gone."""
+        while len(self.gone):
+            if self.taken == len(self.block[0]):
+                self.block, self.taken = next(self.blocks), 0
+            rows = slice(self.taken, self.taken + len(self.gone))
+            x, y = (torch.from_numpy(part[rows]).to(self.X.device, torch.float32) for part in self.block)
+            places, self.gone = self.gone[: len(x)], self.gone[len(x) :]
+            self.X[places], self.Y[places] = x, functional.normalize(y, dim=1)
+            self.taken += len(x)

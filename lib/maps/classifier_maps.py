@@ -1,0 +1,30 @@
+"""Maps made from two classifiers alone, without an image."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import linalg
+
+from lib.maps.affine import AffineMap
+from lib.maps.spectrum import float32_tensor
+
+
+def from_classifiers(weight_S: ArrayLike, bias_S: ArrayLike, weight_T: ArrayLike, bias_T: ArrayLike) -> AffineMap:
+    """The map M F = W_T^+ (W_S F + b_S - b_T), made of the two classifiers without an image.
+
+    After "Exploring the interchangeability of CNN embedding spaces" (McNeely-White et al., arXiv:2010.02323). Weights
+    are (classes, d_S) and (classes, d_T), biases (classes,). Where W_T has full row rank, and so d_T >= classes, the
+    target's classifier gives M F exactly the source's scores; else the scores nearest to them by least squares. M F
+    needn't resemble F_T.
+    Row i of both must be the same class, and is taken so: leave out the row of a background class that only one has.
+    Raises ValueError where the numbers of classes differ.
+    """
+    W_S, b_S, W_T, b_T = (np.asarray(a, np.float64) for a in (weight_S, bias_S, weight_T, bias_T))
+    if W_S.ndim != 2 or W_T.ndim != 2 or not b_S.shape == b_T.shape == W_S.shape[:1] == W_T.shape[:1]:
+        raise ValueError(
+            "expected weights (classes, d) and biases (classes,) with the same classes on both sides, got "
+            f"{W_S.shape}, {b_S.shape} and {W_T.shape}, {b_T.shape}: is a background class in one of them?"
+        )
+    solution = linalg.lstsq(W_T, np.column_stack([W_S, b_S - b_T]))[0]  # of least norm, as the pseudo-inverse's
+    return AffineMap(float32_tensor(solution[:, :-1]), float32_tensor(solution[:, -1]))

@@ -1,0 +1,33 @@
+"""Maps that only rotate, scale and move: orthogonal Procrustes."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import linalg
+
+from lib.maps.affine import AffineMap
+from lib.maps.moments import Moments
+from lib.maps.spectrum import affine_from_centred, means, rounding
+
+
+def orthogonal(moments: Moments) -> AffineMap:
+    """Procrustes: a rotation or reflection W of A's centred features, one scale s, a translation; weight is s W.
+
+    Minimises sum |y - s W x - b|^2 (Schönemann and Carroll 1970, "Fitting one matrix to another under choice of a
+    central dilation and a rigid motion"; Gower 1975). Where the sizes differ, the smaller space is laid isometrically
+    into the larger: for d_A <= d_B, W has orthonormal columns, and the minimum is exact. For d_A > d_B, W has
+    orthonormal rows: A is projected by the transpose of B's best isometric embedding, and s is the best for this W; a
+    least-squares projection has no closed form (Gower and Dijksterhuis 2004, "Procrustes Problems").
+    Where centred X^T Y has not full rank (fewer rows than dimensions), W is completed by arbitrary orthonormal
+    directions, and another LAPACK may choose others. Where x is constant, s is 0. Raises ValueError where there are no
+    rows.
+    """
+    mean_x, mean_y = means(moments)
+    centred = moments.about(mean_x, mean_y)
+    # sum |v - s W u|^2 = sum |v|^2 - 2 s tr(W S_uv) + s^2 sum |W u|^2, and sum |W u|^2 = sum |u|^2 where W^T W = 1.
+    # W = P Q^T of the SVD S_vu = P diag(sigma) Q^T maximises the trace, to sum sigma; then s is a parabola's minimum.
+    P, sigma, Qt = linalg.svd(centred.XY.T, full_matrices=False)
+    W = P @ Qt
+    spread = np.sum((W @ centred.XX) * W)
+    scale = sigma.sum() / spread if spread > rounding(moments) else 0.0
+    return affine_from_centred(scale * W, mean_x, mean_y, moments.mean_length())

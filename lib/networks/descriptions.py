@@ -1,0 +1,95 @@
+"""What has to be known of networks without holding them; found out in a process of its own.
+
+Torch and timm take four seconds of a core to import: meanwhile the caller starts Ray.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import weakref
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, BinaryIO
+
+from lib.errors import NetworkError, StorageError
+from lib.experiment.settings import NetworkSettings
+from lib.images.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the driver has to know of a network without holding it."""
+
+    fingerprint: str
+    geometry: Geometry
+    preprocessing: dict[str, Any]
+    classes: int
+    classifier: bytes  # lib.networks.classifiers.Classifier's
+
+
+def describe_network(name: str, network: NetworkSettings) -> Description:
+    """Load a network once and check its split, which the actors then take for granted. Raises NetworkError."""
+    from lib.networks.network import Network  # with torch and timm: whoever only wants to begin does without
+
+    loaded = Network(name, network)
+    loaded.check_split()
+    config = {**vars(loaded.geometry), "mean": loaded.mean, "std": loaded.std}
+    del config["steps"]  # they follow from the others
+    config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
+    classifier = loaded.classifier
+    return Description(loaded.fingerprint(), loaded.geometry, config, classifier.classes, classifier.to_bytes())
+
+
+class Describing:
+    """Networks that another process describes, from now on; it is killed where this one ends first."""
+
+    def __init__(self, networks: dict[str, NetworkSettings]) -> None:
+        reader, writer = os.pipe()  # stdout is for what libraries print
+        self.pipe = open(reader, "rb")  # noqa: SIM115 - read and closed in `descriptions`
+        program = f"from lib.networks.descriptions import answer_descriptions; answer_descriptions({writer})"
+        with open(writer, "wb"):
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", program],
+                stdin=subprocess.PIPE,
+                pass_fds=[writer],
+            )
+        weakref.finalize(self, _end, self.process, self.pipe)
+        assert self.process.stdin is not None
+        with self.process.stdin as question:
+            question.write(pickle.dumps(networks))
+
+    @cached_property
+    def descriptions(self) -> dict[str, Description]:
+        """Wait for them. Raises what `describe` raises, and RuntimeError where the process ended without an answer."""
+        with self.pipe:
+            pickled = self.pipe.read()
+        if self.process.wait():
+            raise RuntimeError(f"the process that describes networks ended with exit code {self.process.returncode}")
+        found: dict[str, Description] | NetworkError | StorageError = pickle.loads(pickled)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def _end(process: subprocess.Popen[bytes], pipe: BinaryIO) -> None:
+    """Of a process whose answer nobody wants any more, or has read."""
+    process.kill()
+    process.wait()
+    pipe.close()
+
+
+def answer_descriptions(to: int) -> None:
+    """What the other process does: read networks from stdin, write descriptions into the pipe `to`, both pickled."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Control-C reaches all of a terminal's processes: end without a word
+    networks: dict[str, NetworkSettings] = pickle.load(sys.stdin.buffer)
+    found: dict[str, Description] | NetworkError | StorageError
+    try:
+        found = {name: describe_network(name, network) for name, network in networks.items()}
+    except (NetworkError, StorageError) as error:
+        found = error
+    with open(to, "wb") as pipe:
+        pickle.dump(found, pipe)

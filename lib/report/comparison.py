@@ -1,0 +1,63 @@
+"""Several experiments beside each other: own accuracies and losses, a column for each experiment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from lib.evaluation.chance import at_chance
+from lib.report.cells import Row, direction, interval, loss_points, markdown, percent, right_of
+from lib.report.page import Section, render_note, render_page, render_table
+
+Results = dict[str, Any]
+OWN, LOSS = "accuracy %", "loss, points"
+
+
+def compare_experiments(experiments: Sequence[tuple[str, Results]]) -> tuple[str, str]:
+    """The same numbers as a Markdown table for a terminal, and as an HTML page.
+
+    `experiments` are titles and results.json of each. Blank where an experiment has no such network or direction.
+    Raises ValueError without an experiment, and where two have one title.
+    """
+    titles = [title for title, _ in experiments]
+    twice = [title for title, count in Counter(titles).items() if count > 1]
+    if not titles or twice:
+        raise ValueError(f"expected experiments with titles that differ, got {twice or 'none'}")
+    own = _beside([_accuracies(results) for _, results in experiments])
+    losses = _beside([_losses(results) for _, results in experiments])
+    both = [(row[0], kind, *row[1:]) for kind, rows in ((OWN, own), (LOSS, losses)) for row in rows]
+    text = markdown(("features → classifier", "", *titles), both)
+    return text, _html(titles, own, losses)
+
+
+def _html(titles: list[str], own: list[Row], losses: list[Row]) -> str:
+    explained = (
+        "Loss: points of accuracy that the classifier loses when its own features are replaced by mapped ones, with "
+        "its 95 % interval; negative is a gain. Blank: not part of that experiment."
+    )
+    sections = [
+        Section(
+            "own", "Own accuracies", render_table(("network", *titles), own, "Accuracy in percent, right answers.")
+        ),
+        Section("losses", "Losses", render_table(("direction", *titles), losses, "Loss in points, 95 % interval.")),
+    ]
+    return render_page(f"{len(titles)} experiments beside each other", render_note(explained), sections)
+
+
+def _accuracies(results: Results) -> dict[str, str]:
+    return {name: f"{percent(network)} ({right_of(network)})" for name, network in results["networks"].items()}
+
+
+def _losses(results: Results) -> dict[str, str]:
+    return {
+        direction(mapping): f"{loss_points(mapping)} ({interval(mapping['loss_ci95'])})"
+        + (", at chance" if at_chance(results, mapping) else "")
+        for mapping in results["mappings"]
+    }
+
+
+def _beside(columns: list[dict[str, str]]) -> list[Row]:
+    """A row for each name that any column has, in the order in which they first come."""
+    names = dict.fromkeys(name for column in columns for name in column)
+    return [(name, *(column.get(name, "") for column in columns)) for name in names]

@@ -1,0 +1,86 @@
+"""What all figures share: colours, line styles, legends, and export to SVG and PNG."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by all eyes
+# Dashes tell lines of one colour apart: solid, dashed, dotted, dash-dotted, then longer ones without end.
+DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+INSIDE = 6  # lines whose names find room inside the axes
+
+
+def line_axes(names: list[str]) -> tuple[Figure, Axes]:
+    """Axes for lines of these names, and below them room for the names where they are many."""
+    below = 0.19 * -(-len(names) // _columns(names)) if len(names) > INSIDE else 0
+    figure = Figure(figsize=(5.8, 3.6 + below), layout="constrained")
+    axes = figure.subplots()
+    axes.tick_params(labelsize=9)
+    axes.grid(color="#dddddd", linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def line_style(k: int) -> dict[str, Any]:
+    """Colour and dashes of the k-th line: no two lines have both the same."""
+    row = k // len(COLOURS)
+    dashes = DASHES[row] if row < len(DASHES) else (0, (row + 4, 2, 1, 2, 1, 2))
+    return {"color": COLOURS[k % len(COLOURS)], "linestyle": dashes}
+
+
+def name_lines(figure: Figure, axes: Axes) -> None:
+    """The legend: inside the axes for few lines, below them for many."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
+    if len(labels) > INSIDE:
+        legend = figure.legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=_columns(labels),
+            frameon=False,
+            fontsize=7.5,
+            handlelength=3.5,
+        )
+    else:
+        legend = axes.legend(frameon=False, fontsize=9, handlelength=3)
+    for line in legend.get_lines():
+        line.set_linewidth(2)  # a colour is hard to tell on a hair
+
+
+def _columns(names: list[str]) -> int:
+    """How many names find room beside each other."""
+    return max(1, min(3, 84 // (7 + max(map(len, names)))))
+
+
+def plain_name(name: str) -> str:
+    """A name that matplotlib draws as it is: no formula between dollars, and in legends also with a "_" before it."""
+    return ("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
+def to_svg(figure: Figure, prefix: str) -> str:
+    """An <svg> element to stand in a page: the same for the same figure, its ids begin with `prefix`."""
+    file = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": prefix, "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(
+            file,
+            format="svg",
+            bbox_inches="tight",
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
+    text = file.getvalue()
+    element = text[text.index("<svg") :].strip()
+    return re.sub(r'(id="|href="#|url\(#)', rf"\1{prefix}-", element)
+
+
+def to_png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=160, bbox_inches="tight", metadata={"Software": None})
+    return file.getvalue()

@@ -1,0 +1,42 @@
+"""Lines of the loss against something that grows by factors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from math import ceil, floor, log2
+
+from matplotlib.figure import Figure
+
+from lib.report.drawing import line_axes, line_style, name_lines, plain_name
+
+TICKS, ROOM = 8, 45  # on an axis: how many ticks at the most, how many characters stand beside each other
+Line = tuple[list[int], list[float]]  # x and the loss in points
+
+
+def draw_loss_lines(lines: Mapping[str, Line], xlabel: str) -> Figure:
+    """The loss against numbers that grow by factors: a line with a point at each number, on a log2 axis."""
+    figure, axes = line_axes(list(lines))
+    axes.axhline(0, color="#555555", linewidth=0.8)
+    for k, (name, (x, loss)) in enumerate(lines.items()):
+        axes.plot(x, loss, label=plain_name(name), linewidth=1.3, marker="o", markersize=3, **line_style(k))
+    axes.set_xscale("log", base=2)
+    ticks = _ticks({value for x, _ in lines.values() for value in x})
+    labels = [f"{tick:,}" for tick in ticks]
+    crowded = sum(map(len, labels)) > ROOM
+    axes.set_xticks(ticks, labels, rotation=30 if crowded else 0, ha="right" if crowded else "center")
+    axes.minorticks_off()
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel("loss, points")
+    name_lines(figure, axes)
+    return figure
+
+
+def _ticks(values: set[int]) -> list[int]:
+    """The values themselves where they are few and stand apart, else powers of 2."""
+    ascending = sorted(values)
+    apart = all(high / low >= 1.5 for low, high in pairwise(ascending))
+    if len(ascending) <= TICKS and apart:
+        return ascending
+    low, high = floor(log2(ascending[0])), ceil(log2(ascending[-1]))
+    return [2**k for k in range(low, high + 1, -(-(high - low + 1) // TICKS))]

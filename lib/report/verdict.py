@@ -1,0 +1,82 @@
+"""A plain-language answer to the experiment's question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lib.evaluation.chance import LEVEL, at_chance
+from lib.report.cells import direction
+from lib.report.table1 import Results
+
+NAMED = 6  # directions at chance that the verdict names
+
+
+def verdict(results: Results) -> str:
+    """What the numbers answer, without a claim that they don't carry.
+
+    A sentence for each direction of two networks; of more networks the two ends of the range, how many directions
+    change at all, and which give nothing, each on a line.
+    """
+    mappings = results["mappings"]
+    if len(mappings) <= 2:
+        return " ".join(_sentence(results, mapping) for mapping in mappings)
+    chance = [mapping for mapping in mappings if at_chance(results, mapping)]
+    rest = sorted((mapping for mapping in mappings if mapping not in chance), key=lambda mapping: mapping["loss"])
+    parts = [f"Of {len(mappings)} directions, {len(chance)} are at chance."] if chance else []
+    if rest:
+        ends = "\n".join(_sentence(results, mapping) for mapping in (rest if len(rest) == 1 else (rest[0], rest[-1])))
+        among = f"Of the other {len(rest)}" if chance else f"Of {len(rest)} directions"
+        parts += [f"{among}, the one with the least loss and the one with the most:", ends] if rest[1:] else [ends]
+    return "\n".join([*parts, *_tested(mappings), *_nothing(results, chance)])
+
+
+def _sentence(results: Results, mapping: dict[str, Any]) -> str:
+    source, target = mapping["source"], mapping["target"]
+    own, mapped = results["networks"][target]["accuracy"], mapping["accuracy"]
+    low, high = mapping["loss_ci95"]
+    if at_chance(results, mapping):
+        guessing = 100 / results["networks"][target]["classes"]
+        return (
+            f"Fed with mapped features of {source} instead of its own, {target}'s classifier is at chance: "
+            f"{100 * mapped:.2f} % right, where guessing gives {guessing:.2f} % and its own features {100 * own:.2f} %."
+        )
+    if low > 0:
+        change = f"loses {mapping['loss']:.2f} points of accuracy"
+    elif high < 0:
+        change = f"gains {-mapping['loss']:.2f} points of accuracy"
+    else:
+        change = f"changes by {-mapping['loss']:+.2f} points of accuracy, which may be chance"
+    return (
+        f"Fed with mapped features of {source} instead of its own, {target}'s classifier {change} "
+        f"({100 * own:.2f} % to {100 * mapped:.2f} %; 95 % interval of the loss {low:.2f} to {high:.2f})."
+    )
+
+
+def _tested(mappings: list[dict[str, Any]]) -> list[str]:
+    """How many directions lose and gain, where results.json has corrected p-values of all of them."""
+    if any(mapping.get("p_holm") is None for mapping in mappings):
+        return []
+    changed = [mapping["loss"] for mapping in mappings if is_significant(mapping)]
+    lose, gain = sum(loss > 0 for loss in changed), sum(loss < 0 for loss in changed)
+    return [
+        f"Accuracy falls in {lose or 'none'} of {len(mappings)} directions and rises in {gain or 'none'}, by more than "
+        "chance explains (Holm-corrected p below 0.05)."
+    ]
+
+
+def is_significant(mapping: dict[str, Any]) -> bool:
+    p = mapping.get("p_holm")
+    return p is not None and p < LEVEL
+
+
+def _nothing(results: Results, chance: list[dict[str, Any]]) -> list[str]:
+    """Which networks' features give nothing to any other, and which directions besides are at chance."""
+    all_sources = [mapping["source"] for mapping in results["mappings"]]
+    found = [mapping["source"] for mapping in chance]
+    useless = [name for name in results["networks"] if name in found and found.count(name) == all_sources.count(name)]
+    parts = [f"Features of {name} give nothing to any other network's classifier." for name in useless]
+    others = [direction(mapping) for mapping in chance if mapping["source"] not in useless]
+    if others:
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        parts.append(f"At chance {'besides ' if useless else ''}are {', '.join(others[:NAMED])}{more}.")
+    return parts

@@ -1,0 +1,85 @@
+"""Protocol buffers' wire format, as far as TensorFlow's checkpoints need it: a message's fields by number, unparsed.
+
+Source: protobuf.dev/programming-guides/encoding. A message holds another one, or numbers, as a run of bytes; nothing is
+copied until it is asked for, so that a tensor of 100 MB costs no more than its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lib.errors import CheckpointError
+
+VARINT, FIXED64, RUN, FIXED32 = 0, 1, 2, 5
+WIDTHS = {FIXED64: 8, FIXED32: 4}
+
+
+def varint(what: str, data: memoryview, start: int) -> tuple[int, int]:
+    """An unsigned number of up to ten bytes, seven bits each, and the place after it. Raises CheckpointError."""
+    value = 0
+    for length in range(10):
+        if start + length >= len(data):
+            break
+        byte = data[start + length]
+        value |= (byte & 0x7F) << (7 * length)
+        if byte < 0x80 and value < 1 << 64:
+            return value, start + length + 1
+    raise CheckpointError(f"{what}: a number has no end: truncated or mangled")
+
+
+@dataclass(frozen=True)
+class Message:
+    """Fields of one message; where a singular one is missing it has proto3's default, 0 or nothing."""
+
+    what: str  # that the bytes come from, for errors
+    varints: dict[int, list[int]]
+    runs: dict[int, list[memoryview]]  # also fixed32 and fixed64
+
+    def integer(self, field: int) -> int:
+        return self.varints.get(field, [0])[-1]
+
+    def run(self, field: int) -> memoryview:
+        return self.runs.get(field, [memoryview(b"")])[-1]
+
+    def text(self, field: int) -> str:
+        return bytes(self.run(field)).decode(errors="replace")
+
+    def message(self, field: int) -> Message:
+        return parse_message(self.what, self.run(field))
+
+    def messages(self, field: int) -> list[Message]:
+        return [parse_message(self.what, run) for run in self.runs.get(field, [])]
+
+    def integers(self, field: int) -> list[int]:
+        """A repeated integer, packed into one run or not."""
+        found = list(self.varints.get(field, []))
+        for run in self.runs.get(field, []):
+            place = 0
+            while place < len(run):
+                value, place = varint(self.what, run, place)
+                found.append(value)
+        return found
+
+
+def parse_message(what: str, data: memoryview) -> Message:
+    """The fields of the message in `data`. Raises CheckpointError where it isn't one."""
+    message = Message(what, {}, {})
+    place = 0
+    while place < len(data):
+        tag, place = varint(what, data, place)
+        field, kind = tag >> 3, tag & 7
+        if kind == VARINT:
+            value, place = varint(what, data, place)
+            message.varints.setdefault(field, []).append(value)
+            continue
+        if kind == RUN:
+            length, place = varint(what, data, place)
+        elif kind in WIDTHS:
+            length = WIDTHS[kind]
+        else:
+            raise CheckpointError(f"{what}: field {field} has the unknown kind {kind}: mangled")
+        if length > len(data) - place:
+            raise CheckpointError(f"{what}: field {field} is longer than the message: truncated or mangled")
+        message.runs.setdefault(field, []).append(data[place : place + length])
+        place += length
+    return message

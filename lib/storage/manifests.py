@@ -1,0 +1,91 @@
+"""Manifests: what an artifact was made from, written last, so that its being there means finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import pyarrow as pa
+
+from lib.errors import ManifestMismatch
+from lib.storage.files import delete, is_file, read_bytes, read_json, write_json
+
+PACKAGES = ("ray", "torch", "torchvision", "timm", "pyarrow", "numpy", "pillow", "safetensors")
+
+
+def versions() -> dict[str, str]:
+    """What made a result: Python and the packages whose numbers end up in it."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+
+
+def digest(value: Any) -> str:
+    """Short sha256 of a JSON value, the same whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_digest(uri: str) -> str:
+    """Short sha256 of a file's bytes."""
+    return hashlib.sha256(read_bytes(uri)).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Something a stage makes: its manifest, all that is deleted where it is made anew, and what it is made from."""
+
+    manifest: str  # URI
+    data: tuple[str, ...]  # URIs of files and folders
+    made_from: dict[str, Any]
+
+    @property
+    def started(self) -> str:
+        return self.manifest.removesuffix("manifest.json") + "started.json"
+
+    def begin(self, overwrite: bool = False) -> bool:
+        """Whether the work is still to be done; False where a matching manifest says that it is finished.
+
+        Raises ManifestMismatch where it was made, or begun, from something else and `overwrite` isn't set.
+        """
+        for record in (self.manifest, self.started):
+            if not is_file(record):
+                continue
+            if record_matches(record, read_json(record)["made_from"], self.made_from, overwrite):
+                return record == self.started
+            self.remove()
+            break
+        write_json(self.started, {"made_from": self.made_from})
+        return True
+
+    def finish(self, rows: int, schema: pa.Schema | None = None, **more: Any) -> None:
+        """Write the manifest: from now on the product counts as finished."""
+        described = {} if schema is None else {"schema": {field.name: str(field.type) for field in schema}}
+        manifest = {"rows": rows, **described, "made_from": self.made_from, **more, "versions": versions()}
+        write_json(self.manifest, manifest)
+        delete(self.started)
+
+    def remove(self) -> None:
+        """Delete it, the manifest first: half a product never looks finished."""
+        for uri in (self.manifest, *self.data, self.started):
+            delete(uri)
+
+
+def record_matches(record: str, found: dict[str, Any], wanted: dict[str, Any], overwrite: bool) -> bool:
+    """Whether what `record` says fits what is wanted; False only under `overwrite`, else ManifestMismatch is raised."""
+    differing = differences(found, wanted)
+    if differing and not overwrite:
+        raise ManifestMismatch(
+            f"{record} was made from other settings: {'; '.join(differing)}. "
+            "Use --overwrite to make it anew, or another --root to keep both"
+        )
+    return not differing
+
+
+def differences(found: Any, expected: Any, path: str = "") -> list[str]:
+    """What differs between two JSON values, one "key: found, now expected" each."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        keys = sorted(found.keys() | expected.keys())
+        return [line for key in keys for line in differences(found.get(key), expected.get(key), f"{path}.{key}")]
+    return [] if found == expected else [f"{path.lstrip('.')} was {found!r}, now {expected!r}"]

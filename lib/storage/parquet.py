@@ -1,0 +1,67 @@
+"""Parquet files by URI: written whole, read whole or by column."""
+
+from __future__ import annotations
+
+import os
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from lib.errors import TableError
+from lib.storage.files import files_below, read_bytes, write_bytes
+from lib.storage.uris import resolve
+
+MAGIC = b"PAR1"  # a Parquet file's last bytes
+
+
+def write_table(uri: str, table: pa.Table) -> None:
+    """Write one Parquet file that no reader sees half of; zstd, no dictionary (features compress worse with one)."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=False)
+    write_bytes(uri, sink.getvalue())
+
+
+def parquet_files(folder: str) -> tuple[pafs.FileSystem, list[str]]:
+    return resolve(folder)[0], files_below(folder, ".parquet")
+
+
+def read_schema(folder: str) -> pa.Schema:
+    """The schema of the Parquet files in `folder`. Raises TableError where there are none."""
+    filesystem, files = parquet_files(folder)
+    if not files:
+        raise TableError(f"{folder} has no rows")
+    return pq.read_schema(files[0], filesystem=filesystem)
+
+
+def read_rows(folder: str, schema: pa.Schema, prefix: str = "") -> pa.Table:
+    """The columns of `schema` from all Parquet files directly in `folder` whose names begin with `prefix`, in their
+    order; several files are read at once.
+    """
+    filesystem, files = parquet_files(folder)
+    named = [file for file in files if os.path.basename(file).startswith(prefix)]
+    return ds.dataset(named, schema, "parquet", filesystem).to_table() if named else schema.empty_table()
+
+
+def read_table(uri: str, schema: pa.Schema) -> pa.Table:
+    """One Parquet file of this schema."""
+    return pq.read_table(pa.BufferReader(read_bytes(uri)), schema=schema)
+
+
+def remove_truncated(folder: str) -> int:
+    """Delete Parquet files without their end, left where a writer was killed; how many there were."""
+    filesystem, files = parquet_files(folder)
+    broken = 0
+    for file in files:
+        if not _is_complete(filesystem, file):
+            filesystem.delete_file(file)
+            broken += 1
+    return broken
+
+
+def _is_complete(filesystem: pafs.FileSystem, file: str) -> bool:
+    """Whether a Parquet file ends as one. What can't be read raises OSError, and isn't taken for broken."""
+    with filesystem.open_input_file(file) as stream:
+        size = stream.size()
+        return size > len(MAGIC) and bytes(stream.read_at(len(MAGIC), size - len(MAGIC))) == MAGIC

@@ -1,0 +1,54 @@
+"""Checks, made before any work starts, that a location can be read or written."""
+
+from __future__ import annotations
+
+import uuid
+
+import pyarrow.fs as pafs
+
+from lib.errors import StorageError
+from lib.storage.files import write_atomically
+from lib.storage.s3 import PROBING
+from lib.storage.uris import join_uri, resolve
+
+
+def check_writable(uri: str) -> None:
+    """Raise StorageError, before any work, where nothing can be written under `uri`."""
+    filesystem, path = resolve(join_uri(uri, f".probe-{uuid.uuid4().hex}"), PROBING)
+    try:
+        write_atomically(filesystem, path, b"")
+        filesystem.delete_file(path)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write under {uri}: {error}. Check that it exists and that you may write there"
+        ) from error
+
+
+def check_readable(uri: str) -> None:
+    """Raise StorageError, before any work, where there is nothing at `uri`, or it, or what it holds, can't be read."""
+    filesystem, path = resolve(uri, PROBING)
+    try:
+        info = filesystem.get_file_info(path)
+        if info.type == pafs.FileType.NotFound:
+            raise StorageError(f"{uri} is not there{_without_bucket(filesystem, uri, path)}")
+        file = info if info.type == pafs.FileType.File else _first_file(filesystem, path)
+        if file is not None:
+            with filesystem.open_input_file(file.path) as stream:
+                stream.read(1)
+    except OSError as error:
+        raise StorageError(f"cannot read {uri}: {error}. Check that you may list and read what is there") from error
+
+
+def _without_bucket(filesystem: pafs.FileSystem, uri: str, path: str) -> str:
+    bucket = path.partition("/")[0]
+    if uri.startswith("s3://") and filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
+        return f": there is no bucket {bucket!r}"
+    return ""
+
+
+def _first_file(filesystem: pafs.FileSystem, path: str) -> pafs.FileInfo | None:
+    """Some file below a folder, found without listing all that is there; None where there is none on the way."""
+    found = filesystem.get_file_info(pafs.FileSelector(path))
+    files = [info for info in found if info.type == pafs.FileType.File]
+    folders = [info for info in found if info.type == pafs.FileType.Directory]
+    return files[0] if files else _first_file(filesystem, folders[0].path) if folders else None

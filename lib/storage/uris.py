@@ -1,0 +1,89 @@
+"""URIs of files and folders, on a local disk or in an object store: what they may hold, and where they lead."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from lib.errors import BadURI, StorageError
+from lib.storage.s3 import PATIENT, open_s3
+
+STORES = ("s3", "gs")
+SECRET = re.compile(r"[?&](sig|[^=&]*(key|secret|token|signature|credential|password)[^=&]*)=", re.IGNORECASE)
+
+
+def check_uri(uri: str) -> None:
+    """Raise BadURI where a URI (or a text with one) that somebody wrote holds credentials, or options of a store."""
+    refuse_credentials(uri)
+    before, separator, rest = uri.partition("://")
+    if separator and before.endswith(STORES) and "?" in rest:
+        raise BadURI(
+            f"{uri.partition('?')[0]}?...: leave options out of URIs. The environment names them: AWS_ENDPOINT_URL, "
+            "AWS_REGION"
+        )
+
+
+def check_uris(value: Any, path: str = "") -> None:
+    """`check` every text in a JSON value; the message begins with the key it stands under."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            check_uris(below, f"{path}.{key}")
+    elif isinstance(value, list):
+        for below in value:
+            check_uris(below, path)
+    elif isinstance(value, str):
+        try:
+            check_uri(value)
+        except BadURI as error:
+            raise BadURI(f"{path.lstrip('.')}: {error}") from error
+
+
+def refuse_credentials(uri: str) -> None:
+    """Raise BadURI where `uri` holds credentials: it would stand in logs, tables and reports."""
+    before, separator, rest = uri.partition("://")
+    if not separator:
+        return
+    authority = rest.partition("/")[0]
+    user, at, _ = authority.rpartition("@")
+    # A secret may have slashes, after which the @ is no longer in the authority.
+    colon = before.endswith(STORES) and ":" in authority and not authority.startswith("arn:")
+    if (at and user != "anonymous") or colon or SECRET.search(rest):
+        raise BadURI(
+            f"{before}://... holds credentials. Leave them out of URIs: they belong into the environment "
+            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), a profile of ~/.aws/credentials "
+            "(AWS_PROFILE) or an instance's role"
+        )
+
+
+def resolve(uri: str, attempts: int = PATIENT) -> tuple[pafs.FileSystem, str]:
+    """The file system and the path in it that `uri` names; a plain path is relative to the working directory.
+
+    `attempts`: how often a request to S3 is tried. Raises StorageError where the URI's scheme is unknown or its file
+    system refuses to start.
+    """
+    if "://" not in uri:
+        return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
+    refuse_credentials(uri)
+    try:
+        if uri.startswith("s3://"):
+            return open_s3(uri, attempts)
+        filesystem, path = pafs.FileSystem.from_uri(uri)
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise StorageError(f"cannot use {uri}: {error}. Allowed: a local path, file://, s3:// or gs://") from error
+    return filesystem, path
+
+
+def join_uri(uri: str, *parts: str) -> str:
+    """`uri` with `parts` below it, one slash between each."""
+    return "/".join([uri.rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def uri_beside(location: str, path: str) -> str:
+    """A path in `location`'s file system as a URI, or a plain path where it is local."""
+    scheme, separator, rest = location.partition("://")
+    if not separator or scheme == "file":
+        return path
+    return f"{scheme}://{'anonymous@' if rest.startswith('anonymous@') else ''}{path}"
