@@ -19,9 +19,9 @@ from jobs.cluster.runs import Run, say
 from lib.evaluation.cka import CrossSums
 from lib.evaluation.examples import examples_table, pick_examples
 from lib.evaluation.joining import join_and_judge
+from lib.evaluation.judging import Mapped, evaluate_maps, own_predictions
 from lib.evaluation.neighbours import nearest_neighbours, neighbour_overlap, sample_rows
 from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS
-from lib.evaluation.results import Mapped, evaluate_maps, own_predictions
 from lib.experiment.variants import map_name
 from lib.features.chunks import SUMMED, Chunk, read_chunk, split_into_chunks, vectors_of
 from lib.features.reading import read_features

@@ -20,7 +20,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a F
 
 torch.set_num_threads(1)  # the machine is shared with Ray's workers
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[1]
 SHARED = PROJECT.parent / "shared"
 TINY = """
 [images]

@@ -1,9 +1,9 @@
-"""The least that Ray Data does from nothing to a first batch of features: jobs.benchmarks.extraction sets its start beside it.
+"""The least that Ray Data does from nothing to a first batch of features.
 
 python -m jobs.benchmarks.bare_start photos/val.csv done    (`done`, a file, is there as soon as the batch is computed)
 
 With the extraction's batches, resources and heap, and nothing else of it: nothing is described, checked,
-counted or written.
+counted or written. jobs.benchmarks.extraction sets the extraction's own start beside it.
 """
 
 from __future__ import annotations

@@ -143,7 +143,8 @@ def beside_bare_ray(runs: list[Extraction], least: list[float]) -> Timing:
     """Seconds as rates. Of each repeat's two runs both have the same start."""
     pairs = zip(runs[::2], runs[1::2], strict=True)
     return Timing(
-        "extract, start beside bare Ray Data", "1/s", "jobs.benchmarks.bare_start: Ray, decoding, an actor with the networks",
+        "extract, start beside bare Ray Data", "1/s",
+        "jobs.benchmarks.bare_start: Ray, decoding, an actor with the networks",
         tuple(2 / (short.first + long.first) for short, long in pairs), tuple(1 / seconds for seconds in least),
         note=f"its first batch is there after {median(least):.1f} s; it describes, checks, counts and writes nothing",
     )  # fmt: skip

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from lib.errors import ListingError, StorageError, UnreadableImage
 from lib.evaluation.joining import Judged
-from lib.evaluation.results import Mapped, own_predictions
+from lib.evaluation.judging import Mapped, own_predictions
 from lib.experiment.settings import Images
 from lib.images.decoding import decode
 from lib.images.fetching import read_images

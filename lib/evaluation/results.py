@@ -1,146 +1,158 @@
-"""Joined predictions -> the numbers of results.json: accuracies, losses, overlap regions."""
+"""The types of results.json: what each key holds, and in which unit.
+
+Shares lie in 0..1, losses and their intervals are in points of accuracy (percent). People have scripts that read these
+keys, so none is ever renamed.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-
-from lib.evaluation.agreement import Agreement
-from lib.evaluation.cka import CrossSums
-from lib.evaluation.classes import count_by_class
-from lib.evaluation.feature_fit import mean_cosine, r_squared
-from lib.evaluation.joining import Judged
-from lib.evaluation.losses import Pairing, holm
-from lib.evaluation.ordering import give_and_take, order_networks
-from lib.evaluation.regions import count_regions
-from lib.experiment.variants import Variant
+from typing import Any, NotRequired, TypedDict
 
 
-@dataclass(frozen=True)
-class Mapped:
-    """One map whose predictions are judged."""
+class Counted(TypedDict):
+    """How many of the labelled evaluation images a composition gets right."""
+
+    correct: int
+    total: int
+    accuracy: float  # correct / total
+
+
+class NetworkResults(Counted):
+    """A network on its own features, C_A(F_A)."""
+
+    feature_size: int  # d_A
+    classes: int  # that labels can name: the background is none
+    gives: float  # mean loss, in points, of the classifiers fed from it
+    takes: float  # mean loss, in points, of its own classifier fed from the others
+
+
+class Pair(TypedDict):
+    """A direction: features of `source`, classifier of `target`."""
 
     source: str
     target: str
-    variant: Variant
-    name: str  # of its prediction table
-    fit_error: float | None  # E of the last training batch, where it was fitted in batches
-    training_rows: int | None  # where the map's manifest says so
 
 
-def evaluate_maps(
-    judged: Judged, networks: dict[str, dict[str, int]], maps: list[Mapped], sums: CrossSums, names: list[str] | None
-) -> dict[str, Any]:
-    """What results.json says of networks and maps.
+class ClassCounts(TypedDict):
+    """One class under one mapping."""
 
-    `networks` has each one's "feature_size" and number of "classes"; `maps` all maps, of each pair the main one first;
-    `sums` are those of the evaluation features; `names` the classes' names, if known.
-    """
-    mains: dict[tuple[str, str], Mapped] = {}
-    for one in maps:
-        mains.setdefault((one.source, one.target), one)
-    mappings = [
-        {**evaluate_mapping(judged, one, sums), **describe_main(judged, one, maps, names)} for one in mains.values()
-    ]
-    correct_together(mappings)
-    losses = {(row["source"], row["target"]): row["loss"] for row in mappings}
-    gives = give_and_take(list(networks), losses)
-    return {
-        "networks": {
-            name: {**described, **_accuracy(judged.right(own_predictions(name))), **gives[name]}
-            for name, described in networks.items()
-        },
-        "mappings": mappings,
-        "families": evaluate_families(judged, maps, list(mains.values()), sums),
-        "ranks": [{**_brief(judged, one), "rank": one.variant.rank} for one in maps if one.variant.rank is not None],
-        "learning_curve": [
-            {**_brief(judged, one), "family": one.variant.family, "rows": one.training_rows}
-            for one in sorted(maps, key=lambda one: one.variant.share)
-            if one.variant.family == "least_squares" and one.variant.rank is None
-        ],
-        "order": order_networks(list(networks), losses),
-    }
+    label: int
+    name: str | None
+    total: int  # images of this class
+    own: int  # right with the target's own features
+    mapped: int  # right with mapped features
 
 
-def own_predictions(network: str) -> str:
-    """Name of a network's own prediction table."""
-    return f"{network}-to-{network}"
+class BriefMapping(Pair, Counted):
+    """One map, in short."""
+
+    loss: float
+    validation_error: float  # mean E on the evaluation images
 
 
-def evaluate_mapping(judged: Judged, one: Mapped, sums: CrossSums) -> dict[str, Any]:
+class SeedResults(BriefMapping):
+    """The same map fitted with another seed."""
+
+    seed: int
+
+
+class RankResults(BriefMapping):
+    """A least-squares map of rank k."""
+
+    rank: int
+
+
+class LearningCurveResults(BriefMapping):
+    """A least-squares map of a part of the training rows."""
+
+    family: str
+    rows: int | None
+
+
+class MappingResults(BriefMapping):
     """What C_T loses when F_T is replaced by M_{S->T} F_S."""
-    target, source, right = (
-        judged.right(own_predictions(one.target)),
-        judged.right(own_predictions(one.source)),
-        judged.right(one.name),
-    )
-    pairing = Pairing.count(target, right)
-    low, high = pairing.interval95()
-    return {
-        "source": one.source,
-        "target": one.target,
-        "family": one.variant.family,
-        **_accuracy(right),
-        "loss": pairing.loss,
-        "loss_ci95": [low, high],
-        "p_value": pairing.p_value,
-        "fixed": pairing.fixed,
-        "broken": pairing.broken,
-        "fit_error": one.fit_error,
-        "validation_error": judged.error[one.name],
-        "length_ratio": judged.length_ratio[one.name],
-        "cosine": mean_cosine(judged.error[one.name]),
-        "r2": r_squared(sums.unit[one.target], sums.n, judged.error[one.name], sums.directed[one.target]),
-        "regions": count_regions(target, source, right),
-    }
+
+    family: str
+    loss_ci95: list[float]  # two ends, points
+    p_value: float  # McNemar's exact test
+    p_holm: NotRequired[float]  # the same, corrected for all directions of its family
+    fixed: int  # images that mapping turns from wrong to right
+    broken: int  # images that mapping turns from right to wrong
+    fit_error: float | None  # E of the last training batch; null for closed forms
+    length_ratio: float  # mean of |M F_S| / |F_T|
+    cosine: float
+    r2: float | None
+    regions: dict[str, int]  # Fig. 5's eight counts
+    # Only of the main map of each pair:
+    agreement: NotRequired[float]
+    agreement_by_chance: NotRequired[float]
+    consistency: NotRequired[float]
+    consistency_by_chance: NotRequired[float]
+    kappa: NotRequired[float | None]
+    seeds: NotRequired[list[SeedResults]]
+    loss_sd: NotRequired[float]
+    classes: NotRequired[list[ClassCounts]]
 
 
-def describe_main(judged: Judged, one: Mapped, maps: list[Mapped], names: list[str] | None) -> dict[str, Any]:
-    """What is said of main maps alone: agreement, the spread over seeds, loss by class."""
-    right_own, right = judged.right(own_predictions(one.target)), judged.right(one.name)
-    agreement = Agreement.count(judged.label, judged.predicted[own_predictions(one.target)], judged.predicted[one.name])
-    seeds = [
-        {**_brief(judged, other), "seed": other.variant.seed}
-        for other in maps
-        if (other.source, other.target) == (one.source, one.target)
-        and other.variant == Variant(one.variant.family, seed=other.variant.seed)
-    ]
-    spread = {"seeds": seeds, "loss_sd": float(np.std([row["loss"] for row in seeds], ddof=1))} if seeds[1:] else {}
-    return {**agreement.as_results(), **spread, "classes": count_by_class(judged.label, right_own, right, names)}
+class MeasureResults(TypedDict):
+    """How alike two networks' features are, without a map."""
+
+    a: str
+    b: str
+    cka: float | None
+    neighbours: float
+    neighbours_by_chance: float
+    k: int
+    rows: int  # images that the neighbours were looked for among
 
 
-def evaluate_families(judged: Judged, maps: list[Mapped], mains: list[Mapped], sums: CrossSums) -> list[dict[str, Any]]:
-    """The other families' full maps, tests corrected within each family."""
-    found = []
-    for family in dict.fromkeys(one.variant.family for one in maps):
-        rows = [
-            evaluate_mapping(judged, one, sums) for one in maps if one not in mains and one.variant == Variant(family)
-        ]
-        correct_together(rows)
-        found += rows
-    return found
+class ImageCounts(TypedDict):
+    """What became of a split's images. listed = extracted + rejected."""
+
+    listed: int
+    extracted: int
+    rejected: int
+    reasons: dict[str, int]  # rejected, by category
 
 
-def correct_together(rows: list[dict[str, Any]]) -> None:
-    """Add Holm's correction of their tests, made at once, to the mappings."""
-    for row, corrected in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
-        row["p_holm"] = corrected
+class PublishedValue(TypedDict):
+    """A value printed elsewhere, in percent and points as printed."""
+
+    source: str
+    features: str
+    classifier: str
+    correct: int | None
+    accuracy: float | None
+    loss: float | None
 
 
-def _brief(judged: Judged, one: Mapped) -> dict[str, Any]:
-    right = judged.right(one.name)
-    loss = Pairing.count(judged.right(own_predictions(one.target)), right).loss
-    return {
-        "source": one.source,
-        "target": one.target,
-        **_accuracy(right),
-        "loss": loss,
-        "validation_error": judged.error[one.name],
-    }
+class EvaluationResults(TypedDict):
+    """The part of results.json that is counted from predictions."""
+
+    networks: dict[str, NetworkResults]
+    mappings: list[MappingResults]  # the main map of each pair
+    families: list[MappingResults]  # the other kinds of map
+    ranks: list[RankResults]
+    learning_curve: list[LearningCurveResults]
+    order: list[str]  # networks, similar ones beside each other
 
 
-def _accuracy(right: np.ndarray) -> dict[str, Any]:
-    correct, total = int(right.sum()), len(right)
-    return {"correct": correct, "total": total, "accuracy": correct / total}
+class Results(EvaluationResults):
+    """results.json."""
+
+    experiment: str
+    images: dict[str, ImageCounts]  # by split
+    measures: list[MeasureResults]
+    published: list[PublishedValue]
+    settings: dict[str, Any]  # the experiment file, defaults included
+    versions: dict[str, str]
+
+
+class Example(Pair):
+    """An image that a mapping fixed or broke."""
+
+    kind: str  # "fixed" or "broken"
+    image_id: str
+    label: int
+    own: int  # class predicted with the target's own features
+    mapped: int  # class predicted with mapped features

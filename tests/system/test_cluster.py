@@ -14,7 +14,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 SIZES = {"m7i.xlarge": (4, 0), "m6id.4xlarge": (16, 0), "g6e.4xlarge": (16, 1)}  # virtual CPUs, GPUs; AWS's tables
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's and boto3's own warnings

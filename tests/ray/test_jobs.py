@@ -31,7 +31,7 @@ from lib.storage.files import read_json, write_json
 from lib.storage.parquet import read_rows, read_table
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from lib.experiment.settings import NetworkSettings
 from lib.images.batches import DecodeImages
 from lib.networks.network import Network
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDERS = [  # of lib: each imports only those before it
     "errors", "storage", "experiment", "images", "slim", "demo", "networks", "features", "maps", "evaluation", "report",
     "benchmarks",

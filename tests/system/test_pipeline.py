@@ -19,7 +19,7 @@ import store as stores
 from store import KEY, SECRET, Store
 
 pytestmark = pytest.mark.filterwarnings("default")  # moto's and boto3's own
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 
 
 def run(experiment: Path, store: Store, folder: Path) -> str:

@@ -25,7 +25,7 @@ from lib.storage.files import read_json
 from lib.storage.parquet import remove_truncated
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 ROWS = {"train": 400, "val": 48}
 LEAST_SQUARES = 'fit.families=["least_squares"]'
 ADAM = ('fit.families=["affine"]', "fit.iterations=4000", "fit.checkpoint_every=500")

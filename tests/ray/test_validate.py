@@ -15,7 +15,7 @@ from lib.experiment.settings import Images
 from lib.networks.network import Network
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
-EXPERIMENTS = Path(__file__).parent.parent / "jobs" / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "jobs" / "experiments"
 RANDOM = ["weights=random", "options={num_classes=12}"]
 
 

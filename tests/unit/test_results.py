@@ -10,8 +10,8 @@ from lib.errors import TableError
 from lib.evaluation.cka import CrossSums
 from lib.evaluation.examples import pick_examples
 from lib.evaluation.joining import join_and_judge, join_predictions
+from lib.evaluation.judging import Mapped, evaluate_maps
 from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS
-from lib.evaluation.results import Mapped, evaluate_maps
 from lib.experiment.variants import Variant
 
 N = 50_000
