@@ -5,73 +5,88 @@ python -m jobs.evaluate lite
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import partial
 from itertools import combinations
-from operator import add
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import ray
 
-from jobs.cluster.capacity import Capacity
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
+from jobs.cluster.sums import distributed_sum
 from lib.evaluation.cka import CrossSums
 from lib.evaluation.examples import examples_table, pick_examples
 from lib.evaluation.joining import join_and_judge
-from lib.evaluation.judging import Mapped, evaluate_maps, own_predictions
+from lib.evaluation.judging import Mapped, evaluate_maps, main_maps
 from lib.evaluation.neighbours import nearest_neighbours, neighbour_overlap, sample_rows
 from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS
-from lib.experiment.variants import map_name
-from lib.features.chunks import SUMMED, Chunk, read_chunk, split_into_chunks, vectors_of
+from lib.evaluation.results import EvaluationResults, Example, ImageCounts, MeasureResults, PublishedValue, Results
+from lib.experiment.layout import SPLITS, Layout, manifest_in
+from lib.experiment.settings import EvaluateSettings, Experiment
+from lib.experiment.variants import all_maps, own_name
+from lib.features.chunks import SUMMED_ROWS, Chunk, read_chunk, split_into_chunks
 from lib.features.reading import read_features
-from lib.features.tables import feature_size, find_pass
+from lib.features.tables import FeatureTables
 from lib.images.labels import class_names
 from lib.networks.classifiers import Classifier
+from lib.storage.columns import column_vectors
 from lib.storage.files import read_json, write_json
 from lib.storage.manifests import Artifact, digest, versions
 from lib.storage.parquet import read_rows, write_table
-from lib.storage.uris import join_uri
-
-SPLITS = ("train", "val")
 
 
 def evaluate(run: Run) -> int:
-    """Write results.json and examples.parquet, unless those there were made from the same predictions.
+    """Write results.json and examples.parquet, unless they were made from the same predictions.
 
-    Results hold nothing of their own: of other predictions they are made anew, as when a network was added.
+    Results hold nothing of their own, so they are made anew if the predictions are others, as when a network was added.
     """
-    product = Artifact(
-        manifest=run.path("results.manifest.json"),
-        data=(run.path("results.json"), run.path("examples.parquet")),
-        made_from=results_made_from(run),
+    tables = FeatureTables.open(run.files.features("val"))
+    maps = read_maps(run, tables)
+    artifact = Artifact(
+        manifest=run.files.results_manifest,
+        data=(run.files.results, run.files.examples),
+        made_from=results_made_from(run, maps),
     )
-    if not product.begin(overwrite=True):
+    if not artifact.begin(overwrite=True):
         say("evaluate", "results.json is finished, skipped")
         return 0
     names = class_names(run.experiment.images)
-    sums = sum_features(run)
-    counted, chosen = ray.get(count.remote(run.folder, described(run), all_maps(run), sums, names, run.experiment))
-    found = {
+    networks = list(run.experiment.networks)
+    (sums,) = distributed_sum(split_into_chunks(tables, networks, SUMMED_ROWS), partial(cross_sums, networks=networks))
+    counted, chosen = ray.get(
+        count.remote(run.files, describe_networks(run, tables), maps, sums, names, run.experiment)
+    )
+    results: Results = {
         "experiment": run.experiment.name,
         "images": {split: image_counts(run, split) for split in SPLITS},
         **counted,
-        "measures": measures(run, ray.get(sums)),
-        "published": [row.model_dump() for row in run.experiment.published],
+        "measures": measure_features(run.experiment.evaluate, tables, networks, ray.get(sums)),
+        "published": published_values(run.experiment),
         "settings": run.written.model_dump(exclude={"published"}),
         "versions": versions(),
     }
-    shown = ray.get(thumbnails.remote(run.experiment, chosen, names))
-    write_table(run.path("examples.parquet"), shown)
-    write_json(run.path("results.json"), found)
-    product.finish(len(counted["mappings"]))
-    say("evaluate", f"{run.path('results.json')} is written")
+    write_table(run.files.examples, ray.get(thumbnails.remote(run.experiment, chosen, names)))
+    write_json(run.files.results, results)
+    artifact.finish(len(counted["mappings"]))
+    say("evaluate", f"{run.files.results} is written")
     return 1
 
 
-def results_made_from(run: Run) -> dict[str, Any]:
-    names = [*map(own_predictions, run.experiment.networks), *(one.name for one in all_maps(run))]
-    manifests = {name: read_json(run.path("predictions", name, "manifest.json"))["made_from"] for name in names}
+def read_maps(run: Run, tables: FeatureTables) -> list[Mapped]:
+    """Return every map with what its manifest says, the main map of each pair first."""
+    found = []
+    for key in all_maps(run.experiment, tables.sizes(list(run.experiment.networks))):
+        manifest = read_json(run.files.map_manifest(key.name))
+        found.append(Mapped(key, manifest.get("fit_error"), manifest.get("training_rows")))
+    return found
+
+
+def results_made_from(run: Run, maps: list[Mapped]) -> dict[str, Any]:
+    """Return what results.json depends on, as its manifest records it."""
+    names = [*map(own_name, run.experiment.networks), *(mapped.key.name for mapped in maps)]
+    manifests = {name: read_json(manifest_in(run.files.predictions(name)))["made_from"] for name in names}
     return {
         "predictions": digest(manifests),
         "published": [row.model_dump() for row in run.experiment.published],
@@ -79,79 +94,51 @@ def results_made_from(run: Run) -> dict[str, Any]:
     }
 
 
-def described(run: Run) -> dict[str, dict[str, int]]:
-    """Each network's feature size and number of classes."""
-    features = run.path("features", "val")
+def describe_networks(run: Run, tables: FeatureTables) -> dict[str, dict[str, int]]:
+    """Return each network's feature size and number of classes."""
     return {
-        name: {
-            "feature_size": feature_size(features, name),
-            "classes": Classifier.load(run.path("classifiers", f"{name}.safetensors")).classes,
-        }
-        for name in run.experiment.networks
+        name: {"feature_size": size, "classes": Classifier.load(run.files.classifier(name)).classes}
+        for name, size in tables.sizes(list(run.experiment.networks)).items()
     }
-
-
-def all_maps(run: Run) -> list[Mapped]:
-    """Every map, of each pair the main one first, with what its manifest says."""
-    found = []
-    for source, target in run.experiment.pairs():
-        for variant in run.maps(source, target):
-            name = map_name(source, target, variant)
-            manifest = read_json(run.path("maps", f"{name}.manifest.json"))
-            error, rows = manifest.get("fit_error"), manifest.get("training_rows")
-            found.append(Mapped(source, target, variant, name, error, rows))
-    return found
 
 
 @ray.remote(num_cpus=1, num_returns=2)
 def count(
-    folder: str, networks: dict[str, dict[str, int]], maps: list[Mapped], sums: CrossSums, names: Any, experiment: Any
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The final task: reads all prediction tables, joins them on image_id, and counts; and picks images to show."""
-    schemas = {own_predictions(name): PREDICTIONS for name in networks}
-    schemas |= {one.name: MAPPED_PREDICTIONS for one in maps}
-    judged = join_and_judge(
-        {name: read_rows(join_uri(folder, "predictions", name), schema) for name, schema in schemas.items()}
-    )
-    mains = {(one.source, one.target): one for one in reversed(maps)}
-    picked = [
-        pick_examples(judged, one, experiment.evaluate.examples, experiment.seed) for one in reversed(mains.values())
+    files: Layout,
+    networks: dict[str, dict[str, int]],
+    maps: list[Mapped],
+    sums: CrossSums,
+    names: list[str] | None,
+    experiment: Experiment,
+) -> tuple[EvaluationResults, list[Example]]:
+    """Join all prediction tables on image_id, count, and pick images to show: the final task."""
+    schemas = {own_name(network): PREDICTIONS for network in networks}
+    schemas |= {mapped.key.name: MAPPED_PREDICTIONS for mapped in maps}
+    judged = join_and_judge({name: read_rows(files.predictions(name), schema) for name, schema in schemas.items()})
+    chosen = [
+        example
+        for mapped in main_maps(maps)
+        for example in pick_examples(judged, mapped.key, experiment.evaluate.examples, experiment.seed)
     ]
-    return evaluate_maps(judged, networks, maps, sums, names), [row for rows in picked for row in rows]
+    return evaluate_maps(judged, networks, maps, sums, names), chosen
 
 
-def sum_features(run: Run) -> ray.ObjectRef:
-    """CrossSums of all networks' evaluation features, in the object store."""
-    networks = list(run.experiment.networks)
-    work = split_into_chunks(run.path("features", "val"), networks, SUMMED)
-    tasks = min(len(work), max(1, int(Capacity.now().cpus)))
-    return add_up.remote(*[sum_chunks.remote(work[task::tasks], networks) for task in range(tasks)])
+def cross_sums(chunk: Chunk, networks: list[str]) -> list[CrossSums]:
+    """Return the sums over a chunk's rows that linear CKA needs."""
+    rows = read_chunk(chunk)
+    return [CrossSums.of({network: column_vectors(rows, network) for network in networks})]
 
 
-@ray.remote(num_cpus=1)
-def sum_chunks(work: list[Chunk], networks: list[str]) -> CrossSums:
-    def of(chunk: Chunk) -> CrossSums:
-        rows = read_chunk(chunk)
-        return CrossSums.of({network: vectors_of(rows, network) for network in networks})
-
-    return reduce(add, map(of, work))
-
-
-@ray.remote(num_cpus=1)
-def add_up(*shares: CrossSums) -> CrossSums:
-    return reduce(add, shares)
-
-
-def measures(run: Run, sums: CrossSums) -> list[dict[str, Any]]:
-    """CKA and mutual nearest neighbours of each two networks."""
-    options, features = run.experiment.evaluate, run.path("features", "val")
-    rows = min(sums.n, options.neighbour_rows)
-    k = min(options.neighbours, rows - 1)
+def measure_features(
+    settings: EvaluateSettings, tables: FeatureTables, networks: list[str], sums: CrossSums
+) -> list[MeasureResults]:
+    """Return CKA and mutual nearest neighbours of each two networks."""
+    rows = min(sums.n, settings.neighbour_rows)
+    k = min(settings.neighbours, rows - 1)
     if k < 1:
         return []
-    networks = list(run.experiment.networks)
     near = dict(
-        zip(networks, ray.get([neighbours.remote(features, network, rows, k) for network in networks]), strict=True)
+        zip(networks, ray.get([neighbours.remote(tables, network, rows, k) for network in networks]), strict=True)
     )
     return [
         {
@@ -168,22 +155,37 @@ def measures(run: Run, sums: CrossSums) -> list[dict[str, Any]]:
 
 
 @ray.remote(num_cpus=1)
-def neighbours(features: str, network: str, rows: int, k: int) -> np.ndarray:
-    """(rows, k) nearest neighbours among a sample of the images, the same one for all networks."""
-    found = read_features(features, [network])
+def neighbours(tables: FeatureTables, network: str, rows: int, k: int) -> np.ndarray:
+    """Return the nearest neighbours (rows, k) among a sample of the images, the same sample for all networks."""
+    found = read_features(tables, [network])
     return nearest_neighbours(found.vectors[network][sample_rows(found.image_id.tolist(), rows)], k)
 
 
 @ray.remote(num_cpus=1)
-def thumbnails(experiment: Any, chosen: list[dict[str, Any]], names: list[str] | None) -> Any:
+def thumbnails(experiment: Experiment, chosen: list[Example], names: list[str] | None) -> pa.Table:
+    """Return the chosen images as a table with thumbnails."""
     return examples_table(experiment.images, experiment.limit, chosen, names)
 
 
-def image_counts(run: Run, split: str) -> dict[str, Any]:
-    """Listed, extracted and rejected, as the extraction counted them."""
+def published_values(experiment: Experiment) -> list[PublishedValue]:
+    """Return the values printed elsewhere, as results.json has them."""
+    return [
+        {
+            "source": row.source,
+            "features": row.features,
+            "classifier": row.classifier,
+            "correct": row.correct,
+            "accuracy": row.accuracy,
+            "loss": row.loss,
+        }
+        for row in experiment.published
+    ]
+
+
+def image_counts(run: Run, split: str) -> ImageCounts:
+    """Return how many images were listed, extracted and rejected, as the extraction counted them."""
     first = next(iter(run.experiment.networks))
-    folder = find_pass(run.path("features", split), first)
-    counts: dict[str, Any] = read_json(join_uri(folder, "manifest.json"))["images"]
+    counts: ImageCounts = FeatureTables.open(run.files.features(split)).table(first).manifest["images"]
     return counts
 
 

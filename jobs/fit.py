@@ -5,6 +5,7 @@ python -m jobs.fit lite --set fit.iterations=1000
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
@@ -13,18 +14,17 @@ import ray
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
-from jobs.fitting.adam import fit_title, quicken_ray_train, train_map
+from jobs.fitting.adam import quicken_ray_train, train_map
 from jobs.fitting.closed_forms import fit_pair, sum_moments
 from jobs.fitting.streaming import is_streamed
-from lib.experiment.variants import Variant, map_name
-from lib.features.tables import features_digest
+from lib.experiment.variants import MapKey, pair_maps
+from lib.features.tables import FeatureTables
 from lib.maps.curves import CURVE, read_curve
 from lib.storage.files import delete
 from lib.storage.manifests import Artifact, file_digest
 
-Key = tuple[str, str, Variant]  # source, target, how
-# These change neither a map nor its curve (but for rounding, and which random rows come), so a run may go on with
-# others; or they choose maps.
+# These settings change neither a map nor its curve, except for rounding and for which random rows are streamed, so a
+# run may go on with others; or they choose which maps there are.
 NOT_RECORDED = {
     "checkpoint_every", "compile", "rows", "pool_rows", "workers", "cpus", "max_failures",
     "families", "seeds", "ranks", "learning_curve",
@@ -32,84 +32,98 @@ NOT_RECORDED = {
 
 
 def fit(run: Run) -> int:
-    """Fit the maps that are missing."""
-    products = {}
+    """Fit the maps that are missing, and return how many that were."""
+    tables = FeatureTables.open(run.files.features("train"))
+    sizes = tables.sizes(list(run.experiment.networks))
+    digests = Digests(run, tables)
+    missing: dict[MapKey, Artifact] = {}
     for source, target in run.experiment.pairs():
-        missing = 0
-        for variant in run.maps(source, target):
-            product = map_product(run, source, target, variant)
-            if product.begin(run.overwrite):
-                products[source, target, variant] = product
-                missing += 1
-        if not missing:
+        artifacts = {
+            key: map_artifact(run, key, digests) for key in pair_maps(run.experiment.fit, source, target, sizes)
+        }
+        begun = {key: artifact for key, artifact in artifacts.items() if artifact.begin(run.overwrite)}
+        missing |= begun
+        if not begun:
             say("fit", f"{source} -> {target} is finished, skipped")
-    by_adam = {key: product for key, product in products.items() if key[2].family == "affine"}
-    in_closed_form = {key: product for key, product in products.items() if key not in by_adam}
-    fit_by_adam(run, by_adam)
-    fit_in_closed_form(run, in_closed_form)
-    return len(products)
+    by_adam = {key: artifact for key, artifact in missing.items() if key.variant.family == "affine"}
+    fit_by_adam(run, tables, by_adam)
+    fit_in_closed_form(run, tables, {key: artifact for key, artifact in missing.items() if key not in by_adam})
+    return len(missing)
 
 
-def map_product(run: Run, source: str, target: str, variant: Variant) -> Artifact:
-    experiment = run.experiment
-    path = run.path("maps", map_name(source, target, variant))
-    if variant.family == "classifiers":
-        files = [run.path("classifiers", f"{network}.safetensors") for network in (source, target)]
-        made_from: dict[str, Any] = {"classifiers": [file_digest(file) for file in files]}
-        return Artifact(f"{path}.manifest.json", (f"{path}.safetensors",), {"variant": variant.name, **made_from})
-    features = run.path("features", "train")
-    made_from = {network: features_digest(features, network) for network in (source, target)}
-    made_from = {"variant": variant.name, "source": made_from[source], "target": made_from[target]}
-    if variant.family != "affine":
-        return Artifact(f"{path}.manifest.json", (f"{path}.safetensors",), made_from)
-    made_from |= {"seed": experiment.seed + variant.seed, "fit": experiment.fit.model_dump(exclude=NOT_RECORDED)}
-    checkpoints = run.path("train", map_name(source, target, variant))
-    return Artifact(f"{path}.manifest.json", (f"{path}.safetensors", f"{path}.curve.parquet", checkpoints), made_from)
+class Digests:
+    """Digests of what maps are made from, each computed once for all maps that need it."""
+
+    def __init__(self, run: Run, tables: FeatureTables) -> None:
+        networks = run.experiment.networks
+        self.features = {network: tables.digest(network) for network in networks}
+        uses_classifiers = "classifiers" in run.experiment.fit.families
+        self.classifiers = {
+            network: file_digest(run.files.classifier(network)) for network in networks if uses_classifiers
+        }
 
 
-def fit_by_adam(run: Run, products: dict[Key, Artifact]) -> None:
-    """One run of Ray Train each, so many at a time as there is room for."""
-    if not products:
+def map_artifact(run: Run, key: MapKey, digests: Digests) -> Artifact:
+    """Return a map's manifest, its files, and what it is made from."""
+    experiment, files = run.experiment, run.files
+    made_from: dict[str, Any] = {"variant": key.variant.name}
+    data = [files.map(key.name)]
+    if key.variant.family == "classifiers":
+        made_from["classifiers"] = [digests.classifiers[network] for network in key.pair]
+    else:
+        made_from |= {"source": digests.features[key.source], "target": digests.features[key.target]}
+    if key.variant.family == "affine":
+        seed = experiment.seed + key.variant.seed
+        made_from |= {"seed": seed, "fit": experiment.fit.model_dump(exclude=NOT_RECORDED)}
+        data += [files.curve(key.name), files.checkpoints_of(key.name)]
+    return Artifact(files.map_manifest(key.name), tuple(data), made_from)
+
+
+def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Artifact]) -> None:
+    """Fit each map by a run of Ray Train of its own, as many at a time as there is room for."""
+    if not artifacts:
         return
     quicken_ray_train()
-    streamed = {key: announce_streaming(run, *key) for key in products}
-    side_by_side = Capacity.now().fits(run.experiment.fit, any(streamed.values()))  # more would hold memory, and wait
+    streamed = {key: announce_streaming(run, tables, key) for key in artifacts}
+    side_by_side = Capacity.now().fits(run.experiment.fit, any(streamed.values()))  # more would hold memory and wait
     pool = ThreadPoolExecutor(side_by_side)
-    fits = {pool.submit(train_map, run.experiment, run.folder, *key, streamed[key]): key for key in products}
+    fits = {pool.submit(train_map, run.experiment, run.files, tables, key, streamed[key]): key for key in artifacts}
     try:
         for done in as_completed(fits):
             done.result()
             key = fits[done]
-            curve = read_curve(products[key].data[1])
-            products[key].finish(len(curve), CURVE, fit_error=float(curve["error"][-1].as_py()))
-            say("fit", f"{fit_title(*key)}: E {curve['error'][-1].as_py():.4f} after {len(curve)} iterations")
-    finally:  # after a failure don't wait for those that run: they go on from their checkpoints in the next run
+            curve = read_curve(run.files.curve(key.name))
+            error = curve["error"][-1].as_py()
+            artifacts[key].finish(len(curve), CURVE, fit_error=float(error))
+            say("fit", f"{key.title}: E {error:.4f} after {len(curve)} iterations")
+    finally:  # after a failure the fits that still run go on from their checkpoints in the next run
         pool.shutdown(wait=False, cancel_futures=True)
-    delete(run.path("train"))  # the checkpoints
+    delete(run.files.checkpoints)
 
 
-def announce_streaming(run: Run, source: str, target: str, variant: Variant) -> bool:
-    """Whether the rows of this fit are streamed, which is said."""
-    streamed = is_streamed(run.experiment.fit, run.path("features", "train"), source, target)
+def announce_streaming(run: Run, tables: FeatureTables, key: MapKey) -> bool:
+    """Return whether this fit streams its rows, and log it if so."""
+    streamed = is_streamed(run.experiment.fit, tables, *key.pair)
     if streamed:
-        say("fit", f"{fit_title(source, target, variant)}: training rows are streamed through its workers' memory")
+        say("fit", f"{key.title}: training rows are streamed through its workers' memory")
     return streamed
 
 
-def fit_in_closed_form(run: Run, products: dict[Key, Artifact]) -> None:
-    """Sum over the training features once, then one task a pair."""
-    if not products:
+def fit_in_closed_form(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Artifact]) -> None:
+    """Sum over the training features once, then fit each pair's maps in one task."""
+    if not artifacts:
         return
-    networks = {network for source, target, variant in products for network in (source, target) if variant.sums}
-    moments = sum_moments(run.path("features", "train"), sorted(networks)) if networks else []
-    pairs: dict[tuple[str, str], list[Variant]] = {}
-    for source, target, variant in products:
-        pairs.setdefault((source, target), []).append(variant)
-    tasks = [fit_pair.remote(run.folder, *pair, which, moments) for pair, which in pairs.items()]
-    for (source, target), which, made in zip(pairs, pairs.values(), ray.get(tasks), strict=True):
-        for variant in which:
-            products[source, target, variant].finish(1, **made[variant])
-        say("fit", f"{source} -> {target}: {', '.join(variant.name for variant in which)} in closed form")
+    networks = {network for key in artifacts if key.variant.needs_sums for network in key.pair}
+    moments = sum_moments(tables, sorted(networks)) if networks else []
+    pairs: dict[tuple[str, str], list[MapKey]] = {}
+    for key in artifacts:
+        pairs.setdefault(key.pair, []).append(key)
+    tasks = [fit_pair.remote(run.files, keys, moments) for keys in pairs.values()]
+    for (source, target), described in zip(pairs, ray.get(tasks), strict=True):
+        for key in pairs[source, target]:
+            artifacts[key].finish(1, **described[key])
+        names = ", ".join(key.variant.name for key in pairs[source, target])
+        say("fit", f"{source} -> {target}: {names} in closed form")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def pipeline(run: Run) -> int:
 
     Each stage is imported when its turn comes: together they import torch, scipy and matplotlib, which takes 3 seconds.
     """
-    if not is_file(run.path("results.json")):
+    if not is_file(run.files.results):
         check_capacity(run.experiment)
     from jobs.prepare import prepare
 

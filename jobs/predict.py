@@ -5,6 +5,8 @@ python -m jobs.predict lite
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -12,78 +14,92 @@ import ray
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
 from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS, Predict
-from lib.experiment.variants import map_name
+from lib.experiment.layout import Layout, manifest_in
+from lib.experiment.variants import own_name, pair_maps
 from lib.features.chunks import Chunk, read_chunk, split_into_chunks
-from lib.features.tables import features_digest
+from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
 from lib.networks.classifiers import Classifier
 from lib.storage.files import delete_files, read_json
 from lib.storage.manifests import Artifact, digest
 from lib.storage.parquet import write_table
-from lib.storage.uris import join_uri
 
 ROWS = 4096  # that one task judges, about
 
 
+@dataclass(frozen=True)
+class Composition:
+    """C_target on the features of source: its own, or mapped if they are another network's."""
+
+    source: str
+    target: str
+    name: str  # of the prediction table, and of the map
+
+    @property
+    def mapped(self) -> bool:
+        """Whether a map stands between source and target."""
+        return self.source != self.target
+
+
 def predict(run: Run) -> int:
-    """Make the missing prediction tables of all compositions C_B(F_B) and C_B(M_{A->B} F_A), every chunk a task."""
-    features = run.path("features", "val")
-    missing: dict[str, Artifact] = {}
+    """Make the missing prediction tables, every chunk of rows in a task, and return how many tables that were."""
+    tables = FeatureTables.open(run.files.features("val"))
+    missing: dict[Composition, Artifact] = {}
     tasks = []
     for source, target in [*((name, name) for name in run.experiment.networks), *run.experiment.pairs()]:
-        products = {name: composition(run, source, target, name) for name in compositions(run, source, target)}
-        todo = {name: product for name, product in products.items() if product.begin(run.overwrite)}
-        if not todo:
+        artifacts = {found: artifact(run, tables, found) for found in compositions(run, tables, source, target)}
+        begun = {found: product for found, product in artifacts.items() if product.begin(run.overwrite)}
+        if not begun:
             say("predict", f"{source} -> {target} is finished, skipped")
             continue
-        for name in todo:
-            delete_files(run.path("predictions", name), lambda file: file.endswith(".parquet"))  # an interrupted run's
-        missing |= todo
-        work = split_into_chunks(features, list(dict.fromkeys([source, target])), ROWS)
-        tasks += [judge.remote(run.folder, source, target, list(todo), *place) for place in enumerate(work)]
-    rows: dict[str, int] = {}
+        for found in begun:  # delete what an interrupted run left
+            delete_files(run.files.predictions(found.name), lambda file: file.endswith(".parquet"))
+        missing |= begun
+        work = split_into_chunks(tables, list(dict.fromkeys([source, target])), ROWS)
+        tasks += [judge.remote(run.files, list(begun), *numbered) for numbered in enumerate(work)]
+    rows: Counter[Composition] = Counter()
     for counted in ray.get(tasks):
-        rows |= {name: rows.get(name, 0) + count for name, count in counted.items()}
-    for name, product in missing.items():
-        source, _, target = name.partition("-to-")
-        product.finish(rows[name], PREDICTIONS if source == target else MAPPED_PREDICTIONS)
+        rows.update(counted)
+    for found, product in missing.items():
+        product.finish(rows[found], MAPPED_PREDICTIONS if found.mapped else PREDICTIONS)
     if missing:
         say("predict", f"{len(missing)} compositions of {max(rows.values())} images")
     return len(missing)
 
 
-def compositions(run: Run, source: str, target: str) -> list[str]:
-    """Names of the prediction tables of one pair: its own, or one for each of its maps."""
+def compositions(run: Run, tables: FeatureTables, source: str, target: str) -> list[Composition]:
+    """Return a network's own composition, or a composition for each map of the pair."""
     if source == target:
-        return [f"{source}-to-{target}"]
-    return [map_name(source, target, variant) for variant in run.maps(source, target)]
+        return [Composition(source, target, own_name(source))]
+    keys = pair_maps(run.experiment.fit, source, target, tables.sizes([source, target]))
+    return [Composition(source, target, key.name) for key in keys]
 
 
-def composition(run: Run, source: str, target: str, name: str) -> Artifact:
-    features = run.path("features", "val")
+def artifact(run: Run, tables: FeatureTables, composition: Composition) -> Artifact:
+    """Return a prediction table's manifest, its folder, and what it is made from."""
     made_from: dict[str, Any] = {
-        "source": features_digest(features, source),
-        "target": features_digest(features, target),
+        "source": tables.digest(composition.source),
+        "target": tables.digest(composition.target),
     }
-    if source != target:
-        manifest = read_json(run.path("maps", f"{name}.manifest.json"))
-        made_from["map"] = digest(manifest["made_from"])
-    folder = run.path("predictions", name)
-    return Artifact(join_uri(folder, "manifest.json"), (folder,), made_from)
+    if composition.mapped:
+        made_from["map"] = digest(read_json(run.files.map_manifest(composition.name))["made_from"])
+    folder = run.files.predictions(composition.name)
+    return Artifact(manifest_in(folder), (folder,), made_from)
 
 
 @ray.remote(num_cpus=1)
-def judge(folder: str, source: str, target: str, names: list[str], number: int, chunk: Chunk) -> dict[str, int]:
-    """Write one chunk's part of these prediction tables; how many rows each has. Done again it writes the same."""
-    classifier = Classifier.load(join_uri(folder, "classifiers", f"{target}.safetensors"))
+def judge(files: Layout, compositions: list[Composition], number: int, chunk: Chunk) -> dict[Composition, int]:
+    """Write one chunk's part of these prediction tables, which have one source and one target.
+
+    Return how many rows each part has. A repeated task writes the same files.
+    """
     rows = read_chunk(chunk)
-    for name in names:
-        map_ = None
-        if source != target:
-            map_ = AffineMap.load(join_uri(folder, "maps", f"{name}.safetensors"))
-        predicted = Predict(source, target, classifier, map_)(rows)
-        write_table(join_uri(folder, "predictions", name, f"part-{number:06d}.parquet"), predicted)
-    return dict.fromkeys(names, len(rows))
+    classifier = Classifier.load(files.classifier(compositions[0].target))
+    for found in compositions:
+        map_ = AffineMap.load(files.map(found.name)) if found.mapped else None
+        predicted = Predict(found.source, found.target, classifier, map_)(rows)
+        write_table(files.prediction_part(found.name, number), predicted)
+    return dict.fromkeys(compositions, len(rows))
 
 
 if __name__ == "__main__":

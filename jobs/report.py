@@ -30,16 +30,16 @@ from lib.storage.uris import check_uri, join_uri
 
 def report(run: Run) -> int:
     """Print Table 1 and write report.html and figures/, unless they show these results already."""
-    results = read_json(run.path("results.json"))
+    results = read_json(run.files.results)
     product = Artifact(
-        manifest=run.path("report.manifest.json"),
-        data=(run.path("report.html"), run.path("figures")),
+        manifest=run.files.report_manifest,
+        data=(run.files.report, run.files.figures),
         made_from={"results": digest(results)},
     )
     if not product.begin(overwrite=True):  # a report holds nothing of its own: a stale one is simply drawn again
-        show(results, run.folder)
+        show(results, run.files.folder)
         return 0
-    draw_report(results, run.folder)
+    draw_report(results, run.files.folder)
     product.finish(len(results["mappings"]))
     return 1
 
@@ -90,7 +90,7 @@ def folder_of(named: str, options: argparse.Namespace) -> str:
     """A results folder: as it is named, or the experiment's. Raises RunError where it has no results."""
     if is_file(join_uri(named, "results.json")):
         return named
-    folder = run_of(named, options).folder
+    folder = run_of(named, options).files.folder
     if not is_file(join_uri(folder, "results.json")):
         raise RunError(f"{folder} has no results.json: run `python -m jobs.pipeline {named}` first, or name its folder")
     return folder

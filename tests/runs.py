@@ -11,6 +11,7 @@ import torch
 from jobs.cluster.runs import Run
 from lib.experiment.loading import load_experiment
 from lib.features.reading import read_features
+from lib.features.tables import FeatureTables
 from lib.maps.adam import AdamFit
 from lib.maps.affine import AffineMap
 from lib.maps.batches import ResidentRows
@@ -29,6 +30,11 @@ def run_of(experiment: Path, root: Path, *overrides: str) -> Run:
     return Run(written, str(root), begun=DESCRIBED[networks])
 
 
+def path_of(run: Run, *parts: str) -> str:
+    """A file or folder of a run, spelt as its users know it."""
+    return "/".join([run.files.folder, *parts])
+
+
 def command(experiment: Path | str, root: Path, *overrides: str) -> list[str]:
     """The pipeline's, as one types it."""
     sets = [part for value in overrides for part in ("--set", value)]
@@ -37,14 +43,14 @@ def command(experiment: Path | str, root: Path, *overrides: str) -> list[str]:
 
 def check_maps(run: Run) -> None:
     """Adam's maps and curves are, bit by bit, what one process computes that nobody disturbs."""
-    features = read_features(run.path("features", "train"), list(run.experiment.networks))
+    features = read_features(FeatureTables.open(path_of(run, "features", "train")), list(run.experiment.networks))
     settings, seed = run.experiment.fit, run.experiment.seed
     for source, target in run.experiment.pairs():
         X, Y = (torch.from_numpy(features.vectors[network]) for network in (source, target))
         fitting = AdamFit(ResidentRows(X, Y, seed), X.shape[1], Y.shape[1], settings, seed)
         while fitting.iteration < settings.iterations:
             fitting.step()
-        expected, path = fitting.map(), run.path("maps", f"{source}-to-{target}")
+        expected, path = fitting.map(), path_of(run, "maps", f"{source}-to-{target}")
         found = AffineMap.load(f"{path}.safetensors")
         assert torch.equal(found.weight, expected.weight)
         assert torch.equal(found.bias, expected.bias)

@@ -31,7 +31,7 @@ from lib.benchmarks.timing import Timing
 from lib.errors import RunError
 from lib.experiment.settings import ExtractSettings, NetworkSettings, Split
 from lib.features.extraction import CPU_BATCH, in_full_batches
-from lib.images.batches import DecodeImages
+from lib.images.batches import DecodeImages, pixels_of
 from lib.images.listing import list_images
 from lib.networks.descriptions import Description
 from lib.networks.devices import best_device, compute_on_cpu
@@ -238,7 +238,7 @@ def bare_loop(listing: pa.Table, networks: dict[str, Network], size: int) -> flo
                 ahead.append([pool.submit(decode, piece) for piece in work.popleft()])
             for network in networks.values():
                 place = geometries.index(network.geometry)
-                pixels = np.concatenate([piece[f"pixels_{place}"] for piece in decoded])
+                pixels = np.concatenate([pixels_of(piece, place, network.geometry) for piece in decoded])
                 compute = lambda batch, network=network: network.features(network.normalise(batch)).cpu().numpy()  # noqa: E731
                 list(in_full_batches(compute, pixels, size))
         return len(listing) / (time.perf_counter() - begin)

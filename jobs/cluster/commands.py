@@ -31,13 +31,13 @@ def main(
 
     def work() -> None:
         run, address = parse(description, arguments)
-        refuse_unwritable(run.folder)
+        refuse_unwritable(run.files.folder)
         if reads_images:
             refuse_unreadable(run.written.images, run.written.networks)
             run = replace(run, begun=begin_describing(run.written.networks, address))
         start_ray(address)
         if not stage(run):
-            print(f"Nothing to do: all of {run.folder} is finished.", flush=True)
+            print(f"Nothing to do: all of {run.files.folder} is finished.", flush=True)
 
     here = not ray.is_initialized()
     code = exit_code(work)

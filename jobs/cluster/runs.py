@@ -5,45 +5,39 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
+from lib.experiment.layout import Layout
 from lib.experiment.settings import Experiment
-from lib.experiment.variants import Variant, variants
-from lib.features.tables import feature_size
 from lib.networks.descriptions import Describing
 from lib.storage.uris import join_uri
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of an experiment: its settings as they were written, and where its files are."""
+    """One run of an experiment, as its command line asks for it."""
 
-    written: Experiment
+    written: Experiment  # as the file and --set have it
     root: str
     overwrite: bool = False
-    begun: Describing | None = None  # of its networks, where that was begun beside Ray's start
+    begun: Describing | None = None  # describes the networks while Ray starts; None if nothing does
 
-    @property
-    def folder(self) -> str:
-        """`<root>/<experiment>`; absolute where local, since Ray's workers have other working directories."""
+    @cached_property
+    def files(self) -> Layout:
+        """Where the run's files lie: absolute paths, since Ray's workers have other working directories."""
         root = self.root if "://" in self.root else os.path.abspath(os.path.expanduser(self.root))
-        return join_uri(root, self.written.name)
+        return Layout(join_uri(root, self.written.name))
 
-    @property
+    @cached_property
     def experiment(self) -> Experiment:
         """The settings with "{root}" resolved."""
-        return self.written.located(self.folder)
-
-    def path(self, *parts: str) -> str:
-        return join_uri(self.folder, *parts)
-
-    def maps(self, source: str, target: str) -> list[Variant]:
-        """Which maps a pair of networks has, the main one first. Raises TableError before their features are there."""
-        sizes = [feature_size(self.path("features", "val"), network) for network in (source, target)]
-        return variants(self.experiment.fit, min(sizes))
+        return self.written.located(self.files.folder)
 
 
-Stage = Callable[[Run], int]  # does what is still to be done; returns how many tables, maps or reports it made
+# A stage does what is still to be done, and returns how many tables, maps or reports it made.
+Stage = Callable[[Run], int]
 
 
 def say(stage: str, text: str) -> None:
+    """Print one line of a stage's log at once."""
     print(f"[{stage}] {text}", flush=True)

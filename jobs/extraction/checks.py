@@ -1,4 +1,4 @@
-"""What has to be known and checked before images are extracted, and after."""
+"""Checks before images are extracted, and after: networks that can be split, labels that fit, few rejects."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from lib.networks.descriptions import Describing, Description, describe_network
 
 
 def describe_all(networks: dict[str, NetworkSettings], begun: Describing | None = None) -> dict[str, Description]:
-    """Each network's description: made on this machine, where that may have `begun`, if Ray has no other.
+    """Return each network's description.
 
-    Else on its nodes, where weights may lie: also where Ray, given no address, found a cluster that runs here.
+    On one machine it is made by a process there, which may have `begun`. On a cluster the nodes make it, since weights
+    may lie on the nodes alone.
     """
     if one_machine():
         return (begun or Describing(networks)).descriptions
     there = ray.remote(num_cpus=1)(describe_network)
-    return dict(zip(networks, ray.get([there.remote(*one) for one in networks.items()]), strict=True))
+    return dict(zip(networks, ray.get([there.remote(*named) for named in networks.items()]), strict=True))
 
 
 def check_labels(
     what: str, split: Split, classes: str | None, listing: pa.Table, described: dict[str, Description]
 ) -> None:
-    """Raise ExperimentError where a label can't be one of a network's classes: they would all count as wrong.
+    """Raise ExperimentError if a label cannot be one of a network's classes, since all would count as wrong.
 
-    `what` names the images in the message, `classes` is the file of class names or None.
+    `what` names the images in the message. `classes` is the file of class names, None if there is none.
     """
     labels = listing["label"].drop_null()
     if not len(labels):
@@ -51,14 +52,14 @@ def check_labels(
 
 
 def tree_size(split: Split) -> int | None:
-    """How many class folders a tree has; None for the other formats, which carry their labels."""
+    """Return how many class folders a tree has. Return None for other formats, which carry their labels."""
     return len(tree_classes(split)) if detect_format(split) == "tree" else None
 
 
 def check_rejected(what: str, rejected: int, listed: int, allowed: float, few: list[str]) -> None:
-    """Raise RunError where more images are unreadable than are allowed; `few` are some of them with their reasons."""
+    """Raise RunError if more images are unreadable than allowed. `few` names some of them with their reasons."""
     if rejected > allowed * listed:
         raise RunError(
-            f"{what}: {rejected} of {listed} images can't be read, images.max_rejected allows {allowed:.2%}. "
-            f"{'; '.join(few)}. Mend them, or set images.max_rejected higher, and run the same command again"
+            f"{what}: {rejected} of {listed} images cannot be read, images.max_rejected allows {allowed:.2%}. "
+            f"{'; '.join(few)}. Mend them or set images.max_rejected higher, then run the same command again"
         )

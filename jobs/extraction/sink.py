@@ -1,4 +1,4 @@
-"""Where Ray Data writes: Parquet parts that no reader sees half of, rejected rows in a table of their own."""
+"""Where Ray Data writes features: Parquet parts that no reader sees half of, and rejected rows in their own table."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 from ray.data import Datasink
-from ray.data._internal.execution.interfaces import TaskContext
 from ray.data.block import Block, BlockAccessor
 
 from jobs.extraction.parts import part_name
 from lib.features.schemas import REJECTS
-from lib.images.schemas import PASSED_ON
+from lib.images.batches import PASSED_ON, REASON, rejected
 from lib.storage.parquet import write_table
 from lib.storage.uris import join_uri
 
 
 class TableSink(Datasink[None]):
-    """Writes the rows of each part (jobs.parts) as one file a split: a task that Ray tries again overwrites its own.
+    """Write the rows of each part (jobs.extraction.parts) as one file for each split.
 
-    `folders` are each split's, of features and of rejects: rows with a non-empty `reason` go to the second, as
-    tables.REJECTS. `networks` names the pass, `size` is a part's.
+    A task that Ray tries again overwrites its own files. `folders` has for each split the folder of the features and
+    the folder of the rejects, which get the rejected rows as REJECTS. `networks` names the pass; `size` is the number
+    of rows in a part.
     """
 
     def __init__(self, folders: dict[str, tuple[str, str]], networks: str, size: int) -> None:
@@ -29,9 +29,11 @@ class TableSink(Datasink[None]):
 
     @property
     def min_rows_per_write(self) -> int:
+        """Rows that Ray Data gathers for each call of `write`: a whole part."""
         return self.size
 
-    def write(self, blocks: Iterable[Block], ctx: TaskContext) -> None:
+    def write(self, blocks: Iterable[Block], ctx: object) -> None:
+        """Write the parts that these blocks hold. `ctx` is Ray's and is not needed."""
         table = pa.concat_tables(BlockAccessor.for_block(block).to_arrow() for block in blocks)
         parts = pc.divide(table["row"], self.size)
         for part in pc.unique(parts).to_pylist():
@@ -42,10 +44,9 @@ class TableSink(Datasink[None]):
     def _write_part(self, split: str, part: int, rows: pa.Table) -> None:
         features, rejects = self.folders[split]
         file = part_name(self.networks, self.size, part)
-        rejected = pc.not_equal(rows["reason"], "")
-        self._write(join_uri(rejects, file), rows.filter(rejected).select(REJECTS.names))
-        columns = [name for name in rows.column_names if name not in ("reason", *PASSED_ON)]
-        self._write(join_uri(features, file), rows.filter(pc.invert(rejected)).select(columns))
+        self._write(join_uri(rejects, file), rows.filter(rejected(rows)).select(REJECTS.names))
+        columns = [name for name in rows.column_names if name not in (REASON, *PASSED_ON)]
+        self._write(join_uri(features, file), rows.filter(pc.invert(rejected(rows))).select(columns))
 
     def _write(self, uri: str, table: pa.Table) -> None:
         if len(table):

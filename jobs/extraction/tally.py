@@ -1,6 +1,6 @@
-"""How often images were computed, over all runs of an extraction: what an interruption cost.
+"""Count how often images were computed, over all runs of an extraction: what an interruption cost.
 
-Imports no torch: the tally is a process of its own, and would begin with that.
+This module imports no torch, since the tally is a process of its own, which would then start with that.
 """
 
 from __future__ import annotations
@@ -13,33 +13,35 @@ import ray
 
 from lib.storage.files import is_file, read_json, write_json
 
-SECONDS = 2.0  # between two writes: what a killed run computed after the last one isn't counted
+SECONDS = 2.0  # between two writes; what a killed run computed after the last write is not counted
 
 
 def start_tally(files: dict[str, str]) -> ray.actor.ActorHandle:
-    """A Tally as an actor, which starts anew, from its files, where its node is lost."""
+    """Start a Tally as an actor. If its node is lost, it starts again from its files."""
     actor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Tally)
     return actor.remote(files)
 
 
 class Tally:
-    """Counts each split's computed images, in memory and in a file of each that outlives the run."""
+    """Count each split's computed images, in memory and in a file for each split that outlives the run."""
 
     def __init__(self, files: dict[str, str]) -> None:
         self.files, self.written = files, 0.0
         self.counts = Counter({split: read_tally(file) for split, file in files.items()})
 
     def add(self, counts: Counter[str]) -> None:
+        """Add images of each split, and write the files now and then."""
         self.counts += counts
         if time.monotonic() - self.written > SECONDS:
             self.write()
 
     def write(self) -> None:
+        """Write the files."""
         for split, file in self.files.items():
             write_json(file, {"computed": self.counts[split]})
         self.written = time.monotonic()
 
 
 def read_tally(file: str) -> int:
-    """How many images all runs so far have computed."""
+    """Return how many images all runs so far have computed."""
     return int(read_json(file)["computed"]) if is_file(file) else 0

@@ -1,4 +1,4 @@
-"""One affine map by the paper's Adam: a run of Ray Train, going on from its last checkpoint after a worker dies."""
+"""One affine map by the paper's Adam: a run of Ray Train, which goes on from its last checkpoint if a worker dies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 import time
 from typing import Any
 
-import pyarrow as pa
+import ray
 import ray.train
 import torch
 from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
@@ -17,64 +17,57 @@ from jobs.cluster.capacity import Capacity, one_machine
 from jobs.cluster.runs import say
 from jobs.fitting.streaming import stream_rows
 from lib.errors import UserError
-from lib.experiment.settings import Experiment
-from lib.experiment.variants import Variant, map_name
+from lib.experiment.layout import Layout
+from lib.experiment.settings import Experiment, FitSettings
+from lib.experiment.variants import MapKey
 from lib.features.reading import read_features
-from lib.features.tables import feature_size
+from lib.features.tables import FeatureTables
 from lib.maps.adam import AdamFit
 from lib.maps.batches import ResidentRows, Rows, Share, StreamedRows
-from lib.maps.curves import CURVE
+from lib.maps.curves import write_curve
 from lib.networks.devices import best_device
-from lib.storage.parquet import write_table
-from lib.storage.uris import join_uri, resolve
+from lib.storage.uris import resolve
 
 
 def quicken_ray_train() -> None:
-    """Set what Ray Train reads from the environment, where the user has set nothing.
+    """Set environment variables that Ray Train reads, unless the user has set them.
 
-    Its controller asks the workers how they are every 2 seconds, and a second checkpoint waits for that: ask oftener.
-    Where there is one machine, no watcher for machines that are to be taken away: a process less a fit.
+    Its controller asks every 2 seconds how the workers are, and a second checkpoint waits for that, so it asks more
+    often here. On one machine it needs no process that watches for machines about to be taken away.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
     if one_machine():
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
 
-def fit_title(source: str, target: str, variant: Variant) -> str:
-    """As the log names a fit."""
-    return f"{source} -> {target}" + (f" (seed + {variant.seed})" if variant.seed else "")
-
-
 def train_map(
-    experiment: Experiment, folder: str, source: str, target: str, variant: Variant, streamed: bool = False
+    experiment: Experiment, files: Layout, tables: FeatureTables, key: MapKey, streamed: bool = False
 ) -> None:
-    """Run Ray Train for one map until it and its curve are written. Several may run in threads of their own."""
-    name = map_name(source, target, variant)
+    """Run Ray Train for one map until it and its curve are written. Several calls may run in threads of their own."""
     gpu = Capacity.now().gpus > 0
-    filesystem, path = resolve(join_uri(folder, "train"))
+    filesystem, path = resolve(files.checkpoints)
+    settings = experiment.fit
     trainer = TorchTrainer(
         train_loop,
         train_loop_config={
-            "experiment": experiment,
-            "folder": folder,
-            "source": source,
-            "target": target,
-            "name": name,
-            "title": fit_title(source, target, variant),
-            "seed": experiment.seed + variant.seed,
+            "settings": settings,
+            "files": files,
+            "tables": tables,
+            "key": key,
+            "seed": experiment.seed + key.variant.seed,
             "streamed": streamed,
         },
-        torch_config=TorchConfig(backend=None if experiment.fit.workers > 1 else "gloo"),  # one talks to nobody
+        torch_config=TorchConfig(backend=None if settings.workers > 1 else "gloo"),  # one worker talks to nobody
         scaling_config=ScalingConfig(
-            num_workers=experiment.fit.workers,
+            num_workers=settings.workers,
             use_gpu=gpu,
-            resources_per_worker={"CPU": experiment.fit.cpus, **({"GPU": 1} if gpu else {})},
+            resources_per_worker={"CPU": settings.cpus, **({"GPU": 1} if gpu else {})},
         ),
         run_config=RunConfig(  # type: ignore[call-arg] # mypy sees version 1
-            name=name,
+            name=key.name,
             storage_path=path,
             storage_filesystem=filesystem,
-            failure_config=FailureConfig(max_failures=experiment.fit.max_failures),
+            failure_config=FailureConfig(max_failures=settings.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             worker_runtime_env={"env_vars": {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0"}},  # it prints every line twice
         ),
@@ -89,56 +82,51 @@ def train_map(
 
 
 def train_loop(config: dict[str, Any]) -> None:
-    """Ray Train's worker: the whole fit, from the last checkpoint where there is one.
+    """Do the whole fit in one of Ray Train's workers, from the last checkpoint if there is one.
 
-    Of several workers that share each batch all have the same map after each step; the first one writes.
+    Workers that share each batch all have the same map after each step; the first one writes it.
     """
-    options = config["experiment"].fit
+    settings: FitSettings = config["settings"]
+    files: Layout = config["files"]
+    tables: FeatureTables = config["tables"]
+    key: MapKey = config["key"]
     context = ray.train.get_context()
     share = Share(context.get_world_rank(), context.get_world_size())
     device = best_device()
     if device.type == "cpu":
-        torch.set_num_threads(options.cpus)
-    torch.backends.cuda.matmul.allow_tf32 = options.tf32
-    features, networks = join_uri(config["folder"], "features", "train"), (config["source"], config["target"])
-    rows = training_rows(features, networks, config, share, device)
-    d_source, d_target = (feature_size(features, network) for network in networks)
-    fitting = AdamFit(rows, d_source, d_target, options, config["seed"])
+        torch.set_num_threads(settings.cpus)
+    torch.backends.cuda.matmul.allow_tf32 = settings.tf32
+    if config["streamed"]:
+        stream = stream_rows(tables, *key.pair, config["seed"], share)
+        rows: Rows = StreamedRows(stream, settings.pool_rows, device, config["seed"], share)
+    else:
+        rows = resident_rows(tables, key, config["seed"], share, device)
+    sizes = tables.sizes(key.pair)
+    fitting = AdamFit(rows, sizes[key.source], sizes[key.target], settings, config["seed"])
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         restore(fitting, checkpoint)
-    progress = Progress(config["title"], fitting.iteration, options.iterations)
-    while fitting.iteration < options.iterations:
+    progress = Progress(key.title, fitting.iteration, settings.iterations)
+    while fitting.iteration < settings.iterations:
         fitting.step()
         if share.rank == 0:
             progress.show(fitting)
-        if fitting.iteration % options.checkpoint_every == 0 or fitting.iteration == options.iterations:
+        if fitting.iteration % settings.checkpoint_every == 0 or fitting.iteration == settings.iterations:
             save(fitting, share)
-    if share.rank:
-        return
-    path = join_uri(config["folder"], "maps", config["name"])
-    errors = fitting.curve()
-    curve = pa.table([pa.array(range(1, len(errors) + 1), pa.int64()), pa.array(errors)], schema=CURVE)
-    write_table(f"{path}.curve.parquet", curve)
-    fitting.map().save(f"{path}.safetensors")
+    if share.rank == 0:
+        write_curve(files.curve(key.name), fitting.curve())
+        fitting.map().save(files.map(key.name))
 
 
-def training_rows(
-    features: str, networks: tuple[str, str], config: dict[str, Any], share: Share, device: torch.device
-) -> Rows:
-    """Where the batches come from: all rows on the device, or Ray Data's stream of them."""
-    seed = config["seed"]
-    if config["streamed"]:
-        return StreamedRows(
-            stream_rows(features, *networks, seed, share), config["experiment"].fit.pool_rows, device, seed, share
-        )
-    vectors = read_features(features, list(networks)).vectors
-    X, Y = (torch.from_numpy(vectors[network]).to(device) for network in networks)
+def resident_rows(tables: FeatureTables, key: MapKey, seed: int, share: Share, device: torch.device) -> ResidentRows:
+    """Read all rows of the pair's features onto the device."""
+    vectors = read_features(tables, key.pair).vectors
+    X, Y = (torch.from_numpy(vectors[network]).to(device) for network in key.pair)
     return ResidentRows(X, Y, seed, share, inplace=True)
 
 
 def save(fitting: AdamFit, share: Share) -> None:
-    """Report a checkpoint to Ray Train, which puts it into the run's storage: the first worker's, all wait for it."""
+    """Report a checkpoint to Ray Train, which stores the first worker's. All workers wait for it."""
     metrics = {"iteration": fitting.iteration}
     if share.rank:
         ray.train.report(metrics)
@@ -149,12 +137,13 @@ def save(fitting: AdamFit, share: Share) -> None:
 
 
 def restore(fitting: AdamFit, checkpoint: Checkpoint) -> None:
+    """Go on from a checkpoint."""
     with checkpoint.as_directory() as folder:
         fitting.restore(torch.load(os.path.join(folder, "fit.pt"), weights_only=True, map_location="cpu"))
 
 
 class Progress:
-    """A line every ten seconds: iteration, error, iterations per second, time left."""
+    """Say every ten seconds how far a fit is: iteration, error, iterations per second, time left."""
 
     SECONDS = 10.0
 
@@ -165,6 +154,7 @@ class Progress:
             say("fit", f"{title}: goes on from iteration {start}")
 
     def show(self, fitting: AdamFit) -> None:
+        """Say how far the fit is, unless that was said less than ten seconds ago."""
         now = time.monotonic()
         if now - self.last < self.SECONDS:
             return

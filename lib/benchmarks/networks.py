@@ -72,7 +72,7 @@ def compare(case: Case, device: str, repeats: int, images: list[bytes], weights:
     exact: np.ndarray | None = None
     for settings in case.settings:
         options = ExtractSettings(batch_size=case.batch * threads, threads=threads, **settings)
-        extract = ExtractFeatures({"it": network}, {"it": 0}, options, device)
+        extract = ExtractFeatures({"it": network}, options, device)
         if pixels is None:
             geometry = extract.networks["it"].geometry
             pixels = np.stack([geometry.pixels(decode(data, LIMIT)) for data in images])
@@ -101,12 +101,12 @@ def networks_alone(extract: ExtractFeatures, pixels: np.ndarray, steps: int) -> 
         extract.on_device("it", images)
         wait(extract.device)
 
-    return lambda: list(extract.each(step, range(steps)))
+    return lambda: list(extract.map(step, range(steps)))
 
 
 def pixels_to_features(extract: ExtractFeatures, pixels: np.ndarray, steps: int) -> Callable[[], object]:
     """What extraction does with decoded pixels."""
-    return lambda: list(extract.each(lambda _: extract.vectors("it", pixels), range(steps)))
+    return lambda: list(extract.map(lambda _: extract.vectors("it", pixels), range(steps)))
 
 
 def wait(device: str) -> None:

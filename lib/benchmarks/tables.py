@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 
 from lib.benchmarks.timing import Timing, by_turns
 from lib.features.reading import Features, read_features
-from lib.features.schemas import feature_schema, vector_column
+from lib.features.schemas import feature_schema
+from lib.features.tables import FeatureTables
+from lib.storage.columns import vector_column
 from lib.storage.manifests import Artifact
 from lib.storage.parquet import write_table
 
@@ -66,7 +68,7 @@ def time_reading(folder: str, vectors: np.ndarray, repeats: int) -> list[Timing]
     cores = os.cpu_count() or 1
 
     def project() -> Features:
-        return read_features(folder, ["made"], str(vectors.dtype))
+        return read_features(FeatureTables.open(folder), ["made"], str(vectors.dtype))
 
     def column(file: str) -> pa.Table:
         return pq.read_table(file, columns=["made"], use_threads=False)

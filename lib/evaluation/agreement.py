@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from lib.evaluation.results import AgreementResults
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Agreement:
             return None
         return (self.consistent - self.consistent_by_chance) / (1 - self.consistent_by_chance)
 
-    def as_results(self) -> dict[str, Any]:
+    def as_results(self) -> AgreementResults:
         """As results.json has it."""
         return {
             "agreement": self.same,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from lib.evaluation.results import ClassCounts
 
 
 def count_by_class(
     label: np.ndarray, own: np.ndarray, mapped: np.ndarray, names: list[str] | None = None
-) -> list[dict[str, Any]]:
+) -> list[ClassCounts]:
     """For each label that occurs: its name, how many images, how many right with own and with mapped features.
 
     (n,) labels, and (n,) bool whether each composition is right. Greatest losses first, then by label.
     """
-    found = [
+    found: list[ClassCounts] = [
         {
             "label": int(k),
             "name": names[k] if names else None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +11,9 @@ import pyarrow.compute as pc
 
 from lib.errors import ListingError, StorageError, UnreadableImage
 from lib.evaluation.joining import Judged
-from lib.evaluation.judging import Mapped, own_predictions
+from lib.evaluation.results import Example
 from lib.experiment.settings import Images
+from lib.experiment.variants import MapKey, own_name
 from lib.images.decoding import decode
 from lib.images.fetching import read_images
 from lib.images.labels import read_classes
@@ -21,27 +21,31 @@ from lib.images.listing import list_images
 
 
 def choose_examples(image_id: np.ndarray, chosen: np.ndarray, count: int, seed: int) -> list[str]:
-    """Up to `count` ids of the `chosen` (n,) images: at random by the seed, the same in whatever order they come."""
+    """Choose up to `count` ids of the images where `chosen` (n,) is true, at random by the seed.
+
+    The choice does not depend on the order of the images.
+    """
     ids = image_id[chosen].tolist()
     return sorted(ids, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())[:count]
 
 
-def pick_examples(judged: Judged, one: Mapped, count: int, seed: int) -> list[dict[str, Any]]:
-    """Some images that the mapping fixed and some that it broke, with what was predicted of them."""
-    right_own, right = judged.right(own_predictions(one.target)), judged.right(one.name)
+def pick_examples(judged: Judged, key: MapKey, number: int, seed: int) -> list[Example]:
+    """Choose up to `number` images that the mapping fixed and as many that it broke."""
+    own = judged.predicted[own_name(key.target)]
+    right_own, right = own == judged.label, judged.right(key.name)
     place = {image_id: row for row, image_id in enumerate(judged.image_id)}
     return [
         {
-            "source": one.source,
-            "target": one.target,
+            "source": key.source,
+            "target": key.target,
             "kind": kind,
             "image_id": image_id,
             "label": int(judged.label[place[image_id]]),
-            "own": int(judged.predicted[own_predictions(one.target)][place[image_id]]),
-            "mapped": int(judged.predicted[one.name][place[image_id]]),
+            "own": int(own[place[image_id]]),
+            "mapped": int(judged.predicted[key.name][place[image_id]]),
         }
         for kind, chosen in (("fixed", ~right_own & right), ("broken", right_own & ~right))
-        for image_id in choose_examples(judged.image_id, chosen, count, seed)
+        for image_id in choose_examples(judged.image_id, chosen, number, seed)
     ]
 
 
@@ -60,19 +64,22 @@ EXAMPLES = pa.schema(
         ("jpeg", pa.binary()),  # null where the image can't be read any more
     ]
 )
-HEIGHT, WIDTH = 96, 160  # pixels, at the most
+HEIGHT, WIDTH = 96, 160  # pixels, at most
 
 
-def examples_table(
-    images: Images, limit: int | None, chosen: list[dict[str, Any]], names: list[str] | None
-) -> pa.Table:
-    """EXAMPLES rows of the `chosen` images (lib.evaluation.examples.pick_examples) of the evaluation split."""
+def examples_table(images: Images, limit: int | None, chosen: list[Example], names: list[str] | None) -> pa.Table:
+    """Return the chosen images of the evaluation split as an EXAMPLES table, with thumbnails.
+
+    `names` are the classes' names; None if they are unknown. A thumbnail is null if its image cannot be read any more.
+    """
     wanted = sorted({row["image_id"] for row in chosen})
     pictures = _thumbnails(images, limit, wanted) if wanted else {}
     rows = [
         {
             **row,
-            **{f"{key}_name": _name(names, row[key]) for key in ("label", "own", "mapped")},
+            "label_name": _name(names, row["label"]),
+            "own_name": _name(names, row["own"]),
+            "mapped_name": _name(names, row["mapped"]),
             "jpeg": pictures.get(row["image_id"]),
         }
         for row in chosen
@@ -88,7 +95,7 @@ def _thumbnails(images: Images, limit: int | None, wanted: list[str]) -> dict[st
     try:
         listing = list_images(images.val, read_classes(images.classes) if images.classes else None, limit)
     except (ListingError, StorageError):
-        return {}  # the images may be gone by now: results don't need them
+        return {}  # the images may be gone by now; results do not need them
     listing = listing.filter(pc.is_in(listing["image_id"], value_set=pa.array(wanted, pa.string())))
     found = {}
     for image_id, data in zip(listing["image_id"].to_pylist(), read_images(listing), strict=True):
@@ -101,7 +108,7 @@ def _thumbnails(images: Images, limit: int | None, wanted: list[str]) -> dict[st
 
 
 def thumbnail(data: bytes, max_pixels: int) -> bytes:
-    """Image bytes -> a JPEG of at most 160 x 96 pixels. Raises UnreadableImage."""
+    """Return an image as a JPEG of at most 160 x 96 pixels. Raises UnreadableImage."""
     image = decode(data, max_pixels)
     image.thumbnail((WIDTH, HEIGHT))
     file = io.BytesIO()

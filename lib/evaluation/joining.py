@@ -13,7 +13,7 @@ from lib.errors import TableError
 
 @dataclass(frozen=True)
 class Judged:
-    """All prediction tables, of the same labelled images in the same order."""
+    """All prediction tables, joined: the same labelled images in the same order."""
 
     label: np.ndarray  # (n,)
     image_id: np.ndarray  # (n,) str
@@ -22,14 +22,14 @@ class Judged:
     length_ratio: dict[str, float]
 
     def right(self, name: str) -> np.ndarray:
-        """(n,) bool: whether the top-1 class is the label."""
+        """Return whether the top-1 class is the label, (n,) bool."""
         return self.predicted[name] == self.label
 
 
 def join_predictions(predictions: dict[str, pa.Table]) -> dict[str, pa.Table]:
-    """The same tables by name, each sorted by image_id, all with the same ids.
+    """Return the tables by name, each sorted by image_id, so that all have the same ids in the same order.
 
-    Raises TableError where an id is missing in one of them, stands twice, or has another label there.
+    Raises TableError if an id is missing in a table, stands there twice, or has another label than elsewhere.
     """
     ordered = {name: table.sort_by("image_id") for name, table in predictions.items()}
     first, reference = next(iter(ordered.items()))
@@ -39,7 +39,7 @@ def join_predictions(predictions: dict[str, pa.Table]) -> dict[str, pa.Table]:
         if not table["image_id"].equals(reference["image_id"]):
             raise TableError(_mismatch(first, reference, name, table))
         if not table["label"].equals(reference["label"]):
-            raise TableError(f"predictions {first} and {name} have other labels for one image")
+            raise TableError(f"predictions {first} and {name} have different labels for one image")
     return ordered
 
 
@@ -47,13 +47,16 @@ def _mismatch(first: str, reference: pa.Table, other: str, table: pa.Table) -> s
     ours, theirs = set(reference["image_id"].to_pylist()), set(table["image_id"].to_pylist())
     few = sorted(ours ^ theirs)[:5]
     return (
-        f"predictions {first} and {other} aren't of the same images: {len(ours - theirs)} only in the "
+        f"predictions {first} and {other} do not hold the same images: {len(ours - theirs)} only in the "
         f"first, {len(theirs - ours)} only in the second, such as {few}. Run `python -m jobs.predict` with --overwrite"
     )
 
 
 def join_and_judge(predictions: dict[str, pa.Table]) -> Judged:
-    """Join the tables. Images without a label are left out of all counts; they have an E all the same."""
+    """Join the tables. Images without a label are left out of all counts, but their E counts.
+
+    Raises TableError as join_predictions does, and if no image has a label.
+    """
     joined = join_predictions(predictions)
     labelled = {name: table.filter(pc.is_valid(table["label"])) for name, table in joined.items()}
     reference = next(iter(labelled.values()))

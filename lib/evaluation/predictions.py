@@ -7,21 +7,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from lib.features.chunks import vectors_of
+from lib.images.batches import rejected
 from lib.maps.affine import AffineMap
 from lib.maps.error import unit_distance
 from lib.networks.classifiers import Classifier
+from lib.storage.columns import column_vectors
 
 PREDICTIONS = pa.schema([("image_id", pa.string()), ("label", pa.int32()), ("predicted", pa.int32())])
-# For mapped features also E of each image (squared distance of unit vectors) and the length ratio |M F_S| / |F_T|.
+# Mapped features also have E of each image (squared distance of unit vectors) and the length ratio |M F_S| / |F_T|.
 MAPPED_PREDICTIONS = PREDICTIONS.append(pa.field("error", pa.float32())).append(pa.field("length_ratio", pa.float32()))
 
 
 class Predict:
-    """argmax of C_B over features, with the map M_{A->B} before it where `map_` is given.
+    """The top-1 class by C_B, from B's own features or from A's features through the map M_{A->B}.
 
-    Takes a batch of the feature table with the columns `source` and, where there is a map, `target`. Computes in
-    float64, so that no rounding tells which rows happened to be in one batch.
+    It takes a batch of the feature table with the column `source` and, if there is a map, the column `target`. It
+    computes in float64, so that rounding does not depend on which rows are in one batch.
     """
 
     def __init__(self, source: str, target: str, classifier: Classifier, map_: AffineMap | None = None) -> None:
@@ -30,7 +31,7 @@ class Predict:
         self.map = None if map_ is None else AffineMap(map_.weight.double(), map_.bias.double())
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Feature rows -> tables.PREDICTIONS, or tables.MAPPED_PREDICTIONS with a map."""
+        """Return feature rows as PREDICTIONS, or as MAPPED_PREDICTIONS if there is a map."""
         features = float64_vectors(rows, self.source)
         columns = {"image_id": rows["image_id"], "label": rows["label"]}
         if self.map is None:
@@ -44,33 +45,33 @@ class Predict:
         return pa.table(columns, schema=MAPPED_PREDICTIONS)
 
     def best(self, features: torch.Tensor) -> pa.Array:
-        """(n, d_B) -> (n,) class index in the labels' terms: a background class becomes -1."""
+        """Return the top-1 class of features (n, d_B) as labels count classes, (n,). A background class becomes -1."""
         return pa.array((self.classifier(features).argmax(1) - self.classifier.offset).numpy(), pa.int32())
 
 
 class TopK:
-    """Counts of right answers of one network on its own features: the label is first, or among the first k."""
+    """Count the images whose label one network ranks first, or among the first k, on its own features."""
 
     def __init__(self, network: str, classifier: Classifier, k: int) -> None:
         self.network, self.k = network, min(k, classifier.classes)
         self.classifier = Classifier(classifier.weight.double(), classifier.bias.double(), classifier.offset)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Feature rows with a `reason` -> one row: total, top1, topk, unlabelled, rejected (counts); few reasons."""
-        rejected = rows.filter(pc.not_equal(rows["reason"], ""))
-        judged = rows.filter(pc.and_(pc.equal(rows["reason"], ""), pc.is_valid(rows["label"])))
+        """Return one row for a batch of features: counts (total, top1, topk, unlabelled, rejected) and a few reasons."""
+        unread = rows.filter(rejected(rows))
+        judged = rows.filter(pc.and_not(pc.is_valid(rows["label"]), rejected(rows)))
         best = torch.empty(0, self.k, dtype=torch.int64)
         if len(judged):
             best = self.classifier(float64_vectors(judged, self.network)).topk(self.k).indices - self.classifier.offset
         right = best == torch.from_numpy(judged["label"].to_numpy().astype(np.int64))[:, None]
-        few = [f"{row['image_id']}: {row['reason']}" for row in rejected.slice(0, 5).to_pylist()]
+        few = [f"{row['image_id']}: {row['reason']}" for row in unread.slice(0, 5).to_pylist()]
         counts = {"total": len(judged), "top1": int(right[:, :1].sum()), "topk": int(right.sum())}
-        counts |= {"unlabelled": len(rows) - len(rejected) - len(judged), "rejected": len(rejected)}
+        counts |= {"unlabelled": len(rows) - len(unread) - len(judged), "rejected": len(unread)}
         return pa.table(
             {**{name: [count] for name, count in counts.items()}, "few": pa.array([few], pa.list_(pa.string()))}
         )
 
 
 def float64_vectors(rows: pa.Table, network: str) -> torch.Tensor:
-    """A feature column as (n, d) float64."""
-    return torch.from_numpy(vectors_of(rows, network).astype(np.float64))
+    """Return a feature column as (n, d) float64."""
+    return torch.from_numpy(column_vectors(rows, network).astype(np.float64))

@@ -69,6 +69,16 @@ class LearningCurveResults(BriefMapping):
     rows: int | None
 
 
+class AgreementResults(TypedDict):
+    """How often C_T answers the same with mapped features as with its own."""
+
+    agreement: float  # share of images given the same class
+    agreement_by_chance: float
+    consistency: float  # share of images that both get right or both get wrong
+    consistency_by_chance: float
+    kappa: float | None  # error consistency
+
+
 class MappingResults(BriefMapping):
     """What C_T loses when F_T is replaced by M_{S->T} F_S."""
 

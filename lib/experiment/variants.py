@@ -1,21 +1,23 @@
-"""Which maps are fitted for each pair of networks: the main one, and others that it is set beside."""
+"""Which maps an experiment asks for: for each pair of networks a main one, and others that it is set beside."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from lib.experiment.settings import FitSettings
+from lib.experiment.layout import pair_name
+from lib.experiment.settings import Experiment, FitSettings
 
-# Disjoint parts of the training rows, as shares of them. The first 2, 3, 4, 5 and all 7 of them make up SHARES.
+# Disjoint parts of the training rows, as shares of them. The first 2, 3, 4, 5 and all 7 parts make up the SHARES.
 PARTS = (1 / 32, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 4, 1 / 4)
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 
 
 def assign_parts(image_ids: list[str]) -> np.ndarray:
-    """(n,) which of the PARTS each image is in: by its id alone, whatever the order of the rows."""
+    """Return the number of each image's part among PARTS, (n,). It depends on the image's id alone."""
     place = np.array([zlib.crc32(image_id.encode()) / 2**32 for image_id in image_ids])
     return np.searchsorted(np.cumsum(PARTS), place, side="right")
 
@@ -25,35 +27,66 @@ class Variant:
     """One way to fit a map."""
 
     family: str
-    seed: int = 0  # added to the experiment's
-    rank: int | None = None  # of the weight; None: full
+    seed: int = 0  # added to the experiment's seed
+    rank: int | None = None  # of the weight; None is full rank
     share: float = 1.0  # of the training rows
 
     @property
-    def sums(self) -> bool:
-        """Whether it is made from sums over the training features."""
+    def needs_sums(self) -> bool:
+        """Whether the map is made from sums over the training features."""
         return self.family in ("least_squares", "orthogonal")
 
     @property
     def parts(self) -> int:
-        """How many of the PARTS it is made from."""
+        """How many of the PARTS the map is made from."""
         return next(k for k in range(1, len(PARTS) + 1) if sum(PARTS[:k]) >= self.share)
 
     @property
     def name(self) -> str:
-        """As in the names of its files."""
-        parts = [self.family]
+        """The variant as file names have it."""
+        words = [self.family]
         if self.seed:
-            parts.append(f"seed{self.seed}")
+            words.append(f"seed{self.seed}")
         if self.rank is not None:
-            parts.append(f"rank{self.rank}")
+            words.append(f"rank{self.rank}")
         if self.share < 1:
-            parts.append(f"1of{round(1 / self.share)}rows")
-        return ".".join(parts)
+            words.append(f"1of{round(1 / self.share)}rows")
+        return ".".join(words)
+
+
+@dataclass(frozen=True)
+class MapKey:
+    """Which map: M_{source->target}, fitted in one way."""
+
+    source: str
+    target: str
+    variant: Variant
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Source and target."""
+        return self.source, self.target
+
+    @property
+    def name(self) -> str:
+        """The name of the map's files and of its prediction table. The paper's map has the pair's name alone."""
+        pair = pair_name(self.source, self.target)
+        return pair if self.variant == Variant("affine") else f"{pair}.{self.variant.name}"
+
+    @property
+    def title(self) -> str:
+        """The map as log lines name it."""
+        seed = f" (seed + {self.variant.seed})" if self.variant.seed else ""
+        return f"{self.source} -> {self.target}{seed}"
+
+
+def own_name(network: str) -> str:
+    """Return the name of the prediction table of C_A(F_A), a network's own composition."""
+    return pair_name(network, network)
 
 
 def variants(fit: FitSettings, smaller: int) -> list[Variant]:
-    """All variants of a pair whose smaller feature size is `smaller`, the main one first."""
+    """Return all variants for a pair whose smaller feature size is `smaller`, the main one first."""
     found = [Variant(family) for family in fit.families]
     if "affine" in fit.families:
         found += [Variant("affine", seed=seed) for seed in range(1, fit.seeds)]
@@ -63,7 +96,11 @@ def variants(fit: FitSettings, smaller: int) -> list[Variant]:
     return found
 
 
-def map_name(source: str, target: str, variant: Variant) -> str:
-    """Name of the map's files and of the folder of its predictions; the paper's map has the pair's name alone."""
-    pair = f"{source}-to-{target}"
-    return pair if variant == Variant("affine") else f"{pair}.{variant.name}"
+def pair_maps(fit: FitSettings, source: str, target: str, sizes: Mapping[str, int]) -> list[MapKey]:
+    """Return all maps of one pair, the main one first; `sizes` has each network's feature size d."""
+    return [MapKey(source, target, variant) for variant in variants(fit, min(sizes[source], sizes[target]))]
+
+
+def all_maps(experiment: Experiment, sizes: Mapping[str, int]) -> list[MapKey]:
+    """Return all maps of all pairs, pair after pair, the main one of each first."""
+    return [key for pair in experiment.pairs() for key in pair_maps(experiment.fit, *pair, sizes)]

@@ -1,7 +1,7 @@
-"""A feature table in chunks that fit into a worker's memory, with the columns of several networks row by row.
+"""Feature tables in chunks that fit into a worker's memory, with the columns of several networks row by row.
 
-Networks of one pass stand in the same files. Those of other passes have files of their own, in which a chunk's rows are
-found by image_id.
+Networks of one table stand in the same files. Networks of other tables have files of their own, in which a chunk's
+rows are found by image_id.
 """
 
 from __future__ import annotations
@@ -9,23 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lib.errors import TableError
 from lib.features.schemas import IMAGES
-from lib.features.tables import find_pass, row_count
+from lib.features.tables import FeatureTables
 from lib.storage.parquet import parquet_files
 from lib.storage.uris import resolve
 
-SUMMED = 1024  # rows of a chunk whose products are summed, about: few large products, not many small ones
+SUMMED_ROWS = 1024  # of a chunk whose products are summed: a few large products are faster than many small ones
 
 
 @dataclass(frozen=True)
 class ChunkSource:
-    """Files of one pass that hold columns of a chunk's rows."""
+    """Files of one table that hold columns of a chunk's rows."""
 
     folder: str
     files: tuple[str, ...]
@@ -34,34 +33,31 @@ class ChunkSource:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some rows of a feature table: all that are in the first source's files, and the same images in the others."""
+    """Some rows of a split: all rows in the first source's files, and the same images in the other sources."""
 
     sources: tuple[ChunkSource, ...]
 
 
-def split_into_chunks(features: str, networks: Sequence[str], rows: int = 1) -> list[Chunk]:
-    """All rows of the split `features` (`<root>/features/<split>`) in chunks of whole files of the first pass, as many
-    as have about `rows` rows.
+def split_into_chunks(tables: FeatureTables, networks: Sequence[str], rows: int = 1) -> list[Chunk]:
+    """Return all rows of a split in chunks of about `rows` rows, each made of whole files of the first table.
 
-    Raises TableError where a network has no finished table, or two passes aren't of the same images.
+    Raises TableError if a network has no finished table, or if two tables do not hold the same images.
     """
-    passes: dict[str, list[str]] = {}
-    for network in networks:
-        passes.setdefault(find_pass(features, network), []).append(network)
-    (first, columns), *others = passes.items()
-    names = parquet_files(first)[1]
-    files = max(1, round(len(names) * rows / max(1, row_count(features, networks[0]))))
+    (first, columns), *others = tables.by_table(networks)
+    names = parquet_files(first.folder)[1]
+    files = max(1, round(len(names) * rows / max(1, first.rows)))
     groups = [tuple(names[start : start + files]) for start in range(0, len(names), files)]
-    found: list[list[ChunkSource]] = [[ChunkSource(first, group, tuple(columns))] for group in groups]
-    for folder, theirs in others:
-        places = _places(folder)
-        if len(places) != sum(len(_ids(first, group)) for group in groups):
-            raise TableError(f"{folder}: its images aren't those of {first}")
-        for sources, group in zip(found, groups, strict=True):
-            holding = {places.get(image_id, "") for image_id in _ids(first, group).to_pylist()}
+    found: list[list[ChunkSource]] = [[ChunkSource(first.folder, group, tuple(columns))] for group in groups]
+    ids = [_ids(first.folder, group) for group in groups] if others else []
+    for table, theirs in others:
+        places = _places(table.folder)
+        if len(places) != sum(map(len, ids)):
+            raise TableError(f"{table.folder}: its images are not those of {first.folder}")
+        for sources, group_ids in zip(found, ids, strict=True):
+            holding = {places.get(image_id, "") for image_id in group_ids.to_pylist()}
             if "" in holding:
-                raise TableError(f"{folder}: its images aren't those of {first}")
-            sources.append(ChunkSource(folder, tuple(sorted(holding)), tuple(theirs)))
+                raise TableError(f"{table.folder}: its images are not those of {first.folder}")
+            sources.append(ChunkSource(table.folder, tuple(sorted(holding)), tuple(theirs)))
     return [Chunk(tuple(sources)) for sources in found]
 
 
@@ -72,19 +68,19 @@ def _ids(folder: str, files: Sequence[str]) -> pa.ChunkedArray:
 
 
 def _places(folder: str) -> dict[str, str]:
-    """image_id -> the file that has it."""
+    """Return for each image_id the file that has it."""
     return {image_id: file for file in parquet_files(folder)[1] for image_id in _ids(folder, [file]).to_pylist()}
 
 
 def read_chunk(chunk: Chunk) -> pa.Table:
-    """image_id, label, and a column of vectors for each network. Raises TableError where an image is missing."""
+    """Read image_id, label, and a column of vectors for each network. Raises TableError if an image is missing."""
     first, *others = chunk.sources
     rows = _read(first)
     for source in others:
         theirs = _read(source)
         where = pc.index_in(rows["image_id"], value_set=theirs["image_id"].combine_chunks())
         if where.null_count:
-            raise TableError(f"{source.folder}: {where.null_count} images of {first.folder} are missing there")
+            raise TableError(f"{source.folder}: {where.null_count} images of {first.folder} are missing")
         for network in source.networks:
             rows = rows.append_column(network, theirs[network].take(where))
     return rows
@@ -94,9 +90,3 @@ def _read(source: ChunkSource) -> pa.Table:
     filesystem = resolve(source.folder)[0]
     columns = [*IMAGES.names, *source.networks]
     return pa.concat_tables([pq.read_table(file, columns=columns, filesystem=filesystem) for file in source.files])
-
-
-def vectors_of(rows: pa.Table, network: str) -> np.ndarray:
-    """A feature column as (n, d), of the table's own type of number."""
-    column = rows[network].combine_chunks()
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), column.type.list_size)

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 
 from lib.errors import TableError
 from lib.features.schemas import IMAGES
-from lib.features.tables import find_pass
+from lib.features.tables import FeatureTables
 from lib.storage.parquet import parquet_files
 
-FITTING = 128  # rows whose vectors fit into a core's cache: there they are unpacked and put into place
+CACHED_ROWS = 128  # rows that are unpacked at once: their vectors fit into a core's cache
 
 
 @dataclass(frozen=True)
@@ -28,46 +28,48 @@ class Features:
     """Feature vectors of some networks for the same images, sorted by image_id."""
 
     image_id: np.ndarray  # (n,) str
-    label: np.ndarray  # (n,) int32, -1 where unknown
+    label: pa.Array  # (n,) int32, null where unknown
     vectors: dict[str, np.ndarray]  # (n, d) each
 
 
-def read_features(features: str, networks: list[str], dtype: str = "float32") -> Features:
-    """The columns of `networks`, from one pass or several, matched by image_id; nothing is read twice.
+def read_features(tables: FeatureTables, networks: Sequence[str], dtype: str = "float32") -> Features:
+    """Read the columns of `networks`, from one table or several, matched by image_id. Nothing is read twice.
 
-    Raises TableError where an id is missing in one of the passes or stands in one twice.
+    Raises TableError if a network has no finished table, an id is missing in one of the tables, or stands in one twice.
     """
-    passes: dict[str, list[str]] = {}
-    for network in networks:
-        passes.setdefault(find_pass(features, network), []).append(network)
-    ids, label = np.empty(0, object), np.empty(0, np.int32)
+    ids: np.ndarray | None = None
+    label = pa.nulls(0, pa.int32())
     vectors: dict[str, np.ndarray] = {}
-    for folder, columns in passes.items():
-        groups = _row_groups(folder)
-        table = pa.concat_tables(_on_all_cores(partial(_read_group, columns=IMAGES.names), groups))
-        order = pc.sort_indices(table["image_id"])
-        found = table["image_id"].take(order).to_numpy()
-        if not vectors:
-            ids, label = found, table["label"].fill_null(-1).take(order).to_numpy()
+    for table, columns in tables.by_table(networks):
+        groups = _row_groups(table.folder)
+        images = pa.concat_tables(_on_all_cores(partial(_read_group, columns=IMAGES.names), groups))
+        order = pc.sort_indices(images["image_id"])
+        found = images["image_id"].take(order).to_numpy()
+        if ids is None:
+            ids, label = found, images["label"].take(order).combine_chunks()
             if (ids[1:] == ids[:-1]).any():
-                raise TableError(f"{folder}: an image_id stands there twice")
+                raise TableError(f"{table.folder}: an image_id stands there twice")
         elif not np.array_equal(ids, found):
-            raise TableError(f"{folder}: its image_ids aren't those of {networks[0]!r}")
+            raise TableError(f"{table.folder}: its image_ids are not those of {networks[0]!r}")
         vectors |= _read_vectors(groups, columns, np.argsort(order.to_numpy()), dtype)
-    return Features(ids, label, {network: vectors[network] for network in networks})
+    return Features(
+        np.empty(0, object) if ids is None else ids, label, {network: vectors[network] for network in networks}
+    )
 
 
 @dataclass(frozen=True)
 class _RowGroup:
+    """A row group of a Parquet file, and where its rows stand among the rows of all files."""
+
     file: str
     filesystem: pafs.FileSystem
     footer: pq.FileMetaData  # the file's
-    number: int
-    start: int  # the first row's place among all files' rows
+    number: int  # in the file
+    start: int  # the place of its first row
 
 
 def _row_groups(folder: str) -> list[_RowGroup]:
-    """Of all Parquet files in `folder`, in their order. Raises TableError where there are none."""
+    """Return the row groups of all Parquet files in `folder`, in their order. Raises TableError if there are none."""
     filesystem, files = parquet_files(folder)
     if not files:
         raise TableError(f"{folder} has no rows")
@@ -86,20 +88,20 @@ def _read_group(group: _RowGroup, columns: list[str]) -> pa.Table:
 
 
 def _on_all_cores(work: Callable[[Any], Any], over: Sequence[Any]) -> list[Any]:
-    """In threads: pyarrow and numpy's copies let others run."""
+    """Do the work in threads: pyarrow and numpy's copies release the interpreter's lock."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(work, over))
 
 
 def _read_vectors(groups: list[_RowGroup], networks: list[str], rank: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
-    """Columns (n, d) of vectors, row i of the files at place rank[i], into memory that is there from the beginning."""
+    """Read columns (n, d) of vectors into preallocated memory. Row i of the files goes to place rank[i]."""
     schema = groups[0].footer.schema.to_arrow_schema()
     vectors = {network: np.empty((len(rank), schema.field(network).type.list_size), dtype) for network in networks}
 
     def read(group: _RowGroup) -> None:
         start = group.start
         with pq.ParquetFile(group.file, metadata=group.footer, filesystem=group.filesystem) as file:
-            for batch in file.iter_batches(FITTING, [group.number], columns=networks, use_threads=False):
+            for batch in file.iter_batches(CACHED_ROWS, [group.number], columns=networks, use_threads=False):
                 places = rank[start : start + len(batch)]
                 start += len(batch)
                 for network, into in vectors.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 
 IMAGES = pa.schema([("image_id", pa.string()), ("label", pa.int32())])
@@ -10,13 +9,7 @@ REJECTS = pa.schema([("image_id", pa.string()), ("reason", pa.string())])
 
 
 def feature_schema(sizes: dict[str, int], dtype: str) -> pa.Schema:
-    """Schema of a pass's feature table: `sizes` maps network name to d, `dtype` is "float32" or "float16"."""
+    """Return the schema of a feature table; `sizes` maps network name to d, `dtype` is "float32" or "float16"."""
     number = pa.float16() if dtype == "float16" else pa.float32()
     columns = [pa.field(name, pa.list_(number, d)) for name, d in sizes.items()]
     return pa.schema([pa.field("image_id", pa.string()), pa.field("label", pa.int32()), *columns])
-
-
-def vector_column(vectors: np.ndarray, missing: np.ndarray | None = None) -> pa.FixedSizeListArray:
-    """(n, d) numbers -> fixed_size_list<number>[d], null where `missing` (n,) says so."""
-    mask = None if missing is None or not missing.any() else pa.array(missing)
-    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1], mask=mask)

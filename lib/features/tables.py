@@ -1,47 +1,98 @@
-"""The finished feature tables of one split: which pass holds which network's column."""
+"""The finished feature tables of one split: which table holds which network's column."""
 
 from __future__ import annotations
 
-import pyarrow.fs as pafs
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from lib.errors import TableError
-from lib.storage.files import is_file, read_json
+from lib.experiment.layout import manifest_in, networks_of_pass
+from lib.storage.files import folders_in, is_file, read_json
 from lib.storage.manifests import digest
 from lib.storage.parquet import read_schema
-from lib.storage.uris import join_uri, resolve
+from lib.storage.uris import uri_beside
 
 
-def feature_size(features: str, network: str) -> int:
-    """d of a network's column. Raises TableError where there is no finished table with one."""
-    return int(read_schema(find_pass(features, network)).field(network).type.list_size)
+@dataclass(frozen=True)
+class FeatureTable:
+    """A finished table: one pass over a split's images, with a column of vectors for each of its networks."""
+
+    folder: str  # URI
+    sizes: dict[str, int]  # network -> d
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: str) -> FeatureTable | None:
+        """Read the manifest and the schema of the table in `folder`. Return None if the table is not finished."""
+        manifest = manifest_in(folder)
+        if not is_file(manifest):
+            return None
+        schema = read_schema(folder)
+        sizes = {name: schema.field(name).type.list_size for name in networks_of_pass(posixpath.basename(folder))}
+        return cls(folder, sizes, read_json(manifest))
+
+    @property
+    def rows(self) -> int:
+        """n, the number of images with features."""
+        return int(self.manifest["rows"])
+
+    def made_from(self, network: str) -> dict[str, Any]:
+        """Return what one network's column was made from."""
+        made_from: dict[str, Any] = self.manifest["made_from"]
+        return made_from | {"networks": {network: made_from["networks"][network]}}
 
 
-def row_count(features: str, network: str) -> int:
-    """n of a network's finished feature table, as its manifest says."""
-    return int(read_json(join_uri(find_pass(features, network), "manifest.json"))["rows"])
+@dataclass(frozen=True)
+class FeatureTables:
+    """All finished feature tables of one split.
 
+    `open` asks the store once; afterwards sizes, counts and digests cost no request. Tables that are finished later
+    are not seen.
+    """
 
-def finished_pass(features: str, network: str) -> str | None:
-    """URI of the finished feature table under `features` (`<root>/features/<split>`) that has `network`'s column."""
-    filesystem, path = resolve(features)
-    for info in filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True)):
-        folder = join_uri(features, info.base_name)
-        if network in info.base_name.split("+") and is_file(join_uri(folder, "manifest.json")):
-            return folder
-    return None
+    folder: str  # <root>/<experiment>/features/<split>
+    tables: Mapping[str, FeatureTable]  # network -> the table with its column
 
+    @classmethod
+    def open(cls, folder: str) -> FeatureTables:
+        """Find the finished tables under `folder`, which need not exist."""
+        found: dict[str, FeatureTable] = {}
+        for path in folders_in(folder):
+            table = FeatureTable.open(uri_beside(folder, path))
+            if table is not None:
+                found = dict.fromkeys(table.sizes, table) | found
+        return cls(folder, found)
 
-def find_pass(features: str, network: str) -> str:
-    """As finished_pass. Raises TableError where there is none."""
-    folder = finished_pass(features, network)
-    if folder is None:
-        raise TableError(
-            f"no finished feature table of {network!r} under {features}: run `python -m jobs.extract` first"
-        )
-    return folder
+    def table(self, network: str) -> FeatureTable:
+        """Return the table that has the network's column. Raises TableError if there is none."""
+        if network not in self.tables:
+            raise TableError(
+                f"no finished feature table of {network!r} under {self.folder}: run `python -m jobs.extract` first"
+            )
+        return self.tables[network]
 
+    def sizes(self, networks: Sequence[str]) -> dict[str, int]:
+        """Return each network's feature size d. Raises TableError if a network has no finished table."""
+        return {network: self.table(network).sizes[network] for network in networks}
 
-def features_digest(features: str, network: str) -> str:
-    """What `network`'s features were made from, in short: what is made from them records it."""
-    made_from = read_json(join_uri(find_pass(features, network), "manifest.json"))["made_from"]
-    return digest(made_from | {"networks": made_from["networks"][network]})
+    def rows(self, network: str) -> int:
+        """Return n, the number of images with features. Raises TableError if the network has no finished table."""
+        return self.table(network).rows
+
+    def digest(self, network: str) -> str:
+        """Return a digest of what the network's features were made from, for manifests of what is made from them."""
+        made_from = self.table(network).manifest["made_from"]
+        return digest(made_from | {"networks": made_from["networks"][network]})
+
+    def by_table(self, networks: Sequence[str]) -> list[tuple[FeatureTable, list[str]]]:
+        """Return the tables that hold these networks, each with the networks it holds.
+
+        Raises TableError if a network has no finished table.
+        """
+        found: dict[str, tuple[FeatureTable, list[str]]] = {}
+        for network in networks:
+            table = self.table(network)
+            found.setdefault(table.folder, (table, []))[1].append(network)
+        return list(found.values())

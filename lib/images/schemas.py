@@ -16,6 +16,5 @@ LISTING = pa.schema(
         ("column", pa.string()),
     ]
 )
-PASSED_ON = ("split", "row")  # columns of a caller's own that decoding and networks leave as they are
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 Row = tuple[str, int | None, str, int | None, int | None, str | None]

@@ -58,6 +58,14 @@ def files_below(uri: str, suffix: str = "", recursive: bool = False) -> list[str
     return sorted(info.path for info in found if info.type == pafs.FileType.File and info.path.endswith(suffix))
 
 
+def folders_in(uri: str) -> list[str]:
+    """Return the sorted paths, in `uri`'s file system, of the folders directly in it; none if it does not exist."""
+    filesystem, path = resolve(uri)
+    with naming_uri("list", uri):
+        found = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+    return sorted(info.path for info in found if info.type == pafs.FileType.Directory)
+
+
 def read_bytes(uri: str) -> bytes:
     """The whole file. Raises StorageError where it can't be read."""
     filesystem, path = resolve(uri)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from runs import command, run_of
+from runs import command, path_of, run_of
 
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.runs import Run
@@ -24,6 +24,7 @@ from lib.experiment.loading import load_experiment
 from lib.features.extraction import ExtractFeatures
 from lib.features.reading import read_features
 from lib.features.schemas import REJECTS
+from lib.features.tables import FeatureTables
 from lib.images.batches import DecodeImages
 from lib.images.geometry import Geometry
 from lib.images.listing import list_images
@@ -55,14 +56,15 @@ def test_units_of_work_give_equal_arrays_directly_and_through_ray(experiment: Pa
 
     settings = load_experiment(str(experiment))
     listing = list_images(settings.images.val)
-    decode = DecodeImages([Geometry((3, 64, 64), 1.0, "center", "bilinear")], 10**8)
-    extract = (dict(settings.networks), {"a": 0, "b": 0}, settings.extract, "cpu")
+    geometry = Geometry((3, 64, 64), 1.0, "center", "bilinear")
+    decode = DecodeImages([geometry], 10**8)
+    extract = (dict(settings.networks), settings.extract, "cpu", {"a": geometry, "b": geometry})
     direct = ExtractFeatures(*extract)(decode(listing)).sort_by("image_id")
     dataset = ray.data.from_arrow([listing.slice(k, 7) for k in range(0, len(listing), 7)])
     streamed = dataset.map_batches(decode, batch_format="pyarrow", batch_size=7, num_cpus=0.5).map_batches(
         ExtractFeatures,
         fn_constructor_args=extract,
-        batch_format="numpy",
+        batch_format="pyarrow",
         batch_size=16,
         compute=ray.data.ActorPoolStrategy(size=1),
         num_cpus=1,
@@ -83,7 +85,7 @@ def test_networks_have_two_batches_at_once_and_one_heap_beside_what_the_job_says
         def __init__(self, *given: object) -> None:
             self.both = threading.Barrier(2, timeout=60)
 
-        def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        def __call__(self, batch: pa.Table) -> dict[str, np.ndarray]:
             self.both.wait()
             return {name: np.array([os.environ[name]]) for name in ("MALLOC_ARENA_MAX", "PYTHONPATH")}
 
@@ -115,10 +117,10 @@ def test_bad_images_are_kept_by_reason_and_too_many_fail_the_run(
         extract(run_of(experiment, tmp_path / "root", f"images.val={listing}"))
     run = run_of(experiment, tmp_path / "root", f"images.val={listing}", "images.max_rejected=0.1")
     assert extract(run) == 1, "the training split was finished, this one goes on"
-    manifest = read_json(run.path("features", "val", "a+b", "manifest.json"))
+    manifest = read_json(path_of(run, "features", "val", "a+b", "manifest.json"))
     counts = {"listed": 22, "extracted": 20, "rejected": 2, "reasons": {"empty": 1, "truncated": 1}}
     assert manifest["images"] == counts
-    rejects = read_rows(run.path("rejects", "val"), REJECTS)
+    rejects = read_rows(path_of(run, "rejects", "val"), REJECTS)
     assert sorted(rejects["image_id"].to_pylist()) == ["empty.JPEG", "half.JPEG"]
     assert extract(run) == 0
 
@@ -128,8 +130,8 @@ def test_an_interrupted_table_goes_on_and_equals_an_undisturbed_one(experiment: 
     from jobs.extract import extract
 
     run = run_of(experiment, root)
-    folder = Path(run.path("features", "train", "a+b"))
-    before = read_features(run.path("features", "train"), ["a", "b"])
+    folder = Path(path_of(run, "features", "train", "a+b"))
+    before = read_features(FeatureTables.open(path_of(run, "features", "train")), ["a", "b"])
     manifest = read_json(str(folder / "manifest.json"))
     write_json(str(folder / "started.json"), {"made_from": manifest["made_from"]})
     (folder / "manifest.json").unlink()
@@ -140,7 +142,7 @@ def test_an_interrupted_table_goes_on_and_equals_an_undisturbed_one(experiment: 
     second.write_bytes(second.read_bytes()[:-30])
     assert extract(run) == 1
     assert [path.read_bytes() for path in kept] == kept_bytes, "what was written isn't computed again"
-    after = read_features(run.path("features", "train"), ["a", "b"])
+    after = read_features(FeatureTables.open(path_of(run, "features", "train")), ["a", "b"])
     assert list(after.image_id) == list(before.image_id)
     for name in ("a", "b"):
         np.testing.assert_array_equal(after.vectors[name], before.vectors[name])
@@ -161,7 +163,7 @@ def test_a_network_added_later_gets_a_table_and_maps_of_its_own(experiment: Path
     assert {f"a-to-b.{name}.safetensors" for name in names} < before.keys()
     assert not [name for name in before if "rank500" in name], "of 64 features none is the 500th"
     assert extract(more) == 2
-    features = read_features(more.path("features", "val"), ["a", "c"])
+    features = read_features(FeatureTables.open(path_of(more, "features", "val")), ["a", "c"])
     assert [len(features.vectors[name]) for name in ("a", "c")] == [48, 48]
     assert sorted(path.name for path in (root / "tiny" / "features" / "val").iterdir()) == ["a+b", "c"]
     evaluate_maps(more)

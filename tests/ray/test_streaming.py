@@ -10,14 +10,16 @@ import pytest
 import torch
 
 from jobs.fitting.streaming import is_streamed, shuffled, stream_rows
+from lib.experiment.layout import Layout
 from lib.experiment.settings import Experiment, FitSettings
-from lib.experiment.variants import Variant
-from lib.features.schemas import vector_column
+from lib.experiment.variants import MapKey, Variant
+from lib.features.tables import FeatureTables
 from lib.maps.adam import AdamFit
 from lib.maps.affine import AffineMap
 from lib.maps.batches import ResidentRows, Share
 from lib.maps.curves import read_curve
 from lib.maps.error import unit_distance
+from lib.storage.columns import vector_column
 from lib.storage.files import write_json
 from lib.storage.parquet import write_table
 
@@ -46,8 +48,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     return folder, torch.from_numpy(a), torch.from_numpy(b)
 
 
-def features(written: Tables) -> str:
-    return str(written[0] / "features" / "train")
+def features(written: Tables) -> FeatureTables:
+    return FeatureTables.open(str(written[0] / "features" / "train"))
 
 
 def test_each_pass_over_the_table_has_every_row_once_in_an_order_of_its_own(written: Tables, local_ray: None) -> None:
@@ -102,7 +104,7 @@ def test_a_streamed_fit_is_as_good_as_resident_ones(written: Tables, local_ray: 
             "fit": options | {"rows": "streamed", "pool_rows": 200},
         }
     )
-    train_map(experiment, str(folder), "a", "b", Variant("affine"), streamed=True)
+    train_map(experiment, Layout(str(folder)), features(written), MapKey("a", "b", Variant("affine")), streamed=True)
     found = AffineMap.load(str(folder / "maps" / "a-to-b.safetensors"))
     error = float(unit_distance(found(X), Y).mean())
     resident = []

@@ -9,17 +9,22 @@ import pytest
 import torch
 
 from lib.errors import TableError
+from lib.experiment.layout import Layout
 from lib.experiment.settings import Experiment, FitSettings
-from lib.experiment.variants import Variant
-from lib.features.schemas import vector_column
+from lib.experiment.variants import MapKey, Variant
+from lib.features.tables import FeatureTables
 from lib.maps.adam import AdamFit
 from lib.maps.affine import AffineMap
 from lib.maps.batches import ResidentRows
 from lib.maps.curves import read_curve
+from lib.storage.columns import vector_column
 from lib.storage.files import write_json
 from lib.storage.parquet import write_table
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
+
+
+KEY = MapKey("a", "b", Variant("affine"))
 
 
 def write_features(folder: Path, n: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,9 +58,10 @@ def test_two_workers_fit_the_map_that_one_process_fits(tmp_path: Path, local_ray
     from jobs.fitting.adam import train_map
 
     X, Y = write_features(tmp_path)
+    tables = FeatureTables.open(str(tmp_path / "features" / "train"))
     for seed, iterations in ((7, 20), (8, 50)):
         shared = experiment(seed, iterations=iterations, batch_size=33, checkpoint_every=20, workers=2)
-        train_map(shared, str(tmp_path), "a", "b", Variant("affine"))
+        train_map(shared, Layout(str(tmp_path)), tables, KEY)
     written = read_curve(str(tmp_path / "maps" / "a-to-b.curve.parquet"))
     M = AffineMap.load(str(tmp_path / "maps" / "a-to-b.safetensors"))
 
@@ -74,4 +80,4 @@ def test_what_went_wrong_in_a_worker_is_said_without_ray_trains_words(tmp_path: 
     from jobs.fitting.adam import train_map
 
     with pytest.raises(TableError, match="no finished feature table of 'a'"):
-        train_map(experiment(max_failures=0), str(tmp_path), "a", "b", Variant("affine"))
+        train_map(experiment(max_failures=0), Layout(str(tmp_path)), FeatureTables.open(str(tmp_path)), KEY)

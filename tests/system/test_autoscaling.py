@@ -19,6 +19,7 @@ from lib.experiment.loading import load_experiment
 from lib.experiment.settings import Experiment
 from lib.features.extraction import ExtractFeatures
 from lib.features.reading import read_features
+from lib.features.tables import FeatureTables
 from lib.images.batches import DecodeImages
 from lib.images.listing import list_images
 from lib.networks.network import Network
@@ -58,12 +59,12 @@ def raylets(head: Head, resource: str) -> list[int]:
 
 def check_features(experiment: Experiment, folder: str) -> None:
     """Each image once, with the features that it has when nothing is lost."""
-    found = read_features(folder, ["a", "b"])
+    found = read_features(FeatureTables.open(folder), ["a", "b"])
     listing = list_images(experiment.images.train).sort_by("image_id")
     assert found.image_id.tolist() == listing["image_id"].to_pylist()
     for name, network in experiment.networks.items():
         decode = DecodeImages([Network(name, network).geometry], 10**8)
-        direct = ExtractFeatures({name: network}, {name: 0}, experiment.extract, "cpu")(decode(listing))
+        direct = ExtractFeatures({name: network}, experiment.extract, "cpu")(decode(listing))
         np.testing.assert_array_equal(found.vectors[name], np.array(direct[name].to_pylist(), np.float32))
 
 

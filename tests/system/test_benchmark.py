@@ -33,6 +33,7 @@ from lib.errors import RunError
 from lib.experiment.settings import ExtractSettings, NetworkSettings
 from lib.features.extraction import ExtractFeatures, in_full_batches
 from lib.features.reading import read_features
+from lib.features.tables import FeatureTables
 from lib.images.batches import DecodeImages
 from lib.images.decoding import decode
 
@@ -122,7 +123,7 @@ def test_the_reference_reads_what_the_project_reads(tmp_path: Path) -> None:
     assert 0.4 < np.mean(vectors == 0) < 0.6
     write_made_up(str(tmp_path), vectors)
     assert len(list(tmp_path.rglob("*.parquet"))) == 3
-    found = read_features(str(tmp_path), ["made"], "float16")
+    found = read_features(FeatureTables.open(str(tmp_path)), ["made"], "float16")
     assert found.label.tolist() == list(range(2500))
     np.testing.assert_array_equal(found.vectors["made"], vectors)
 
@@ -157,8 +158,7 @@ def test_the_bare_loop_computes_what_the_extraction_computes(
     geometries = list(dict.fromkeys(network.geometry for network in networks.values()))
     settings = {name: NetworkSettings(model=f"test_{model}", weights="random")
                 for name, model in (("a", "resnet"), ("b", "efficientnet"))}  # fmt: skip
-    places = {name: geometries.index(network.geometry) for name, network in networks.items()}
-    extract = ExtractFeatures(settings, places, ExtractSettings(batch_size=8, threads=1), "cpu")
+    extract = ExtractFeatures(settings, ExtractSettings(batch_size=8, threads=1), "cpu")
     table = extract(DecodeImages(geometries, 10**6)(listing))
     for k, name in enumerate(networks):
         expected = np.stack(table[name].to_pylist())

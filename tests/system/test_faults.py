@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from conftest import TINY
-from runs import check_maps, command, run_of
+from runs import check_maps, command, path_of, run_of
 
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run
 from jobs.pipeline import pipeline
 from lib.demo.pictures import draw_split
 from lib.features.reading import read_features
+from lib.features.tables import FeatureTables
 from lib.storage.files import read_json
 from lib.storage.parquet import remove_truncated
 
@@ -62,18 +63,20 @@ def to_the_end(run: Run) -> None:
 def check(run: Run, undisturbed: Run) -> None:
     """Each image once, and the same results."""
     for split, rows in ROWS.items():
-        manifest = read_json(run.path("features", split, "a+b", "manifest.json"))
+        manifest = read_json(path_of(run, "features", split, "a+b", "manifest.json"))
         assert manifest["images"]["listed"] == rows == manifest["images"]["extracted"]
-        found, expected = (read_features(one.path("features", split), ["a", "b"]) for one in (run, undisturbed))
+        found, expected = (
+            read_features(FeatureTables.open(path_of(one, "features", split)), ["a", "b"]) for one in (run, undisturbed)
+        )
         assert found.image_id.tolist() == expected.image_id.tolist()
         for network in ("a", "b"):
             np.testing.assert_array_equal(found.vectors[network], expected.vectors[network])
-    results, expected_results = (read_json(one.path("results.json")) for one in (run, undisturbed))
+    results, expected_results = (read_json(path_of(one, "results.json")) for one in (run, undisturbed))
     assert results == expected_results
 
 
 def parts(run: Run, split: str = "train") -> list[Path]:
-    return list(Path(run.path("features", split, "a+b")).glob("*.parquet"))
+    return list(Path(path_of(run, "features", split, "a+b")).glob("*.parquet"))
 
 
 def workers(title: str) -> list[int]:
@@ -110,7 +113,7 @@ def test_killed_workers_of_the_extraction(longer: Path, undisturbed: Run, tmp_pa
     assert decoding.killed
     assert networks.killed, "too late: lengthen the run"
     check(run, undisturbed)
-    recomputed = read_json(run.path("features", "train", "a+b", "manifest.json"))["recomputed"]
+    recomputed = read_json(path_of(run, "features", "train", "a+b", "manifest.json"))["recomputed"]
     assert 0 <= recomputed < ROWS["train"]
 
 
@@ -118,8 +121,8 @@ def test_killed_workers_of_the_extraction(longer: Path, undisturbed: Run, tmp_pa
 def worker_killed(longer: Path, undisturbed: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of Adam's fits, one of whose workers was killed after its first checkpoint."""
     run = run_of(longer, tmp_path_factory.mktemp("killed"), *ADAM)
-    shutil.copytree(undisturbed.path("features"), run.path("features"))
-    shutil.copytree(undisturbed.path("classifiers"), run.path("classifiers"))
+    shutil.copytree(path_of(undisturbed, "features"), path_of(run, "features"))
+    shutil.copytree(path_of(undisturbed, "classifiers"), path_of(run, "classifiers"))
     killer = Killer("RayTrainWorker", lambda: checkpoints(run) > 0)
     killer.start()
     to_the_end(run)
@@ -128,7 +131,7 @@ def worker_killed(longer: Path, undisturbed: Run, tmp_path_factory: pytest.TempP
 
 
 def checkpoints(run: Run) -> int:
-    return len(list(Path(run.path("train")).rglob("fit.pt")))
+    return len(list(Path(path_of(run, "train")).rglob("fit.pt")))
 
 
 @pytest.mark.timeout(2400)
@@ -142,14 +145,14 @@ def test_a_killed_driver(longer: Path, undisturbed: Run, tmp_path: Path, capsys:
     run = run_of(longer, tmp_path, LEAST_SQUARES)
     said = killed_when(lambda: len(parts(run)) >= 8, longer, tmp_path)
     assert "400 images to do" in said
-    remove_truncated(run.path("features", "train", "a+b"))
+    remove_truncated(path_of(run, "features", "train", "a+b"))
     written = sum(pq.read_metadata(path).num_rows for path in parts(run))
     assert 0 < written < ROWS["train"]
 
     again = subprocess.run(command(longer, tmp_path, LEAST_SQUARES), cwd=PROJECT, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert f"train: {ROWS['train'] - written} images to do, {written} are already done" in again.stdout
-    manifest = read_json(run.path("features", "train", "a+b", "manifest.json"))
+    manifest = read_json(path_of(run, "features", "train", "a+b", "manifest.json"))
     assert 0 <= manifest["recomputed"] <= ROWS["train"] - written, "no more than what was in flight"
     check(run, undisturbed)
 
@@ -192,9 +195,14 @@ def processes() -> list[tuple[int, int]]:
 
 def test_the_readmes_lines_of_python_print_the_accuracy_of_a_map(worker_killed: Run) -> None:
     lines = (PROJECT / "README.md").read_text().split("## Another network's head on your features")[1].split("```")[1]
-    for name, here in {"python\n": "", "runs/demo": worker_killed.folder, "inception": "a", "resnet": "b"}.items():
+    for name, here in {
+        "python\n": "",
+        "runs/demo": worker_killed.files.folder,
+        "inception": "a",
+        "resnet": "b",
+    }.items():
         lines = lines.replace(name, here)
     done = subprocess.run([sys.executable, "-c", lines], cwd=PROJECT, capture_output=True, text=True, check=True)
-    mappings = read_json(worker_killed.path("results.json"))["mappings"]
+    mappings = read_json(path_of(worker_killed, "results.json"))["mappings"]
     (accuracy,) = [row["accuracy"] for row in mappings if row["source"] == "a"]
     assert done.stdout.strip() == f"right: {accuracy}"

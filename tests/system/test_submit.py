@@ -59,7 +59,7 @@ def test_a_stopped_job_leaves_nothing_running_and_goes_on_when_submitted_again(
 ) -> None:
     """Stopped while it fits; then the same command ends well, from the checkpoint, with a log fit for a file."""
     run = Run(load_experiment(command[0], list(command[4::2])), command[2])
-    folder = Path(run.folder)
+    folder = Path(run.files.folder)
     checkpoints = "train/*/checkpoint_*/fit.pt"
 
     def fits() -> bool:

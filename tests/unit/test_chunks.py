@@ -8,9 +8,11 @@ import pytest
 
 from lib.errors import TableError
 from lib.experiment.settings import FitSettings
-from lib.experiment.variants import PARTS, SHARES, Variant, assign_parts, map_name, variants
-from lib.features.chunks import read_chunk, split_into_chunks, vectors_of
-from lib.features.schemas import feature_schema, vector_column
+from lib.experiment.variants import PARTS, SHARES, MapKey, Variant, assign_parts, variants
+from lib.features.chunks import read_chunk, split_into_chunks
+from lib.features.schemas import feature_schema
+from lib.features.tables import FeatureTables
+from lib.storage.columns import column_vectors, vector_column
 from lib.storage.files import write_json
 from lib.storage.parquet import write_table
 
@@ -35,13 +37,15 @@ def write_pass(features: Path, networks: list[str], order: np.ndarray, files: in
 def test_rows_of_several_passes_are_matched_by_id(tmp_path: Path, files: int) -> None:
     write_pass(tmp_path, ["a", "b"], np.arange(N), 7)
     write_pass(tmp_path, ["c"], np.random.default_rng(9).permutation(N), 4)
-    work = split_into_chunks(str(tmp_path), ["c", "a"], files * 8)  # of its files two have 8 rows, two have 7
+    work = split_into_chunks(
+        FeatureTables.open(str(tmp_path)), ["c", "a"], files * 8
+    )  # of its files two have 8 rows, two have 7
     seen = []
     for chunk in work:
         rows = read_chunk(chunk)
         numbers = [int(image_id[1:]) for image_id in rows["image_id"].to_pylist()]
         for name in ("a", "c"):
-            np.testing.assert_array_equal(vectors_of(rows, name), FEATURES[name][numbers])
+            np.testing.assert_array_equal(column_vectors(rows, name), FEATURES[name][numbers])
         seen += numbers
     assert sorted(seen) == list(range(N))
     assert len(work) == -(-4 // files), "chunks of the first network's pass"
@@ -50,8 +54,8 @@ def test_rows_of_several_passes_are_matched_by_id(tmp_path: Path, files: int) ->
 def test_passes_of_other_images_are_refused(tmp_path: Path) -> None:
     write_pass(tmp_path, ["a"], np.arange(N), 2)
     write_pass(tmp_path, ["b"], np.arange(N - 1), 2)
-    with pytest.raises(TableError, match="aren't those of"):
-        split_into_chunks(str(tmp_path), ["a", "b"])
+    with pytest.raises(TableError, match="are not those of"):
+        split_into_chunks(FeatureTables.open(str(tmp_path)), ["a", "b"])
 
 
 def test_parts_have_their_shares_and_depend_on_the_id_alone() -> None:
@@ -66,10 +70,10 @@ def test_parts_have_their_shares_and_depend_on_the_id_alone() -> None:
 def test_variants_of_a_pair_have_names_of_their_own() -> None:
     fit = FitSettings(seeds=3, ranks=[64, 8, 1000])
     found = variants(fit, 512)
-    names = [map_name("a", "b", variant) for variant in found]
+    names = [MapKey("a", "b", variant).name for variant in found]
     assert len(set(names)) == len(names)
     assert names[0] == "a-to-b"
     assert {"a-to-b.affine.seed2", "a-to-b.least_squares.rank8", "a-to-b.least_squares.1of16rows"} < set(names)
     assert not any("rank1000" in name for name in names), "no larger rank than there is"
     only = FitSettings(families=["least_squares", "affine"], ranks=[], learning_curve=False)
-    assert [map_name("a", "b", variant) for variant in variants(only, 512)] == ["a-to-b.least_squares", "a-to-b"]
+    assert [MapKey("a", "b", variant).name for variant in variants(only, 512)] == ["a-to-b.least_squares", "a-to-b"]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lib.errors import UnreadableImage
 from lib.experiment.settings import Split
-from lib.images.batches import DecodeImages
+from lib.images.batches import DecodeImages, pixels_of
 from lib.images.decoding import decode
 from lib.images.geometry import Geometry
 from lib.images.listing import list_images
@@ -108,9 +108,12 @@ def test_no_row_is_ever_dropped(tmp_path: Path) -> None:
     listing.write_text("path,label\n" + "".join(f"{name},3\n" for name in names))
     geometries = [Geometry((3, 8, 8), 1.0, "center", "bilinear"), Geometry((3, 16, 16), 0.9, "center", "bicubic")]
     batch = DecodeImages(geometries, LIMIT)(list_images(Split(location=str(listing))))
-    assert list(batch["image_id"]) == names
-    assert [reason.partition(":")[0] for reason in batch["reason"]] == [""] * len(GOOD) + [*BAD, "missing"]
-    assert batch["pixels_0"].shape == (len(names), 8, 8, 3)
-    assert batch["pixels_1"].shape == (len(names), 16, 16, 3)
-    assert not batch["pixels_1"][len(GOOD) :].any()
-    assert batch["pixels_1"][: len(GOOD)].reshape(len(GOOD), -1).any(1).all()
+    assert batch["image_id"].to_pylist() == names
+    reasons = batch["reason"].to_pylist()
+    assert reasons[: len(GOOD)] == [None] * len(GOOD)
+    assert [reason.partition(":")[0] for reason in reasons[len(GOOD) :]] == [*BAD, "missing"]
+    small, large = (pixels_of(batch, k, geometry) for k, geometry in enumerate(geometries))
+    assert small.shape == (len(names), 8, 8, 3)
+    assert large.shape == (len(names), 16, 16, 3)
+    assert not large[len(GOOD) :].any()
+    assert large[: len(GOOD)].reshape(len(GOOD), -1).any(1).all()

@@ -107,7 +107,7 @@ from lib.experiment.settings import Split
 from lib.images.listing import list_images
 decode = pickle.load(open({str(tmp_path / "decode")!r}, "rb"))
 batch = decode(list_images(Split(location={str(tmp_path / "list.csv")!r})))
-assert batch["reason"].tolist() == ["", ""]
+assert batch["reason"].to_pylist() == [None, None]
 sys.exit("torch" in sys.modules or "timm" in sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

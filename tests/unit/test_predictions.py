@@ -5,10 +5,10 @@ import pyarrow as pa
 import torch
 
 from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS, Predict
-from lib.features.schemas import vector_column
 from lib.maps.affine import AffineMap
 from lib.maps.error import unit_distance
 from lib.networks.classifiers import Classifier
+from lib.storage.columns import vector_column
 
 draw = torch.Generator().manual_seed(0)
 F_A = torch.randn(1500, 8, generator=draw)

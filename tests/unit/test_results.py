@@ -12,15 +12,15 @@ from lib.evaluation.examples import pick_examples
 from lib.evaluation.joining import join_and_judge, join_predictions
 from lib.evaluation.judging import Mapped, evaluate_maps
 from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS
-from lib.experiment.variants import Variant
+from lib.experiment.variants import MapKey, Variant
 
 N = 50_000
 INC, RES = "inception", "resnet"
 NETWORKS = {INC: {"feature_size": 1536, "classes": 1000}, RES: {"feature_size": 2048, "classes": 1000}}
 AFFINE = Variant("affine")
 MAPS = [
-    Mapped(INC, RES, AFFINE, f"{INC}-to-{RES}", 0.1, None),
-    Mapped(RES, INC, AFFINE, f"{RES}-to-{INC}", 0.2, None),
+    Mapped(MapKey(INC, RES, AFFINE), 0.1, None),
+    Mapped(MapKey(RES, INC, AFFINE), 0.2, None),
 ]
 SUMS = CrossSums.of({INC: np.eye(4), RES: np.eye(4)})  # R^2 = 1 - E / (1 - 1/4)
 
@@ -137,7 +137,7 @@ def test_other_maps_have_places_of_their_own() -> None:
     for variant in others:
         name = f"{INC}-to-{RES}.{variant.name}"
         tables_[name] = predictions(first(30000), True)
-        maps.append(Mapped(INC, RES, variant, name, None, 320 if variant.share < 1 else 1280))
+        maps.append(Mapped(MapKey(INC, RES, variant), None, 320 if variant.share < 1 else 1280))
     found = evaluate_maps(join_and_judge(tables_), NETWORKS, maps, SUMS, [f"class {k}" for k in range(1000)])
     assert [(row["source"], row["family"]) for row in found["mappings"]] == [(INC, "affine"), (RES, "affine")]
     assert [row["family"] for row in found["families"]] == ["least_squares", "classifiers"]
@@ -153,7 +153,7 @@ def test_other_maps_have_places_of_their_own() -> None:
 
 def test_examples_are_fixed_and_broken_images() -> None:
     judged = join_and_judge(paper())
-    rows = pick_examples(judged, MAPS[0], 5, 0)
+    rows = pick_examples(judged, MAPS[0].key, 5, 0)
     assert [row["kind"] for row in rows] == ["fixed"] * 5 + ["broken"] * 5
     for row in rows:
         number = int(row["image_id"].removeprefix("val/"))

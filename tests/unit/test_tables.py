@@ -9,7 +9,8 @@ import pytest
 
 from lib.errors import ManifestMismatch, StorageError, TableError
 from lib.features.reading import read_features
-from lib.features.schemas import vector_column
+from lib.features.tables import FeatureTables
+from lib.storage.columns import vector_column
 from lib.storage.files import delete
 from lib.storage.manifests import Artifact
 from lib.storage.parquet import read_schema, remove_truncated, write_table
@@ -35,7 +36,7 @@ def test_features_of_two_passes_are_matched_by_image_id(tmp_path: Path, dtype: s
     shuffled = np.random.default_rng(0).permutation(10)
     write_pass(str(tmp_path / "a"), {"a": a}, ids, parts=3)
     write_pass(str(tmp_path / "b"), {"b": b[shuffled]}, [ids[k] for k in shuffled], parts=2)
-    found = read_features(str(tmp_path), ["a", "b"])
+    found = read_features(FeatureTables.open(str(tmp_path)), ["a", "b"])
     assert list(found.image_id) == ids
     assert found.vectors["a"].dtype == np.float32
     np.testing.assert_array_equal(found.vectors["a"], a.astype(np.float32))
@@ -46,14 +47,14 @@ def test_an_id_missing_on_either_side_is_an_error(tmp_path: Path) -> None:
     write_pass(str(tmp_path / "a"), {"a": np.ones((2, 2), np.float32)}, ["x", "y"])
     write_pass(str(tmp_path / "b"), {"b": np.ones((2, 2), np.float32)}, ["x", "z"])
     with pytest.raises(TableError, match="image_ids"):
-        read_features(str(tmp_path), ["a", "b"])
+        read_features(FeatureTables.open(str(tmp_path)), ["a", "b"])
 
 
 def test_an_unfinished_table_is_not_read(tmp_path: Path) -> None:
     write_pass(str(tmp_path / "a"), {"a": np.ones((2, 2), np.float32)}, ["x", "y"])
     delete(str(tmp_path / "a" / "manifest.json"))
     with pytest.raises(TableError, match=r"jobs\.extract"):
-        read_features(str(tmp_path), ["a"])
+        read_features(FeatureTables.open(str(tmp_path)), ["a"])
 
 
 def test_columns_are_plain_arrow_types(tmp_path: Path) -> None:
@@ -102,10 +103,10 @@ def test_networks_of_one_pass_are_read_together_in_the_order_of_the_ids(tmp_path
     ids = [f"i{k:02d}" for k in np.random.default_rng(1).permutation(40)]
     columns = {name: np.random.default_rng(k).random((40, 3), np.float32) for k, name in enumerate("ab")}
     write_pass(str(tmp_path / "a+b"), columns, ids, parts=7)
-    found = read_features(str(tmp_path), ["b", "a"])
+    found = read_features(FeatureTables.open(str(tmp_path)), ["b", "a"])
     assert list(found.vectors) == ["b", "a"]
     assert list(found.image_id) == sorted(ids)
-    for image_id, label, a, b in zip(found.image_id, found.label, found.vectors["a"], found.vectors["b"], strict=True):
+    for image_id, label, a, b in zip(found.image_id, found.label.to_pylist(), found.vectors["a"], found.vectors["b"], strict=True):
         assert label == ids.index(image_id)
         np.testing.assert_array_equal(a, columns["a"][label])
         np.testing.assert_array_equal(b, columns["b"][label])
@@ -114,7 +115,7 @@ def test_networks_of_one_pass_are_read_together_in_the_order_of_the_ids(tmp_path
 def test_ids_that_stand_twice_are_an_error(tmp_path: Path) -> None:
     write_pass(str(tmp_path / "a"), {"a": np.ones((3, 2), np.float32)}, ["x", "y", "x"])
     with pytest.raises(TableError, match="twice"):
-        read_features(str(tmp_path), ["a"])
+        read_features(FeatureTables.open(str(tmp_path)), ["a"])
 
 
 def test_no_column_and_no_footer_is_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +139,7 @@ def test_no_column_and_no_footer_is_read_twice(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted_batches)
     monkeypatch.setattr(pq, "read_metadata", counted_footer)
-    read_features(str(tmp_path), ["a", "b"])
+    read_features(FeatureTables.open(str(tmp_path)), ["a", "b"])
     assert sorted(read) == sorted(["a", "b", "image_id", "label"] * 3)
     assert len(footers) == len(set(footers)) == 3
 
@@ -146,4 +147,4 @@ def test_no_column_and_no_footer_is_read_twice(tmp_path: Path, monkeypatch: pyte
 def test_parts_of_many_rows_come_back_in_order(tmp_path: Path) -> None:
     a = np.random.default_rng(0).random((999, 5), np.float32)
     write_pass(str(tmp_path / "a"), {"a": a}, [f"i{k:04d}" for k in range(999)], parts=2)
-    np.testing.assert_array_equal(read_features(str(tmp_path), ["a"]).vectors["a"], a)
+    np.testing.assert_array_equal(read_features(FeatureTables.open(str(tmp_path)), ["a"]).vectors["a"], a)

@@ -24,7 +24,7 @@ def test_rows() -> None:
 def test_what_changed_is_counted() -> None:
     """Features that are twice as long are as far away as they are long; opposite ones change predictions."""
     network = NetworkSettings(model="test_resnet", weights="random")
-    extract = ExtractFeatures({"it": network}, {"it": 0}, ExtractSettings(), "cpu")
+    extract = ExtractFeatures({"it": network}, ExtractSettings(), "cpu")
     extract.networks["it"].classifier.bias.zero_()
     exact = np.random.default_rng(0).random((3, extract.networks["it"].feature_size), np.float32)
     assert changed(extract, exact, 2 * exact) == (

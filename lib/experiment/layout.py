@@ -1,0 +1,117 @@
+"""Where each file of a run lies under `<root>/<experiment>/`. No other module spells these paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lib.storage.uris import join_uri
+
+SPLITS = ("train", "val")
+TO = "-to-"  # stands between source and target, so no network's name may contain it
+
+
+def pair_name(source: str, target: str) -> str:
+    """Return the name of a direction as files have it: "lite0-to-lite2"."""
+    return f"{source}{TO}{target}"
+
+
+def pass_name(networks: tuple[str, ...]) -> str:
+    """Return the name of a feature table with a column for each of these networks: "lite0+lite2"."""
+    return "+".join(networks)
+
+
+def networks_of_pass(name: str) -> list[str]:
+    """Return the networks whose columns a feature table of this name has."""
+    return name.split("+")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The URIs of a run's files; `folder` is `<root>/<experiment>`."""
+
+    folder: str
+
+    def features(self, split: str) -> str:
+        """Return the folder with the feature tables of a split, one subfolder for each pass."""
+        return join_uri(self.folder, "features", split)
+
+    def feature_table(self, split: str, networks: tuple[str, ...]) -> str:
+        """Return the folder of the feature table that has a column for each of these networks."""
+        return join_uri(self.features(split), pass_name(networks))
+
+    def rejects(self, split: str) -> str:
+        """Return the folder with the table of a split's rejected images."""
+        return join_uri(self.folder, "rejects", split)
+
+    def classifier(self, network: str) -> str:
+        """Return the file of a network's classifier C."""
+        return join_uri(self.folder, "classifiers", f"{network}.safetensors")
+
+    def map(self, name: str) -> str:
+        """Return the file of a map; `name` is lib.experiment.variants.MapKey's."""
+        return join_uri(self.folder, "maps", f"{name}.safetensors")
+
+    def curve(self, name: str) -> str:
+        """Return the file with the error of each training batch of a map fitted by Adam."""
+        return join_uri(self.folder, "maps", f"{name}.curve.parquet")
+
+    def map_manifest(self, name: str) -> str:
+        """Return the file that says what a map was made from."""
+        return join_uri(self.folder, "maps", f"{name}.manifest.json")
+
+    @property
+    def checkpoints(self) -> str:
+        """The folder in which Ray Train keeps the checkpoints of unfinished fits."""
+        return join_uri(self.folder, "train")
+
+    def checkpoints_of(self, name: str) -> str:
+        """Return the folder with the checkpoints of one unfinished fit."""
+        return join_uri(self.checkpoints, name)
+
+    def predictions(self, name: str) -> str:
+        """Return the folder of a prediction table, which has the name of its map or of a network's own composition."""
+        return join_uri(self.folder, "predictions", name)
+
+    def prediction_part(self, name: str, number: int) -> str:
+        """Return the file with one part of a prediction table."""
+        return join_uri(self.predictions(name), f"part-{number:06d}.parquet")
+
+    @property
+    def results(self) -> str:
+        """results.json."""
+        return join_uri(self.folder, "results.json")
+
+    @property
+    def results_manifest(self) -> str:
+        """The file that says what results.json was made from."""
+        return join_uri(self.folder, "results.manifest.json")
+
+    @property
+    def examples(self) -> str:
+        """The table of images that a mapping fixed or broke."""
+        return join_uri(self.folder, "examples.parquet")
+
+    @property
+    def report(self) -> str:
+        """The page."""
+        return join_uri(self.folder, "report.html")
+
+    @property
+    def report_manifest(self) -> str:
+        """The file that says which results the report shows."""
+        return join_uri(self.folder, "report.manifest.json")
+
+    @property
+    def figures(self) -> str:
+        """The folder of the report's figures."""
+        return join_uri(self.folder, "figures")
+
+
+def manifest_in(folder: str) -> str:
+    """Return the manifest of a table whose files lie in a folder of their own."""
+    return join_uri(folder, "manifest.json")
+
+
+def tally_in(folder: str) -> str:
+    """Return the file, beside an unfinished feature table, that counts the computed images."""
+    return join_uri(folder, "computed.json")
