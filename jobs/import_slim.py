@@ -35,6 +35,7 @@ def import_slim(checkpoint: str, network: str, out: str, background: bool = True
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command, and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="path or URI")
     parser.add_argument("--network", required=True, choices=slim_networks(), help="timm's name of it")

@@ -1,4 +1,4 @@
-"""What the demo needs before it can start: pictures drawn, networks trained on them. Other experiments need nothing.
+"""Draw the demo's pictures and train its networks on them. Other experiments need no preparation.
 
 python -m jobs.prepare demo
 """
@@ -20,28 +20,29 @@ CHUNKS = 8  # tasks that draw one split
 
 
 def prepare(run: Run) -> int:
-    """Draw both splits and train each network, each from scratch and by itself; what is there is kept."""
+    """Draw both splits and train each network from scratch, unless that is done. Return how many things were made."""
     if run.experiment.demo is None:
         return 0
     return draw(run, run.experiment.demo) + train(run, run.experiment.demo)
 
 
 def draw(run: Run, demo: DemoSettings) -> int:
+    """Draw the splits that are missing, and return how many that were."""
     made = 0
     for place, (split, count) in enumerate([("train", demo.train_pictures), ("val", demo.val_pictures)]):
         folder = run.experiment.images.split(split).location
-        seed = 2 * run.experiment.seed + place  # both splits from pictures that the other never sees
-        product = Artifact(
+        seed = 2 * run.experiment.seed + place  # so that neither split has pictures of the other
+        artifact = Artifact(
             manifest=f"{folder}.manifest.json",
             data=(folder,),
             made_from={"pictures": count, "size": demo.picture_size, "seed": seed},
         )
-        if not product.begin(run.overwrite):
+        if not artifact.begin(run.overwrite):
             continue
         edges = [count * chunk // CHUNKS for chunk in range(CHUNKS + 1)]
         chunks = itertools.pairwise(edges)
         ray.get([draw_some.remote(folder, count, demo.picture_size, seed, first, last) for first, last in chunks])
-        product.finish(count)
+        artifact.finish(count)
         say("prepare", f"{count} pictures drawn in {folder}")
         made += 1
     return made
@@ -49,13 +50,15 @@ def draw(run: Run, demo: DemoSettings) -> int:
 
 @ray.remote(num_cpus=1)
 def draw_some(folder: str, count: int, size: int, seed: int, first: int, last: int) -> None:
+    """Draw the pictures `first` to `last` of a split."""
     draw_split(folder, count, size, seed, first, last)
 
 
 def train(run: Run, demo: DemoSettings) -> int:
-    products = {}
+    """Train the networks that are missing, each in a task of its own, and return how many that were."""
+    artifacts: dict[str, Artifact] = {}
     for place, (name, network) in enumerate(run.experiment.networks.items()):
-        product = Artifact(
+        artifact = Artifact(
             manifest=network.weights.removesuffix("safetensors") + "manifest.json",
             data=(network.weights,),
             made_from={
@@ -65,23 +68,23 @@ def train(run: Run, demo: DemoSettings) -> int:
                 "seed": run.experiment.seed + place,
             },
         )
-        if product.begin(run.overwrite):
-            products[name] = product
+        if artifact.begin(run.overwrite):
+            artifacts[name] = artifact
     folder = run.experiment.images.train.location
     tasks = [
-        train_one_network.remote(run.experiment.networks[name], folder, demo.epochs, product.made_from["seed"], name)
-        for name, product in products.items()
+        train_one_network.remote(run.experiment.networks[name], folder, demo.epochs, artifact.made_from["seed"], name)
+        for name, artifact in artifacts.items()
     ]
-    for (name, product), pictures_seen in zip(products.items(), ray.get(tasks), strict=True):
-        product.finish(pictures_seen)
+    for (name, artifact), pictures_seen in zip(artifacts.items(), ray.get(tasks), strict=True):
+        artifact.finish(pictures_seen)
         say("prepare", f"network {name} is trained")
-    return len(products)
+    return len(artifacts)
 
 
 @ray.remote(num_cpus=1)
 def train_one_network(network: NetworkSettings, folder: str, epochs: int, seed: int, name: str) -> int:
-    """Train one network from scratch and write its weights; how many pictures it saw."""
-    import safetensors.torch  # here, since the driver, and whoever draws, need none of it
+    """Train one network from scratch, write its weights, and return how many pictures it saw."""
+    import safetensors.torch  # imported here, since the driver and the tasks that draw do not need torch
     import timm
     import torch
 

@@ -97,6 +97,7 @@ def folder_of(named: str, options: argparse.Namespace) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command, and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="+", metavar="URI", help="a folder with results.json, or an experiment")
     parser.add_argument("--out", default="comparison.html", help="page of several experiments (default: %(default)s)")

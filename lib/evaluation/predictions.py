@@ -57,7 +57,7 @@ class TopK:
         self.classifier = Classifier(classifier.weight.double(), classifier.bias.double(), classifier.offset)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Return one row for a batch of features: counts (total, top1, topk, unlabelled, rejected) and a few reasons."""
+        """Return one row for a batch of features: total, top1, topk, unlabelled, rejected, and a few reasons."""
         unread = rows.filter(rejected(rows))
         judged = rows.filter(pc.and_not(pc.is_valid(rows["label"]), rejected(rows)))
         best = torch.empty(0, self.k, dtype=torch.int64)
