@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 from jobs.cluster.arguments import add_arguments, run_of
 from jobs.cluster.commands import exit_code
 from jobs.cluster.runs import Run, say
 from lib.errors import RunError
 from lib.evaluation.examples import EXAMPLES
+from lib.evaluation.results import Results, ShownExample
+from lib.experiment.layout import Layout
+from lib.experiment.variants import MapKey, Variant
 from lib.maps.curves import read_curve
+from lib.report.cells import direction
 from lib.report.comparison import compare_experiments
 from lib.report.error_curves import Curve
 from lib.report.report import write_report
@@ -25,61 +28,62 @@ from lib.report.verdict import verdict
 from lib.storage.files import is_file, read_json, write_bytes
 from lib.storage.manifests import Artifact, digest
 from lib.storage.parquet import read_table
-from lib.storage.uris import check_uri, join_uri
+from lib.storage.uris import check_uri
 
 
 def report(run: Run) -> int:
-    """Print Table 1 and write report.html and figures/, unless they show these results already."""
-    results = read_json(run.files.results)
-    product = Artifact(
+    """Print Table 1 and write report.html and figures/, unless they show these results already.
+
+    Return 1 if the report was written, else 0.
+    """
+    results: Results = read_json(run.files.results)
+    artifact = Artifact(
         manifest=run.files.report_manifest,
         data=(run.files.report, run.files.figures),
         made_from={"results": digest(results)},
     )
-    if not product.begin(overwrite=True):  # a report holds nothing of its own: a stale one is simply drawn again
-        show(results, run.files.folder)
-        return 0
-    draw_report(results, run.files.folder)
-    product.finish(len(results["mappings"]))
-    return 1
+    written = artifact.begin(overwrite=True)  # a report holds nothing of its own, so a stale one is drawn again
+    if written:
+        draw_report(results, run.files)
+        artifact.finish(len(results["mappings"]))
+    show(results, run.files)
+    return int(written)
 
 
-def draw_report(results: dict[str, Any], folder: str) -> None:
-    """Write the report of the results in `folder`, and print Table 1."""
+def draw_report(results: Results, files: Layout) -> None:
+    """Write the report of these results."""
     curves = {}
     for mapping in results["mappings"]:
-        source, target = mapping["source"], mapping["target"]
-        file = join_uri(folder, "maps", f"{source}-to-{target}.curve.parquet")
-        if mapping.get("family", "affine") == "affine" and is_file(file):  # others have none
-            curves[f"{source} → {target}"] = read_error_curve(file)
-    write_report(results, curves, folder, read_examples(folder))
-    show(results, folder)
+        key = MapKey(mapping["source"], mapping["target"], Variant("affine"))
+        file = files.curve(key.name)
+        if mapping.get("family", "affine") == "affine" and is_file(file):  # other maps have no curve
+            curves[direction(mapping)] = read_error_curve(file)
+    write_report(results, curves, files, read_examples(files))
 
 
 def read_error_curve(file: str) -> Curve:
+    """Read iterations and errors, (n,) each."""
     table = read_curve(file)
     return table["iteration"].to_numpy(), table["error"].to_numpy()
 
 
-def read_examples(folder: str) -> list[dict[str, Any]]:
-    """Rows of examples.parquet, the names of their classes under "names"."""
-    file = join_uri(folder, "examples.parquet")
-    rows = read_table(file, EXAMPLES).to_pylist() if is_file(file) else []
-    for row in rows:
-        row["names"] = {key: row.pop(f"{key}_name") for key in ("label", "own", "mapped")}
+def read_examples(files: Layout) -> list[ShownExample]:
+    """Read the images that mappings fixed or broke; none if there is no such table."""
+    rows: list[ShownExample] = read_table(files.examples, EXAMPLES).to_pylist() if is_file(files.examples) else []
     return rows
 
 
-def show(results: dict[str, Any], folder: str) -> None:
+def show(results: Results, files: Layout) -> None:
+    """Print Table 1, the verdict, and where the page is."""
     print(f"\n{table1_markdown(results)}\n\n{verdict(results)}\n", flush=True)
-    say("report", join_uri(folder, "report.html"))
+    say("report", files.report)
 
 
 def compare(folders: list[str], out: str) -> None:
-    """Print several experiments beside each other, and write them as a page. Raises RunError where one comes twice."""
+    """Print several experiments beside each other, and write them as a page. Raises RunError if one comes twice."""
     if len(set(folders)) < len(folders):
         raise RunError(f"each experiment can stand there once, given are {', '.join(folders)}")
-    results = [(folder.rstrip("/"), read_json(join_uri(folder, "results.json"))) for folder in folders]
+    results = [(folder.rstrip("/"), read_json(Layout(folder).results)) for folder in folders]
     markdown, html = compare_experiments(results)
     write_bytes(out, html.encode())
     print(f"\n{markdown}\n", flush=True)
@@ -87,11 +91,11 @@ def compare(folders: list[str], out: str) -> None:
 
 
 def folder_of(named: str, options: argparse.Namespace) -> str:
-    """A results folder: as it is named, or the experiment's. Raises RunError where it has no results."""
-    if is_file(join_uri(named, "results.json")):
+    """Return a results folder as it is named, or the experiment's. Raises RunError if it has no results."""
+    if is_file(Layout(named).results):
         return named
     folder = run_of(named, options).files.folder
-    if not is_file(join_uri(folder, "results.json")):
+    if not is_file(Layout(folder).results):
         raise RunError(f"{folder} has no results.json: run `python -m jobs.pipeline {named}` first, or name its folder")
     return folder
 
@@ -109,7 +113,10 @@ def main(arguments: list[str] | None = None) -> int:
             check_uri(uri)
         folders = [folder_of(named, options) for named in options.results]
         if len(folders) == 1:
-            draw_report(read_json(join_uri(folders[0], "results.json")), folders[0])
+            files = Layout(folders[0])
+            results: Results = read_json(files.results)
+            draw_report(results, files)
+            show(results, files)
         else:
             compare(folders, options.out)
 

@@ -82,7 +82,10 @@ def _mapping(
         "family": "affine", "p_value": p, "p_holm": min(1.0, 12 * p), "cosine": 0.94, "r2": 0.81, "agreement": 0.85,
         "agreement_by_chance": 0.58, "consistency": 0.87, "consistency_by_chance": 0.6, "kappa": None,
         "seeds": [
-            {"seed": k, "correct": 1, "accuracy": 0.5, "loss": pairing.loss + move, "validation_error": 0.12}
+            {
+                "seed": k, "correct": 1, "total": IMAGES, "accuracy": 0.5, "loss": pairing.loss + move,
+                "validation_error": 0.12,
+            }
             for k, move in enumerate(noise)
         ],
         "loss_sd": float(noise.std(ddof=1)),
@@ -134,8 +137,9 @@ def examples(found: dict[str, Any], each: int = 3, word: str = "kind") -> list[d
         {
             "source": mapping["source"], "target": mapping["target"], "kind": kind, "image_id": f"val/{k:05d}.jpg",
             "label": k, "own": k + 1, "mapped": k,
-            "names": {"label": f"{word} {k}", "own": f"{word} {k + 1}", "mapped": f"{word} {k}"} if k else
-            dict.fromkeys(("label", "own", "mapped")),
+            "label_name": f"{word} {k}" if k else None,
+            "own_name": f"{word} {k + 1}" if k else None,
+            "mapped_name": f"{word} {k}" if k else None,
             "jpeg": jpeg((40 * k, 90, 160) if kind == "fixed" else (180, 40 * k, 60)),
         }
         for mapping in found["mappings"]

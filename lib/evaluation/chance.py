@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from scipy import stats
+
+from lib.evaluation.results import MappingResults, Results
 
 LEVEL = 0.05
 
 
-def at_chance(results: dict[str, Any], mapping: dict[str, Any]) -> bool:
-    """Exact one-sided binomial test: are `correct` of `total` no more than guessing one of the classes would give?
+def at_chance(results: Results, mapping: MappingResults) -> bool:
+    """Return whether no more images are right than guessing one of the classes would get.
 
-    False where results.json doesn't say how many classes the target has. Not corrected for the number of mappings.
+    The test is the exact one-sided binomial test at LEVEL, not corrected for the number of mappings. The answer is
+    False if results.json does not say how many classes the target has.
     """
     classes = results["networks"][mapping["target"]].get("classes")
     if not classes or not mapping["total"]:

@@ -166,3 +166,12 @@ class Example(Pair):
     label: int
     own: int  # class predicted with the target's own features
     mapped: int  # class predicted with mapped features
+
+
+class ShownExample(Example):
+    """An example as the page shows it."""
+
+    label_name: str | None  # None if the class has no known name
+    own_name: str | None
+    mapped_name: str | None
+    jpeg: bytes | None  # None if the image could not be read any more

@@ -102,9 +102,18 @@ class Layout:
         return join_uri(self.folder, "report.manifest.json")
 
     @property
+    def table1(self) -> str:
+        """Table 1 as Markdown."""
+        return join_uri(self.folder, "table1.md")
+
+    @property
     def figures(self) -> str:
         """The folder of the report's figures."""
         return join_uri(self.folder, "figures")
+
+    def figure(self, file: str) -> str:
+        """Return one figure's file."""
+        return join_uri(self.figures, file)
 
 
 def manifest_in(folder: str) -> str:

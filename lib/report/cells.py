@@ -1,51 +1,57 @@
-"""One number as the text of a table's cell, and such tables as Markdown for a terminal."""
+"""One number as the text of a table's cell, and tables of such cells as Markdown for a terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan
-from typing import Any
+
+from lib.evaluation.results import BriefMapping, Counted, Pair
 
 Row = tuple[str, ...]
 
 
 def number(value: float | None, decimals: int) -> str:
-    """Blank for what isn't there, which results.json holds as null or NaN; no -0.00."""
+    """Return the number, or blank if there is none, which results.json holds as null or NaN. -0.00 becomes 0.00."""
     return "" if value is None or isnan(value) else f"{value:z,.{decimals}f}"
 
 
-def percent(counted: dict[str, Any]) -> str:
-    """The accuracy of something with "accuracy" (0 to 1) and "total"."""
-    return f"{100 * counted['accuracy']:.{percent_digits(counted)}f}"
+def percent(counted: Counted) -> str:
+    """Return an accuracy in percent."""
+    return f"{100 * counted['accuracy']:.{percent_digits(counted['total'])}f}"
 
 
-def percent_digits(counted: dict[str, Any]) -> int:
-    """Decimals of a percent that tell one image more from one image less."""
-    return 3 if counted["total"] >= 10_000 else 2
+def percent_digits(total: int) -> int:
+    """Return the decimals of a percent that tell one image more from one image less."""
+    return 3 if total >= 10_000 else 2
 
 
-def loss_points(counted: dict[str, Any]) -> str:
-    """The loss of something with "loss" (points) and "total"."""
-    return f"{counted['loss']:z.{percent_digits(counted)}f}"
+def loss_points(mapping: BriefMapping) -> str:
+    """Return a loss in points of accuracy."""
+    return f"{mapping['loss']:z.{percent_digits(mapping['total'])}f}"
 
 
-def right_of(counted: dict[str, Any]) -> str:
+def right_of(counted: Counted) -> str:
+    """Return how many images are right of how many."""
     return f"{counted['correct']:,} of {counted['total']:,}"
 
 
-def interval(ends: list[float]) -> str:
+def interval(ends: Sequence[float]) -> str:
+    """Return an interval of losses, in points."""
     return f"{ends[0]:.2f} to {ends[1]:.2f}"
 
 
 def probability(p: float | None) -> str:
+    """Return a p-value, or blank if there is none."""
     return "< 0.0001" if p is not None and p < 0.0001 else number(p, 4)
 
 
-def direction(mapping: dict[str, Any]) -> str:
-    return f"{mapping['source']} → {mapping['target']}"
+def direction(pair: Pair) -> str:
+    """Return the title of a direction."""
+    return f"{pair['source']} → {pair['target']}"
 
 
-def markdown(header: Row, body: list[Row]) -> str:
-    """A Markdown table, its columns aligned for a terminal."""
+def markdown(header: Row, body: Sequence[Row]) -> str:
+    """Return a Markdown table with aligned columns."""
     rows = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in [header, *body]]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from lib.evaluation.chance import at_chance
+from lib.evaluation.results import Results
+from lib.report.blocks import Note, Section, Table
 from lib.report.cells import Row, direction, interval, loss_points, markdown, percent, right_of
-from lib.report.page import Section, render_note, render_page, render_table
+from lib.report.page import render_page
 
-Results = dict[str, Any]
 OWN, LOSS = "accuracy %", "loss, points"
 
 
 def compare_experiments(experiments: Sequence[tuple[str, Results]]) -> tuple[str, str]:
-    """The same numbers as a Markdown table for a terminal, and as an HTML page.
+    """Return the same numbers as a Markdown table for a terminal, and as an HTML page.
 
-    `experiments` are titles and results.json of each. Blank where an experiment has no such network or direction.
-    Raises ValueError without an experiment, and where two have one title.
+    `experiments` are the title and results.json of each. A cell is blank if its experiment has no such network or
+    direction. Raises ValueError if there is no experiment, or if two have the same title.
     """
     titles = [title for title, _ in experiments]
     twice = [title for title, count in Counter(titles).items() if count > 1]
@@ -37,12 +37,10 @@ def _html(titles: list[str], own: list[Row], losses: list[Row]) -> str:
         "its 95 % interval; negative is a gain. Blank: not part of that experiment."
     )
     sections = [
-        Section(
-            "own", "Own accuracies", render_table(("network", *titles), own, "Accuracy in percent, right answers.")
-        ),
-        Section("losses", "Losses", render_table(("direction", *titles), losses, "Loss in points, 95 % interval.")),
+        Section("own", "Own accuracies", [Table(("network", *titles), own, "Accuracy in percent, right answers.")]),
+        Section("losses", "Losses", [Table(("direction", *titles), losses, "Loss in points, 95 % interval.")]),
     ]
-    return render_page(f"{len(titles)} experiments beside each other", render_note(explained), sections)
+    return render_page(f"{len(titles)} experiments beside each other", [Note(explained)], sections)
 
 
 def _accuracies(results: Results) -> dict[str, str]:
@@ -58,6 +56,6 @@ def _losses(results: Results) -> dict[str, str]:
 
 
 def _beside(columns: list[dict[str, str]]) -> list[Row]:
-    """A row for each name that any column has, in the order in which they first come."""
+    """Return a row for each name that any column has, in the order in which names first come."""
     names = dict.fromkeys(name for column in columns for name in column)
     return [(name, *(column.get(name, "") for column in columns)) for name in names]

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib_venn import venn3
-from matplotlib_venn._region import VennRegionException
+from matplotlib_venn._region import VennRegionException  # private: what venn3 raises has no public name
 
 from lib.evaluation.regions import REGIONS
 from lib.report.drawing import COLOURS, plain_name

@@ -1,21 +1,23 @@
-"""The paper's Table 1 from results.json, as cells and as Markdown."""
+"""The paper's Table 1 from results.json: as cells, as Markdown for a terminal, and as a section of the page."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from lib.evaluation.chance import at_chance
+from lib.evaluation.results import PublishedValue, Results
+from lib.report.blocks import Note, Section, Table
 from lib.report.cells import Row, direction, interval, loss_points, markdown, number, percent, probability, right_of
 
-Results = dict[str, Any]
+HOLM = "p, Holm-corrected"
 
 
 def table1_rows(results: Results) -> tuple[Row, list[Row]]:
-    """Table 1: its header and a row for each composition, own ones first, all as text."""
+    """Return Table 1 as text: its header and a row for each composition, own ones first."""
     tested = any(mapping.get("p_holm") is not None for mapping in results["mappings"])
     header = [
         *("features → classifier", "right", "accuracy %", "loss, points", "95 % interval"),
-        *(["p, Holm-corrected"] if tested else []),
+        *([HOLM] if tested else []),
         *("fixed", "broken", "E", "length ratio"),
     ]
     blanks = len(header) - 3
@@ -34,7 +36,7 @@ def table1_rows(results: Results) -> tuple[Row, list[Row]]:
                 f"{direction(mapping)} ({kind})",
                 *(right_of(mapping), percent(mapping), loss_points(mapping), interval(mapping["loss_ci95"])),
                 *([probability(mapping.get("p_holm"))] if tested else []),
-                *(f"{mapping[key]:,}" for key in ("fixed", "broken")),
+                *(f"{mapping['fixed']:,}", f"{mapping['broken']:,}"),
                 number(mapping["validation_error"], 4),
                 number(mapping["length_ratio"], 3),
                 *_printed(published, mapping["source"], mapping["target"]),
@@ -43,15 +45,39 @@ def table1_rows(results: Results) -> tuple[Row, list[Row]]:
     return tuple(header), [tuple(row) for row in body]
 
 
-def _printed(published: dict[tuple[str, str], dict[str, Any]], features: str, classifier: str) -> list[str]:
+def _printed(published: Mapping[tuple[str, str], PublishedValue], features: str, classifier: str) -> list[str]:
+    """Return the published values of one composition; blank cells if others have some."""
     if not published:
         return []
-    row = published.get((features, classifier), {})
-    correct = "" if row.get("correct") is None else f"{row['correct']:,}"
-    # str, not a format: a printed 78.0 stays 78.0
-    return [correct, *("" if row.get(key) is None else str(row[key]) for key in ("accuracy", "loss"))]
+    row = published.get((features, classifier))
+    if row is None:
+        return ["", "", ""]
+    correct = row.get("correct")
+    # str, not a format, so that a printed 78.0 stays 78.0
+    rest = ["" if value is None else str(value) for value in (row.get("accuracy"), row.get("loss"))]
+    return ["" if correct is None else f"{correct:,}", *rest]
 
 
 def table1_markdown(results: Results) -> str:
-    """Table 1 as Markdown, its columns aligned for a terminal."""
+    """Return Table 1 as Markdown, with aligned columns for a terminal."""
     return markdown(*table1_rows(results))
+
+
+def table1_section(results: Results) -> Section:
+    """Return Table 1 with an explanation of its columns."""
+    header, body = table1_rows(results)
+    text = (
+        "Loss: points of accuracy that the classifier loses when its own features are replaced by mapped ones; "
+        "negative is a gain. Fixed and broken: images that mapping turns from wrong to right, and from right to wrong. "
+        "E: mean error of the mapped features on the evaluation images. Length ratio: mean length of the mapped "
+        "features over that of the classifier's own."
+    )
+    if HOLM in header:
+        text += (
+            " p: how often chance alone would change the accuracy by this much or more, corrected for all directions "
+            "being tested at once (Holm)."
+        )
+    if any("at chance" in row[0] for row in body):
+        text += " At chance: no more is right than guessing one of the classes would get (binomial test, p > 0.05)."
+    table = Table(header, body, "Right answers on the evaluation images.")
+    return Section("table1", "Table 1: accuracy of each composition", [Note(text), table])

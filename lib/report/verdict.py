@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lib.evaluation.chance import LEVEL, at_chance
+from lib.evaluation.results import MappingResults, Results
 from lib.report.cells import direction
-from lib.report.table1 import Results
 
 NAMED = 6  # directions at chance that the verdict names
 
 
 def verdict(results: Results) -> str:
-    """What the numbers answer, without a claim that they don't carry.
+    """Return what the numbers answer, without a claim that they do not carry.
 
-    A sentence for each direction of two networks; of more networks the two ends of the range, how many directions
+    Two networks get a sentence for each direction. More networks get the two ends of the range, how many directions
     change at all, and which give nothing, each on a line.
     """
     mappings = results["mappings"]
@@ -30,7 +28,7 @@ def verdict(results: Results) -> str:
     return "\n".join([*parts, *_tested(mappings), *_nothing(results, chance)])
 
 
-def _sentence(results: Results, mapping: dict[str, Any]) -> str:
+def _sentence(results: Results, mapping: MappingResults) -> str:
     source, target = mapping["source"], mapping["target"]
     own, mapped = results["networks"][target]["accuracy"], mapping["accuracy"]
     low, high = mapping["loss_ci95"]
@@ -52,8 +50,8 @@ def _sentence(results: Results, mapping: dict[str, Any]) -> str:
     )
 
 
-def _tested(mappings: list[dict[str, Any]]) -> list[str]:
-    """How many directions lose and gain, where results.json has corrected p-values of all of them."""
+def _tested(mappings: list[MappingResults]) -> list[str]:
+    """Say how many directions lose and gain; say nothing if results.json lacks a corrected p-value."""
     if any(mapping.get("p_holm") is None for mapping in mappings):
         return []
     changed = [mapping["loss"] for mapping in mappings if is_significant(mapping)]
@@ -64,13 +62,14 @@ def _tested(mappings: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def is_significant(mapping: dict[str, Any]) -> bool:
+def is_significant(mapping: MappingResults) -> bool:
+    """Return whether the accuracy changes by more than chance explains."""
     p = mapping.get("p_holm")
     return p is not None and p < LEVEL
 
 
-def _nothing(results: Results, chance: list[dict[str, Any]]) -> list[str]:
-    """Which networks' features give nothing to any other, and which directions besides are at chance."""
+def _nothing(results: Results, chance: list[MappingResults]) -> list[str]:
+    """Say which networks' features give nothing to any other, and which other directions are at chance."""
     all_sources = [mapping["source"] for mapping in results["mappings"]]
     found = [mapping["source"] for mapping in chance]
     useless = [name for name in results["networks"] if name in found and found.count(name) == all_sources.count(name)]

@@ -8,6 +8,7 @@ from typing import Any
 import made_up
 import pytest
 
+from lib.experiment.layout import Layout
 from lib.report.report import write_report
 
 if importlib.util.find_spec("selenium") is None:
@@ -45,7 +46,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
     for networks in ({"a": 0.8, "b": 0.75}, {"a": 0.8, "b": 0.75, EVIL: 0.7, "noise": 0.4}):
         results = made_up.results(networks, useless="noise", class_name=EVIL + "{}")
         examples = made_up.examples(results, word=EVIL)
-        write_report(results, made_up.curves(results), str(folder / str(len(networks))), examples)
+        write_report(results, made_up.curves(results), Layout(str(folder / str(len(networks)))), examples)
         found[len(networks)] = (folder / str(len(networks)) / "report.html").as_uri()
     return found
 

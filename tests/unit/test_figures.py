@@ -2,6 +2,7 @@
 
 from xml.etree import ElementTree
 
+import matplotlib_venn
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -73,3 +74,8 @@ def test_curves_end_where_asked() -> None:
 
 def test_no_curves_at_all() -> None:
     ElementTree.fromstring(to_svg(draw_error_curves({}), "f"))
+
+
+def test_what_matplotlib_venn_raises_still_has_no_public_name() -> None:
+    """If this fails, lib.report.region_diagram can import the public name."""
+    assert not hasattr(matplotlib_venn, "VennRegionException")

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from lib.evaluation.regions import REGIONS
+from lib.experiment.layout import Layout
 from lib.report.comparison import compare_experiments
 from lib.report.drawing import to_svg
 from lib.report.error_curves import draw_error_curves
@@ -129,7 +130,7 @@ class Page(HTMLParser):
 
 
 def written(folder: Path, name: str = "inception") -> str:
-    write_report(example(name), CURVES, str(folder))
+    write_report(example(name), CURVES, Layout(str(folder)))
     return (folder / "report.html").read_text()
 
 
@@ -167,7 +168,7 @@ def test_every_section_of_many_networks_is_there(many: dict[str, Any]) -> None:
     for name in SECTIONS:
         assert f'<section id="{name}">' in text
     assert text.count("<option") == 12
-    assert "its accuracy is the source&#x27;s own" in text
+    assert "its accuracy is the source&#39;s own" in text
     assert "too few features" in text, "of noise, which has fewer features than classes"
 
 

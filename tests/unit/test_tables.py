@@ -106,7 +106,9 @@ def test_networks_of_one_pass_are_read_together_in_the_order_of_the_ids(tmp_path
     found = read_features(FeatureTables.open(str(tmp_path)), ["b", "a"])
     assert list(found.vectors) == ["b", "a"]
     assert list(found.image_id) == sorted(ids)
-    for image_id, label, a, b in zip(found.image_id, found.label.to_pylist(), found.vectors["a"], found.vectors["b"], strict=True):
+    for image_id, label, a, b in zip(
+        found.image_id, found.label.to_pylist(), found.vectors["a"], found.vectors["b"], strict=True
+    ):
         assert label == ids.index(image_id)
         np.testing.assert_array_equal(a, columns["a"][label])
         np.testing.assert_array_equal(b, columns["b"][label])

@@ -1,0 +1,55 @@
+"""The page's sections about likeness: of the features without a map, and of the answers image by image."""
+
+from __future__ import annotations
+
+from lib.evaluation.results import Results
+from lib.report.blocks import Note, Section, Table
+from lib.report.cells import direction, number
+
+
+def measures_section(results: Results) -> Section | None:
+    """Return how alike two networks' features are before any map is fitted; None if that was not measured."""
+    if not results.get("measures"):
+        return None
+    text = (
+        "How alike the features are as they come, without a map. CKA: linear centred kernel alignment, 0 to 1. Shared "
+        "neighbours: share of an image's k nearest images that both networks agree on, and what chance would give."
+    )
+    header = ("one network", "the other", "CKA", "shared neighbours", "by chance", "k", "images")
+    rows = [
+        (
+            *(row["a"], row["b"], number(row["cka"], 4)),
+            *(number(row["neighbours"], 4), number(row["neighbours_by_chance"], 4)),
+            *(f"{row['k']:,}", f"{row['rows']:,}"),
+        )
+        for row in results["measures"]
+    ]
+    table = Table(header, rows, "Likeness of the features.")
+    return Section("measures", "Likeness of the features", [Note(text), table])
+
+
+def agreement_section(results: Results) -> Section | None:
+    """Return whether mapped features make the classifier answer as its own features do; None if unknown."""
+    rows = [
+        (
+            direction(mapping),
+            *(number(mapping.get("agreement"), 4), number(mapping.get("agreement_by_chance"), 4)),
+            *(number(mapping.get("consistency"), 4), number(mapping.get("consistency_by_chance"), 4)),
+            *(number(mapping.get("kappa"), 4), number(mapping.get("cosine"), 4), number(mapping.get("r2"), 4)),
+        )
+        for mapping in results["mappings"]
+        if "agreement" in mapping
+    ]
+    if not rows:
+        return None
+    text = (
+        "The target's classifier with mapped features against the same with its own. Same answer: share of images "
+        "given the same class. Both right or both wrong: share of images; kappa is that share between chance (0) and "
+        "always (1). Cosine and R²: how well the mapped features meet the target's own (1 is perfect)."
+    )
+    header = (
+        *("direction", "same answer", "by chance", "both right or both wrong", "by chance", "kappa"),
+        *("cosine", "R²"),
+    )
+    table = Table(header, rows, "Agreement of mapped and own features.")
+    return Section("agreement", "Agreement image by image", [Note(text), table])

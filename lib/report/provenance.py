@@ -1,0 +1,39 @@
+"""The page's sections about where the numbers come from: images, settings, versions."""
+
+from __future__ import annotations
+
+from lib.evaluation.results import Results
+from lib.report.blocks import Section, Table
+from lib.report.cells import Row
+
+
+def images_section(results: Results) -> Section:
+    """Return how many images were listed, extracted and rejected, and why."""
+    rows = []
+    for split, counts in results["images"].items():
+        reasons = "; ".join(f"{reason}: {count}" for reason, count in counts.get("reasons", {}).items())
+        numbers = (counts["listed"], counts["extracted"], counts["rejected"])
+        rows.append((split, *(f"{number:,}" for number in numbers), reasons))
+    header = ("split", "listed", "extracted", "rejected", "reasons")
+    return Section("images", "Images", [Table(header, rows, "Listed = extracted + rejected.")])
+
+
+def settings_section(results: Results) -> Section:
+    """Return the experiment's fields, defaults included."""
+    caption = "Fields of the experiment, defaults included."
+    table = Table(("setting", "value"), flattened(results["settings"]), caption, "listing")
+    return Section("settings", "Settings", [table])
+
+
+def versions_section(results: Results) -> Section:
+    """Return the versions of the packages that computed the results."""
+    caption = "What computed these results."
+    table = Table(("package", "version"), flattened(results["versions"]), caption, "listing")
+    return Section("versions", "Versions", [table])
+
+
+def flattened(values: object, path: str = "") -> list[Row]:
+    """Return a nested table of settings as rows of dotted key and value. Fields that are not set are left out."""
+    if isinstance(values, dict) and values:
+        return [row for key, value in values.items() for row in flattened(value, f"{path}.{key}".lstrip("."))]
+    return [] if values in (None, {}, []) else [(path, str(values))]
