@@ -40,7 +40,9 @@ FEW = 50  # images, of the user's or drawn
 
 
 def benchmark(parts: list[str], images: list[bytes], repeats: int) -> list[Timing]:
-    """The rows of these parts, each timed in a process of its own: what one tells torch and malloc, no other hears."""
+    """Return the rows of these parts. Each is timed in a process of its own, so that settings of torch and malloc stay
+    there.
+    """
     rows: list[Timing] = []
     os.environ.update(ONE_HEAP)  # for these processes, as jobs.extraction.stream starts its actors
     for part in parts:
@@ -73,7 +75,10 @@ def time_part(part: str, images: list[bytes], repeats: int) -> list[Timing]:
 
 
 def some_images(location: str | None, number: int) -> list[bytes]:
-    """The first images at `location`, drawn ones without. Raises ExperimentError where one can't be read."""
+    """Return the first images at `location`, or drawn ones without a location.
+
+    Raises ExperimentError if an image cannot be read.
+    """
     if location is None:
         return draw_photographs(number)
     found = read_images(list_images(Split(location=location), limit=number))
@@ -84,7 +89,7 @@ def some_images(location: str | None, number: int) -> list[bytes]:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
+    """Return what the numbers depend on."""
     device = best_device()
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {"machine": platform.machine(), "cores": os.cpu_count(), "gpu": gpu, "versions": versions()}

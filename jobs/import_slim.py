@@ -56,12 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _head(state: dict[str, torch.Tensor]) -> str:
-    """The last layer's bias."""
+    """Return the key of the last layer's bias."""
     return next(key for key in ("head.fc.bias", "last_linear.bias") if key in state)
 
 
 def _section(network: str, out: str, dropped: bool, classes: int) -> str:
-    """The lines of an experiment file that name the weights."""
+    """Return the lines of an experiment file that name the weights."""
     lines = [f"[networks.{network.removeprefix('slim_')}]", f'model = "{network}"', f'weights = "{out}"']
     lines.append(f"options = {{ num_classes = {classes} }}" if dropped else "class_offset = 1")
     return "\n".join([*lines, 'preprocessing = { transform = "slim", jpeg = "fastdct" }'])

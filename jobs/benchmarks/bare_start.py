@@ -1,9 +1,9 @@
 """The least that Ray Data does from nothing to a first batch of features.
 
-python -m jobs.benchmarks.bare_start photos/val.csv done    (`done`, a file, is there as soon as the batch is computed)
+python -m jobs.benchmarks.bare_start photos/val.csv done    (the file `done` is there as soon as the batch is computed)
 
-With the extraction's batches, resources and heap, and nothing else of it: nothing is described, checked,
-counted or written. jobs.benchmarks.extraction sets the extraction's own start beside it.
+It has the extraction's batches, resources and heap, and nothing else: it describes, checks, counts and writes nothing.
+jobs.benchmarks.extraction sets the extraction's own start beside it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AT_ONCE = 16  # images in a network, as lib.features.extraction.CPU_BATCH
 
 
 def decode(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """{"path" (n,)} -> pixels (n, side, side, 3) for each network."""
+    """Return pixels (n, side, side, 3) for each network, for {"path" (n,)}."""
     images = [Image.open(path).convert("RGB") for path in batch["path"]]
     return {
         model: np.stack([np.asarray(image.resize((side, side), Image.Resampling.BICUBIC)) for image in images])
@@ -35,7 +35,7 @@ def decode(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 class Networks:
-    """What an actor holds: the networks with random weights, and where to say that it has computed."""
+    """The networks with random weights, in an actor that says when it has computed."""
 
     def __init__(self, done: str) -> None:
         import timm
@@ -52,18 +52,21 @@ class Networks:
         }
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return features for pixels, and create the file `done` after the first batch."""
         features = {model: self.features(model, pixels) for model, pixels in batch.items()}
         if not self.done.exists():  # later batches would change its time
             self.done.touch()
         return features
 
     def features(self, model: str, pixels: np.ndarray) -> np.ndarray:
+        """Return one network's features of pixels (n, side, side, 3)."""
         with self.torch.inference_mode():
             images = self.torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div_(255)
             return self.torch.cat([self.networks[model](few) for few in images.split(AT_ONCE)]).cpu().numpy()
 
 
 def time_bare_start(listing: str, done: str) -> None:
+    """Run the program on a CSV listing until its first batch."""
     ray.init()
     with open(listing, newline="") as file:
         paths = [str(Path(listing).parent / row["path"]) for row in csv.DictReader(file)]

@@ -54,7 +54,7 @@ class Sizes:
 
 
 def time_extraction(images: list[bytes], repeats: int) -> list[Timing]:
-    """Rows of the benchmark: on two cores some 12 minutes with five repeats."""
+    """Return the benchmark's rows: some 12 minutes on two cores with five repeats."""
     sizes = Sizes()
     with TemporaryDirectory() as folder:
         photographs = Photographs(Path(folder), images, max(sizes.long, sizes.light))
@@ -62,7 +62,7 @@ def time_extraction(images: list[bytes], repeats: int) -> list[Timing]:
 
 
 class Photographs:
-    """So many images in a folder, the given ones again and again."""
+    """A folder of `number` images: the given ones again and again."""
 
     def __init__(self, folder: Path, images: list[bytes], number: int) -> None:
         self.folder = folder
@@ -74,18 +74,19 @@ class Photographs:
                 os.link(folder / self.names[place % len(images)], folder / name)
 
     def written(self, number: int) -> str:
-        """A listing of the first so many."""
+        """Write a CSV listing of the first `number` images, and return its path."""
         path = self.folder / f"{number}.csv"
         path.write_text("path,label\n" + "".join(f"{name},0\n" for name in self.names[:number]))
         return str(path)
 
     def listed(self, number: int) -> pa.Table:
+        """List the first `number` images."""
         return list_images(Split(location=self.written(number)))
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """One run of `python -m jobs.extract`: seconds from its start until ..."""
+    """One run of `python -m jobs.extract`: seconds from its start until each of these points."""
 
     ray: float  # Ray is there
     listed: float  # images are listed, networks loaded once and checked
@@ -99,9 +100,9 @@ class Extraction:
 
 
 def steady(photographs: Photographs, repeats: int, sizes: Sizes) -> list[Timing]:
-    """Images/s of what a long run computes more than a short one, each from its first batch on, and each one's start.
+    """Return the images/s of the images that a long run has more than a short one, and each run's start.
 
-    Both have decoded as much when their first batch is done, which then costs neither anything.
+    Both runs have decoded as much when their first batch is done, so that the decoding ahead costs neither anything.
     """
     listing = photographs.listed(sizes.long - sizes.short)
     device = best_device().type
@@ -129,6 +130,7 @@ def steady(photographs: Photographs, repeats: int, sizes: Sizes) -> list[Timing]
 
 
 def start(runs: list[Extraction]) -> Timing:
+    """Return where the seconds to the first batch go."""
     ray_there, listed, first = (median(getattr(run, name) for run in runs) for name in ("ray", "listed", "first"))
     note = (
         f"{first:.1f} s: {ray_there:.1f} s imports and Ray's start, {listed - ray_there:.1f} s more until the images "
@@ -140,7 +142,7 @@ def start(runs: list[Extraction]) -> Timing:
 
 
 def beside_bare_ray(runs: list[Extraction], least: list[float]) -> Timing:
-    """Seconds as rates. Of each repeat's two runs both have the same start."""
+    """Compare the start with a bare Ray Data program's. A repeat's two runs have the same start."""
     pairs = zip(runs[::2], runs[1::2], strict=True)
     return Timing(
         "extract, start beside bare Ray Data", "1/s",
@@ -151,7 +153,7 @@ def beside_bare_ray(runs: list[Extraction], least: list[float]) -> Timing:
 
 
 def least_start(listing: str) -> float:
-    """Seconds that a bare Ray Data program takes to its first batch. Raises RunError where it fails."""
+    """Return the seconds of a bare Ray Data program to its first batch. Raises RunError if it fails."""
     with TemporaryDirectory() as folder:
         done = Path(folder) / "done"
         begin = time.time()
@@ -163,13 +165,16 @@ def least_start(listing: str) -> float:
 
 
 def environment() -> dict[str, str]:
-    """Ray's workers make way for other processes, the bare loop doesn't: on a shared machine that would be compared."""
+    """Return the environment for commands that are timed.
+
+    Ray's workers give way to other processes and the bare loop does not, which on a shared machine would be compared.
+    """
     path = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "RAY_worker_niceness": "0"}
 
 
 def extract(photographs: Photographs, number: int) -> Extraction:
-    """Run the command on so many images, into a new root. Raises RunError where it fails."""
+    """Run the command on `number` images, into a new root. Raises RunError if it fails."""
     with TemporaryDirectory() as root:
         file = Path(root) / "timed.toml"
         sections = [f'[networks.{name}]\nmodel = "{model}"\nweights = "random"\n' for name, model in HEAVY.items()]
@@ -179,7 +184,7 @@ def extract(photographs: Photographs, number: int) -> Extraction:
 
 
 def follow(command: list[str], folder: Path) -> Extraction:
-    """When the command says and writes what an Extraction tells. Raises RunError where it fails or says it not."""
+    """Run a command, and return when it says and writes what an Extraction holds. Raises RunError if it fails."""
     begin, said = time.time(), dict[str, float]()
     lines: list[str] = []
     with subprocess.Popen(
@@ -200,7 +205,7 @@ def follow(command: list[str], folder: Path) -> Extraction:
 
 
 def watch_first(folder: Path, process: subprocess.Popen[str], begin: float, said: dict[str, float]) -> None:
-    """The tally writes its first file as soon as one batch is computed."""
+    """Note when the tally writes its first file, which it does as soon as one batch is computed."""
     while "first" not in said and process.poll() is None:
         if any(folder.glob("features/train/*/computed.json")):
             said["first"] = time.time() - begin
@@ -208,10 +213,12 @@ def watch_first(folder: Path, process: subprocess.Popen[str], begin: float, said
 
 
 def cores() -> int:
+    """Return the number of cores."""
     return os.cpu_count() or 1
 
 
 def networks_of(models: dict[str, str], device: str = "cpu") -> dict[str, Network]:
+    """Load these models with random weights."""
     random = {name: NetworkSettings(model=model, weights="random") for name, model in models.items()}
     found = {name: Network(name, network, device) for name, network in random.items()}
     for network in found.values():
@@ -220,7 +227,9 @@ def networks_of(models: dict[str, str], device: str = "cpu") -> dict[str, Networ
 
 
 def bare_loop(listing: pa.Table, networks: dict[str, Network], size: int) -> float:
-    """Images/s of the least that could do it: threads decode ahead, this one computes; nothing is written."""
+    """Return the images/s of the least that could do it: threads decode ahead, this thread computes, nothing is
+    written.
+    """
     geometries = list(dict.fromkeys(network.geometry for network in networks.values()))
     decode = DecodeImages(geometries, LIMIT)
     compute_on_cpu(cores())
@@ -245,7 +254,7 @@ def bare_loop(listing: pa.Table, networks: dict[str, Network], size: int) -> flo
 
 
 def two_networks(photographs: Photographs, repeats: int, number: int) -> Timing:
-    """Two networks in one pass, beside two passes with one each, all in one Ray and from the first file on."""
+    """Time two networks in one pass beside two passes with one each, all in one Ray and from the first file on."""
     here = not ray.is_initialized()
     start_ray(None)
     models = {name: NetworkSettings(model=model, weights="random") for name, model in LIGHT.items()}
@@ -267,7 +276,7 @@ def two_networks(photographs: Photographs, repeats: int, number: int) -> Timing:
 
 
 def one_pass(listing: pa.Table, networks: dict[str, NetworkSettings], described: dict[str, Description]) -> float:
-    """Seconds an image, from the first file written to the last."""
+    """Return the seconds for each image, from the first file written to the last."""
     options = ExtractSettings()
     size = part_size(len(listing), options)
     row = pa.array(range(len(listing)))

@@ -22,7 +22,7 @@ GOALS = {"timm": 1.0, "fast": 1.5}
 
 
 def time_decoding(images: list[bytes], repeats: int) -> list[Timing]:
-    """A row for each way to resize: some 10 s for 50 images with five repeats."""
+    """Return a row for each way to resize. It takes some 10 s for 50 images with five repeats."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -32,7 +32,7 @@ def time_decoding(images: list[bytes], repeats: int) -> list[Timing]:
 
 
 def draw_photographs(count: int) -> list[bytes]:
-    """JPEGs of a photograph's size, for machines without photographs."""
+    """Return `count` drawn JPEGs of a photograph's size, for machines without photographs."""
     found = []
     for index in range(count):
         file = io.BytesIO()
@@ -43,6 +43,7 @@ def draw_photographs(count: int) -> list[bytes]:
 
 
 def beside_pillow(images: list[bytes], way: str, goal: float, repeats: int) -> Timing:
+    """Time one way to resize beside Pillow."""
     geometry = Geometry(**{**vars(GEOMETRY), "transform": way})
 
     def over_all(pixels: Callable[[bytes], np.ndarray]) -> Callable[[], None]:
@@ -64,7 +65,9 @@ def beside_pillow(images: list[bytes], way: str, goal: float, repeats: int) -> T
 
 
 def pillows(data: bytes) -> np.ndarray:
-    """To GEOMETRY by Pillow alone: the shorter side made the crop's size / crop_pct, then the centre."""
+    """Decode and resize to GEOMETRY by Pillow alone: the shorter side becomes the crop's size / crop_pct, then the
+    centre.
+    """
     with Image.open(io.BytesIO(data)) as opened:
         image = opened.convert("RGB")
     size = GEOMETRY.input_size[1]
@@ -76,7 +79,7 @@ def pillows(data: bytes) -> np.ndarray:
 
 
 def off(images: list[bytes], geometry: Geometry) -> tuple[float, int]:
-    """Which part of the numbers differs from timm's own transform, and by how many grey levels at the most."""
+    """Return which part of the numbers differs from timm's own transform, and by how many grey levels at most."""
     timms = timms_transform(GEOMETRY.options())
     differing, largest = [], 0
     for data in images:

@@ -1,4 +1,4 @@
-"""How fast a fit is, beside a bare loop, a DataLoader, and what its products and its memory alone take on a GPU."""
+"""How fast a fit is, beside a bare loop, a DataLoader, and the time that its products and its memory take on a GPU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAPER_BATCH = 2048  # and what fit.batch_size is, where nobody sets it
 
 
 def time_fits(repeats: int) -> list[Timing]:
-    """Rows of the benchmark: a minute on two CPU cores with five repeats; on a GPU the paper's fit too."""
+    """Return the benchmark's rows: a minute on two CPU cores with five repeats. On a GPU they include the paper's fit."""
     small, large = made_up_features(20_000, 64, 48), made_up_features(20_000, 1280, 1280)
     rows = [on_the_cpu(*large, 256, 20, repeats), *beside_a_loader(small, PAPER_BATCH, 30, repeats)]
     rows.extend(beside_a_loader(large, PAPER_BATCH, 5, repeats, goal=None))
@@ -33,12 +33,14 @@ def time_fits(repeats: int) -> list[Timing]:
 
 
 def made_up_features(n: int, d_A: int, d_B: int, device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
-    """Made-up features of n images: none negative, as most networks' are."""
+    """Return made-up features (n, d_A) and (n, d_B). None is negative, as most networks' features are."""
     draw = torch.Generator(device).manual_seed(0)
     return torch.rand(n, d_A, generator=draw, device=device), torch.rand(n, d_B, generator=draw, device=device)
 
 
 def steps(fitting: AdamFit, count: int) -> Callable[[], None]:
+    """Return a function that does `count` steps of a fit."""
+
     def run() -> None:
         for _ in range(count):
             fitting.step()
@@ -48,21 +50,23 @@ def steps(fitting: AdamFit, count: int) -> Callable[[], None]:
 
 
 def wait(tensor: torch.Tensor) -> None:
-    """Until the device has done all it was given."""
+    """Wait until the tensor's device has done all its work."""
     if tensor.is_cuda:
         torch.cuda.synchronize(tensor.device)
 
 
 def fit_of(X: torch.Tensor, Y: torch.Tensor, settings: FitSettings) -> AdamFit:
+    """Return a fit of these features."""
     return AdamFit(ResidentRows(X, Y, 0), X.shape[1], Y.shape[1], settings, 0)
 
 
 def bare_loop(
     X: torch.Tensor, Y: torch.Tensor, batch: int, count: int, batches: DataLoader | None = None
 ) -> Callable[[], torch.Tensor]:
-    """The same maths in as few lines of PyTorch as it takes: autograd, fused Adam, tensors made beforehand.
+    """Return a function with the same maths in as few lines of PyTorch as it takes.
 
-    Rows are drawn on the device, or come from `batches`. Gives E of each batch.
+    It uses autograd, fused Adam, and tensors made beforehand. Rows are drawn on the device, or come from `batches`. The
+    function returns E of each batch.
     """
     device = X.device
     weight = torch.rand(Y.shape[1], X.shape[1], device=device).mul_(0.1).requires_grad_()
@@ -96,6 +100,7 @@ def bare_loop(
 
 
 def on_the_cpu(X: torch.Tensor, Y: torch.Tensor, batch: int, count: int, repeats: int) -> Timing:
+    """Time the fit beside the bare loop."""
     fitting = fit_of(X, Y, FitSettings(batch_size=batch, iterations=count * (repeats + 1)))
     rates = by_turns(steps(fitting, count), bare_loop(X, Y, batch, count), count, repeats)
     return Timing(
@@ -108,9 +113,9 @@ def on_the_cpu(X: torch.Tensor, Y: torch.Tensor, batch: int, count: int, repeats
 def beside_a_loader(
     features: tuple[torch.Tensor, torch.Tensor], batch: int, count: int, repeats: int, goal: float | None = 20
 ) -> list[Timing]:
-    """The whole fit, and the drawing of batches alone, against two processes that load the same rows.
+    """Time the whole fit, and the drawing of batches alone, beside two processes that load the same rows.
 
-    Where a step's matrix products take most of the time, as with many numbers on a CPU, there is no `goal`.
+    There is no `goal` if a step's matrix products take most of the time, as with many numbers on a CPU.
     """
     X, Y = features
     loader = loaded(X, Y, batch, count)
@@ -140,14 +145,14 @@ def beside_a_loader(
 
 
 def loaded(X: torch.Tensor, Y: torch.Tensor, batch: int, count: int) -> DataLoader:
-    """`count` batches, whose workers live on from one round to the next."""
+    """Return `count` batches from a DataLoader whose workers live on from one round to the next."""
     rows = TensorDataset(X.cpu(), Y.cpu())
     drawn = RandomSampler(rows, replacement=True, num_samples=batch * count)
     return DataLoader(rows, batch, sampler=drawn, num_workers=2, persistent_workers=True, pin_memory=X.is_cuda)
 
 
 def of_the_paper(X: torch.Tensor, Y: torch.Tensor, batch: int, count: int, repeats: int, compiled: bool) -> Timing:
-    """Both directions, one after the other, beside their floor; an iteration is one of each."""
+    """Time both directions, one after the other, beside their floor. An iteration is one of each."""
     settings = FitSettings(batch_size=batch, iterations=count * (repeats + 1), tf32=True, compile=compiled)
     runs = [steps(fit_of(*pair, settings), count) for pair in ((X, Y), (Y, X))]
     floors = [floor(*pair, batch, count) for pair in ((X, Y), (Y, X))]
@@ -167,9 +172,11 @@ def of_the_paper(X: torch.Tensor, Y: torch.Tensor, batch: int, count: int, repea
 
 
 def floor(X: torch.Tensor, Y: torch.Tensor, batch: int, count: int) -> Callable[[], None]:
-    """What no fit can do without, at this device's own rates: two matrix products of an iteration, M' x and the slope
-    by M', and as plain copies the bytes of the batch's rows, read and written, and of Adam: it reads M', its slope and
-    two moments, and writes all but the slope.
+    """Return a function with the work that no fit can do without, at this device's own rates.
+
+    That is two matrix products for each iteration, M' x and the slope by M', and plain copies of the bytes that must
+    move: the batch's rows, read and written, and Adam's, which reads M', its slope and two moments, and writes all but
+    the slope.
     """
     x, weight, predicted = X[:batch], X.new_empty(Y.shape[1], X.shape[1]).fill_(0.01), Y[:batch].clone()
     slope = torch.empty_like(weight)

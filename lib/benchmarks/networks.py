@@ -22,7 +22,7 @@ from lib.networks.devices import best_device
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed: timm's model, its images' height and width, the batch, batches to a call, settings."""
+    """What is timed: timm's model, its images' height and width, the batch, batches in a call, settings."""
 
     model: str
     size: int  # pixels
@@ -48,9 +48,10 @@ LITE_ON_CPU = Case(LITE, 224, CPU_BATCH, 2 * torch.get_num_threads(), (FLOAT32, 
 
 
 def time_networks(images: list[bytes], repeats: int) -> list[Timing]:
-    """Rows of the benchmark: a minute on two cores with five repeats; on a GPU of a larger network too, compiled.
+    """Return the benchmark's rows: a minute on two cores with five repeats. On a GPU they include a larger network,
+    compiled.
 
-    `images` are what the precisions' predictions are compared on.
+    `images` are those on which the precisions' predictions are compared.
     """
     device = best_device().type
     weights = f"package:{PACKAGE}" if importlib.util.find_spec(PACKAGE) else "random"
@@ -60,7 +61,8 @@ def time_networks(images: list[bytes], repeats: int) -> list[Timing]:
 
 
 def compare(case: Case, device: str, repeats: int, images: list[bytes], weights: str = "random") -> list[Timing]:
-    """Two rows for each of the case's settings: the networks alone, as timm times them, and from pixels to features.
+    """Return two rows for each of the case's settings: the networks alone, as timm times them, and from pixels to
+    features.
 
     `weights` are the network's, as lib.experiment.settings.NetworkSettings says.
     """
@@ -94,7 +96,7 @@ def compare(case: Case, device: str, repeats: int, images: list[bytes], weights:
 
 
 def networks_alone(extract: ExtractFeatures, pixels: np.ndarray, steps: int) -> Callable[[], object]:
-    """Images that lie on the device to features there."""
+    """Return a function that turns images on the device into features there."""
     images = extract.networks["it"].normalise(pixels)
 
     def step(_: int) -> None:
@@ -105,19 +107,21 @@ def networks_alone(extract: ExtractFeatures, pixels: np.ndarray, steps: int) -> 
 
 
 def pixels_to_features(extract: ExtractFeatures, pixels: np.ndarray, steps: int) -> Callable[[], object]:
-    """What extraction does with decoded pixels."""
+    """Return a function that does what extraction does with decoded pixels."""
     return lambda: list(extract.map(lambda _: extract.vectors("it", pixels), range(steps)))
 
 
 def wait(device: str) -> None:
-    """Until the device has done all it was given."""
+    """Wait until the device has done all its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def timms_loop(case: Case, options: ExtractSettings, device: str) -> Callable[[], None]:
-    """As InferenceBenchmarkRunner of timm's benchmark.py (not in its package) with --channels-last, --amp and
-    --torchcompile: one batch of random numbers that lies on the device, and a wait for the device after each step.
+    """Return timm's benchmark loop: InferenceBenchmarkRunner of its benchmark.py, which is not in its package.
+
+    It is run as with --channels-last, --amp and --torchcompile: one batch of random numbers that lies on the device,
+    and a wait for the device after each step.
     """
     model = timm.create_model(case.model).eval().to(device).to(memory_format=torch.channels_last)
     compute = torch.compile(model) if options.compile else model
@@ -137,7 +141,7 @@ def timms_loop(case: Case, options: ExtractSettings, device: str) -> Callable[[]
 
 
 def changed(extract: ExtractFeatures, exact: np.ndarray, found: np.ndarray) -> str:
-    """How far features (n, d) are from the exact ones, and how many predictions differ."""
+    """Say how far features (n, d) are from the exact ones, and how many predictions differ."""
     classifier = extract.networks["it"].classifier
     weight, bias = classifier.weight.cpu().numpy(), classifier.bias.cpu().numpy()
     differing = int(((exact @ weight.T + bias).argmax(1) != (found @ weight.T + bias).argmax(1)).sum())

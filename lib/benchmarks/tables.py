@@ -25,7 +25,7 @@ DTYPES = ("float32", "float16")
 
 
 def time_tables(repeats: int, rows: int = 16 * PART, size: int = 1536) -> list[Timing]:
-    """Three rows of the benchmark for each type of number: some 15 s for 100 MB with five repeats."""
+    """Return three rows for each type of number. It takes some 15 s for 100 MB with five repeats."""
     found = []
     for dtype in DTYPES:
         vectors = half_zero(rows, size, dtype)
@@ -36,12 +36,12 @@ def time_tables(repeats: int, rows: int = 16 * PART, size: int = 1536) -> list[T
 
 
 def half_zero(rows: int, size: int, dtype: str) -> np.ndarray:
-    """Made-up features, after a ReLU as most networks' are."""
+    """Return made-up features (rows, size) after a ReLU, as most networks' features are."""
     return np.maximum(np.random.default_rng(0).standard_normal((rows, size), np.float32), 0).astype(dtype)
 
 
 def write_made_up(folder: str, vectors: np.ndarray) -> None:
-    """A finished feature table as extraction writes them: rows in random order, in parts."""
+    """Write a finished feature table as extraction writes them: rows in random order, in parts."""
     path = Path(folder) / "made"
     order = np.random.default_rng(0).permutation(len(vectors))
     schema = feature_schema({"made": vectors.shape[1]}, str(vectors.dtype))
@@ -54,6 +54,7 @@ def write_made_up(folder: str, vectors: np.ndarray) -> None:
 
 
 def time_stored(folder: str, vectors: np.ndarray) -> Timing:
+    """Compare a table's size with that of the raw numbers."""
     size = sum(file.stat().st_size for file in Path(folder).rglob("*.parquet"))
     return Timing(
         f"feature table, {vectors.dtype}", "numbers/byte", "the raw numbers",
@@ -63,7 +64,7 @@ def time_stored(folder: str, vectors: np.ndarray) -> Timing:
 
 
 def time_reading(folder: str, vectors: np.ndarray, repeats: int) -> list[Timing]:
-    """Reading into one array by image_id, beside pyarrow's reading of the column into memory of its own."""
+    """Time reading into one array by image_id, beside pyarrow's reading of the column into memory of its own."""
     files = sorted(str(file) for file in Path(folder).rglob("*.parquet"))
     cores = os.cpu_count() or 1
 

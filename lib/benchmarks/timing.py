@@ -1,4 +1,4 @@
-"""Timing a part of this project beside a reference, by turns: what else a shared machine does then slows both alike."""
+"""Time a part of this project beside a reference, by turns, so that a shared machine's other work slows both alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Timing:
-    """One row of a benchmark: rates (units of work a second) of the project and of its reference."""
+    """One row of a benchmark: the rates (units of work a second) of the project and of its reference."""
 
     part: str
     unit: str  # "images/s", "GB/s", ...
@@ -23,17 +23,18 @@ class Timing:
 
     @property
     def ratio(self) -> float:
-        """Median over the repeats of project / reference, each pair timed side by side."""
+        """The median over the repeats of project / reference; each pair is timed side by side."""
         return median(mine / theirs for mine, theirs in zip(self.project, self.reference, strict=True))
 
     def as_json(self) -> dict[str, Any]:
+        """Return the row with its ratio."""
         return {**asdict(self), "ratio": self.ratio}
 
 
 def by_turns(
     project: Callable[[], object], reference: Callable[[], object], work: float, repeats: int = 5
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Rates of both, `repeats` of each, which do `work` units a call. One call of each beforehand isn't timed."""
+    """Return the rates of both, `repeats` of each; a call does `work` units. One call of each beforehand is not timed."""
     project()
     reference()
     rates: tuple[list[float], list[float]] = ([], [])
@@ -46,7 +47,7 @@ def by_turns(
 
 
 def timings_table(rows: list[Timing]) -> str:
-    """The rows as a Markdown table: medians, and the ratio beside the one to reach."""
+    """Return the rows as a Markdown table: medians, and the ratio beside the one to reach."""
     lines = [
         "| part | unit | project | reference | ratio | to reach | reference is |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- |",

@@ -26,7 +26,7 @@ SIZE = 64  # pixels, height and width of the networks' input
 
 
 def _config(**more: Any) -> dict[str, Any]:
-    """timm's pretrained_cfg: what its data config is read from."""
+    """Return timm's pretrained_cfg, from which timm reads the data config."""
     return {
         "input_size": (3, SIZE, SIZE),
         "crop_pct": 1.0,
@@ -39,7 +39,7 @@ def _config(**more: Any) -> dict[str, Any]:
 
 
 class Branches(nn.Module):
-    """An Inception block (Szegedy et al. 2015): 1x1, 3x3, two 3x3 and pooled 1x1 convolutions, side by side."""
+    """An Inception block (Szegedy et al. 2015): 1x1, 3x3, two 3x3 and pooled 1x1 convolutions side by side."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -51,12 +51,12 @@ class Branches(nn.Module):
         self.pooled = nn.Sequential(nn.AvgPool2d(3, 1, 1), ConvNormAct(channels, width, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, channels, h, w) -> (n, 4 width, h, w)."""
+        """Return (n, 4 width, h, w) for (n, channels, h, w)."""
         return torch.cat([self.one(x), self.three(x), self.five(x), self.pooled(x)], 1)
 
 
 class SmallInception(nn.Module):
-    """Stem, then Inception blocks with max pools between; features of 192 numbers."""
+    """A stem, then Inception blocks with max pools between them. Its features have 192 numbers."""
 
     def __init__(
         self, num_classes: int = 1000, in_chans: int = 3, pretrained_cfg: dict[str, Any] | None = None
@@ -71,22 +71,25 @@ class SmallInception(nn.Module):
         self.global_pool, self.classifier = create_classifier(self.num_features, num_classes)
 
     def get_classifier(self) -> nn.Module:
+        """Return C, as timm's models do."""
         return self.classifier
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the last feature map, as timm's models do."""
         return self.blocks(self.stem(x))
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """Return class scores, or the pooled features with `pre_logits`, as timm's models do."""
         pooled = self.global_pool(x)
         return pooled if pre_logits else self.classifier(pooled)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, 3, 64, 64) -> class scores (n, num_classes)."""
+        """Return class scores (n, num_classes) for images (n, 3, 64, 64)."""
         return self.forward_head(self.forward_features(x))
 
 
 def _accepted(options: dict[str, Any]) -> dict[str, Any]:
-    """What timm.create_model passes to every model and these have no use for, taken off."""
+    """Return the options without those that timm.create_model passes to every model and these models do not use."""
     return {
         key: value
         for key, value in options.items()
@@ -96,13 +99,13 @@ def _accepted(options: dict[str, Any]) -> dict[str, Any]:
 
 @register_model
 def small_inception(pretrained: bool = False, **options: Any) -> nn.Module:
-    """Inception-like, 64 x 64 input, d = 192. It comes without weights."""
+    """Inception-like, for 64 x 64 pixels, d = 192. It comes without weights."""
     return SmallInception(**_accepted(options))
 
 
 @register_model
 def small_resnet(pretrained: bool = False, **options: Any) -> nn.Module:
-    """ResNet-like, 64 x 64 input, d = 160. It comes without weights."""
+    """ResNet-like, for 64 x 64 pixels, d = 160. It comes without weights."""
     block: Any = BasicBlock
     layout: dict[str, Any] = {"layers": (1, 1, 1, 1), "channels": (24, 48, 96, 160), "zero_init_last": False}
     model: Any = ResNet(block, **layout, **_accepted(options))
@@ -111,7 +114,8 @@ def small_resnet(pretrained: bool = False, **options: Any) -> nn.Module:
 
 
 def read_pictures(folder: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """A tree of pictures -> (n, 3, SIZE, SIZE) uint8 pixels and (n,) int64 labels, in the order of their paths.
+    """Return the pictures of a tree as (n, 3, SIZE, SIZE) uint8 pixels and (n,) int64 labels, in the order of their
+    paths.
 
     Pictures of another size are resized as extraction does it.
     """
@@ -130,9 +134,9 @@ def read_pictures(folder: str) -> tuple[torch.Tensor, torch.Tensor]:
 def train_network(
     model: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int, log: Callable[[str], None]
 ) -> None:
-    """Train from scratch on (n, 3, h, w) uint8 pixels and (n,) labels; equal for equal seeds on a CPU.
+    """Train from scratch on (n, 3, h, w) uint8 pixels and (n,) labels. Equal seeds give equal weights on a CPU.
 
-    AdamW, one-cycle learning rate, smoothed labels; pictures are flipped and shifted at random.
+    It uses AdamW, a one-cycle learning rate and smoothed labels; pictures are flipped and shifted at random.
     """
     draw = torch.Generator().manual_seed(seed)
     steps = -(-len(pixels) // BATCH)
@@ -154,14 +158,14 @@ def train_network(
 
 
 def normalise(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    """(n, 3, h, w) uint8 -> float32, as the network's data config says."""
+    """Return (n, 3, h, w) uint8 pixels as float32, normalised as the network's data config says."""
     config: Any = model.pretrained_cfg
     mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
     return (pixels.float() / 255 - mean) / std
 
 
 def augment(images: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
-    """Each image flipped at random; all of a batch shifted by up to 4 pixels, zeros moving in."""
+    """Flip each image at random, and shift all images of a batch by up to 4 pixels, so that zeros move in."""
     flip = torch.rand(len(images), 1, 1, 1, generator=draw) < 0.5
     images = torch.where(flip, images.flip(3), images)
     down, right = torch.randint(0, 9, (2,), generator=draw).tolist()

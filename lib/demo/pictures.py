@@ -1,4 +1,4 @@
-"""The demo's labelled picture set: shapes among clutter, in any colour, size and rotation, under noise."""
+"""The demo's labelled pictures: shapes among clutter, in any colour, size and rotation, under noise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTRAST = 150  # between shape and background at the least, summed over red, gr
 
 
 def outline(name: str) -> np.ndarray:
-    """The shape's corners, (k, 2) in [-1, 1], upright."""
+    """Return the shape's corners, (k, 2) in [-1, 1], upright."""
     turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     if name in ("triangle", "square", "hexagon"):
         return _polygon({"triangle": 3, "square": 4, "hexagon": 6}[name])
@@ -52,7 +52,7 @@ def _polygon(corners: int) -> np.ndarray:
 
 
 def draw_picture(label: int, size: int, seed: tuple[int, ...]) -> Image.Image:
-    """One picture of class `label`, `size` x `size` pixels, fully determined by its arguments."""
+    """Draw one picture of class `label`, `size` x `size` pixels, fully determined by its arguments."""
     rng = np.random.default_rng([label, size, *seed])
     scale = 2  # drawn larger and shrunk: smooth edges
     ground = colour(rng)
@@ -66,12 +66,13 @@ def draw_picture(label: int, size: int, seed: tuple[int, ...]) -> Image.Image:
 
 
 def colour(rng: np.random.Generator) -> tuple[int, int, int]:
+    """Return a random colour."""
     red, green, blue = rng.integers(20, 236, 3)
     return int(red), int(green), int(blue)
 
 
 def unlike(rng: np.random.Generator, other: tuple[int, int, int]) -> tuple[int, int, int]:
-    """A colour that stands out from `other`."""
+    """Return a random colour that stands out from `other`."""
     while True:
         chosen = colour(rng)
         if np.abs(np.subtract(chosen, other)).sum() > CONTRAST:
@@ -79,7 +80,7 @@ def unlike(rng: np.random.Generator, other: tuple[int, int, int]) -> tuple[int, 
 
 
 def background(rng: np.random.Generator, ground: tuple[int, int, int], size: int) -> Image.Image:
-    """A gradient from one colour towards another, in a random direction."""
+    """Draw a gradient from one colour towards another, in a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     axis = np.linspace(-1, 1, size)
     mix = (0.8 + 0.15 * (np.cos(angle) * axis[:, None] + np.sin(angle) * axis[None, :]))[..., None]
@@ -87,7 +88,7 @@ def background(rng: np.random.Generator, ground: tuple[int, int, int], size: int
 
 
 def clutter(rng: np.random.Generator, brush: ImageDraw.ImageDraw, size: int) -> None:
-    """Blobs, lines and small polygons that belong to no class."""
+    """Draw blobs, lines and small polygons that belong to no class."""
     for _ in range(rng.integers(2, 6)):
         corners = rng.normal(rng.uniform(0, size, 2), size * 0.05, (rng.integers(3, 6), 2))
         brush.polygon([tuple(corner) for corner in corners.tolist()], fill=colour(rng))
@@ -96,6 +97,7 @@ def clutter(rng: np.random.Generator, brush: ImageDraw.ImageDraw, size: int) -> 
 
 
 def stroke(rng: np.random.Generator, brush: ImageDraw.ImageDraw, size: int) -> None:
+    """Draw a random line."""
     ends = rng.uniform(0, size, 4).tolist()
     brush.line(ends, fill=colour(rng), width=int(rng.integers(1, max(2, size // 28))))
 
@@ -103,7 +105,7 @@ def stroke(rng: np.random.Generator, brush: ImageDraw.ImageDraw, size: int) -> N
 def place_shape(
     rng: np.random.Generator, brush: ImageDraw.ImageDraw, name: str, fill: tuple[int, int, int], size: int
 ) -> None:
-    """The class's shape: turned, stretched, anywhere that leaves it inside."""
+    """Draw the class's shape, turned and stretched, at any place that leaves it inside the picture."""
     radius = size * rng.uniform(0.24, 0.4)
     centre = rng.uniform(radius, size - radius, 2)
     angle = rng.uniform(-TILT, TILT)
@@ -117,7 +119,7 @@ def place_shape(
 
 
 def noisy(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """Blurred a little at random, then noise on every pixel."""
+    """Blur the picture a little at random, then add noise to every pixel."""
     blurred = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.9)))
     pixels = np.asarray(blurred).astype(np.float32)
     pixels += rng.normal(0, rng.uniform(4, 16), pixels.shape)
@@ -125,9 +127,9 @@ def noisy(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
 
 
 def draw_split(folder: str, count: int, size: int, seed: int, first: int = 0, last: int | None = None) -> None:
-    """Write the pictures first..last of a split of `count` as JPEG files `<folder>/<class>/<class>_<index>.JPEG`.
+    """Write the pictures `first` to `last` of a split of `count` as files `<folder>/<class>/<class>_<index>.JPEG`.
 
-    Labels go round: index k is of class k modulo the number of classes. Ranges can be drawn by different workers.
+    Picture `index` is of class `index` modulo the number of classes. Several workers can draw ranges of one split.
     """
     for index in range(first, count if last is None else last):
         label = index % len(CLASSES)

@@ -1,4 +1,4 @@
-"""How often two classifications of the same images agree, and how often they would by chance."""
+"""How often two classifications of the same images agree, and how often they would agree by chance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.evaluation.results import AgreementResults
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two predicted classes for each image, and its label."""
+    """Agreement of two predicted classes for each image, given its label."""
 
     same: float  # share of images given the same class
     same_by_chance: float
@@ -20,11 +20,11 @@ class Agreement:
 
     @classmethod
     def count(cls, label: np.ndarray, a: np.ndarray, b: np.ndarray) -> Agreement:
-        """(n,) integers each. Raises ValueError where the lengths differ or there is no image.
+        """Count from (n,) integers each. Raises ValueError if the lengths differ or there is no image.
 
-        By chance means: two with these accuracies p_a and p_b and these wrong answers, erring independently of each
-        other and of the label. Both are then right with p_a p_b and wrong with (1 - p_a)(1 - p_b); of two wrong answers
-        that are drawn from their own distributions q_a and q_b over the classes, sum_c q_a(c) q_b(c) coincide.
+        By chance means: two classifiers with these accuracies p_a and p_b and these wrong answers err independently of
+        each other and of the label. Both are then right with p_a p_b and wrong with (1 - p_a)(1 - p_b). Two wrong
+        answers, drawn from their own distributions q_a and q_b over the classes, coincide with sum_c q_a(c) q_b(c).
         """
         if not label.shape == a.shape == b.shape or not len(label):
             raise ValueError(f"expected three arrays of one length above 0, got {label.shape}, {a.shape}, {b.shape}")
@@ -40,16 +40,17 @@ class Agreement:
 
     @property
     def kappa(self) -> float | None:
-        """Error consistency (Geirhos et al. 2020, "Beyond accuracy"): 0 as by chance, 1 the same errors.
+        """Error consistency (Geirhos et al. 2020, "Beyond accuracy"): 0 if as by chance, 1 if both make the same
+        errors.
 
-        None where chance alone makes them agree on all images.
+        None if chance alone makes them agree on all images.
         """
         if self.consistent_by_chance == 1:
             return None
         return (self.consistent - self.consistent_by_chance) / (1 - self.consistent_by_chance)
 
     def as_results(self) -> AgreementResults:
-        """As results.json has it."""
+        """Return the entries of results.json."""
         return {
             "agreement": self.same,
             "agreement_by_chance": self.same_by_chance,
@@ -60,7 +61,7 @@ class Agreement:
 
 
 def _coincide(a: np.ndarray, b: np.ndarray) -> float:
-    """Probability that one answer drawn from `a` and one drawn from `b` are the same class."""
+    """Return the probability that an answer drawn from `a` and an answer drawn from `b` are the same class."""
     if not len(a) or not len(b):
         return 0.0
     classes = np.unique(np.concatenate([a, b]))

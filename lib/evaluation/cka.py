@@ -22,7 +22,7 @@ class CrossSums:
 
     @classmethod
     def of(cls, features: dict[str, np.ndarray]) -> CrossSums:
-        """(n, d) features of each network, row i of all of the same image."""
+        """Sum over features (n, d) of each network; row i of all belongs to the same image."""
         rows = {name: np.asarray(F, np.float64) for name, F in features.items()}
         if len({len(F) for F in rows.values()}) != 1:
             raise ValueError(f"expected features of the same images, got {[F.shape for F in rows.values()]}")
@@ -35,6 +35,7 @@ class CrossSums:
         )
 
     def __add__(self, other: CrossSums) -> CrossSums:
+        """Return the sums over the rows of both."""
         return CrossSums(
             self.n + other.n,
             {name: self.first[name] + other.first[name] for name in self.first},
@@ -44,20 +45,22 @@ class CrossSums:
         )
 
     def cka(self, a: str, b: str) -> float | None:
-        """Linear CKA (Kornblith et al. 2019, table 1): |X^T Y|^2 / (|X^T X| |Y^T Y|), X and Y centred, Frobenius norms.
+        """Return linear CKA (Kornblith et al. 2019, table 1): |X^T Y|^2 / (|X^T X| |Y^T Y|), X and Y centred, Frobenius
+        norms.
 
-        0 to 1; equal for rotated and for isotropically scaled features. None where one of them is constant.
+        It lies in 0..1 and does not change if features are rotated or isotropically scaled. It is None if one network's
+        features are constant.
         """
         if self._constant(a) or self._constant(b):
             return None
         return self._norm(a, b) / float(np.sqrt(self._norm(a, a) * self._norm(b, b)))
 
     def _norm(self, a: str, b: str) -> float:
-        """|X^T Y|^2 of the centred features."""
+        """Return |X^T Y|^2 of the centred features."""
         sums = self.second[a, b] if (a, b) in self.second else self.second[b, a].T
         return float(np.square(sums - np.outer(self.first[a], self.first[b]) / self.n).sum())
 
     def _constant(self, name: str) -> bool:
-        """Whether what centring leaves is no more than rounding."""
+        """Return whether centring leaves no more than rounding."""
         uncentred = float(np.square(self.second[name, name]).sum())
         return bool(self._norm(name, name) <= (self.n * np.finfo(np.float64).eps) ** 2 * uncentred)

@@ -10,9 +10,11 @@ from lib.evaluation.results import ClassCounts
 def count_by_class(
     label: np.ndarray, own: np.ndarray, mapped: np.ndarray, names: list[str] | None = None
 ) -> list[ClassCounts]:
-    """For each label that occurs: its name, how many images, how many right with own and with mapped features.
+    """Return for each label that occurs how many images have it, and how many are right with own and with mapped
+    features.
 
-    (n,) labels, and (n,) bool whether each composition is right. Greatest losses first, then by label.
+    `label` (n,) are labels; `own` and `mapped` (n,) say whether each composition is right. The greatest losses come
+    first, then lower labels. `names` are the classes' names, None if they are unknown.
     """
     found: list[ClassCounts] = [
         {

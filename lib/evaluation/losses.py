@@ -1,4 +1,4 @@
-"""Loss_{T,S} = Acc(C_T(F_T)) - Acc(C_T(M_{S->T} F_S)), from integer counts that merge and are divided once, last."""
+"""Loss_{T,S} = Acc(C_T(F_T)) - Acc(C_T(M_{S->T} F_S)), from integer counts that merge and are divided once, at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy import stats
 class Pairing:
     """The same labelled images, judged twice by one classifier: on its own features and on mapped ones.
 
-    Images without a label belong in neither count: leave them out before counting.
+    Images without a label belong in neither count; leave them out before counting.
     """
 
     both: int  # right with own and with mapped features
@@ -23,7 +23,7 @@ class Pairing:
 
     @classmethod
     def count(cls, own: np.ndarray, mapped: np.ndarray) -> Pairing:
-        """Two (n,) bool arrays of the same images, right or not. Raises ValueError where their lengths differ."""
+        """Count from two (n,) bool arrays of the same images, right or not. Raises ValueError if their lengths differ."""
         if own.shape != mapped.shape:
             raise ValueError(f"expected two arrays of one shape, got {own.shape} and {mapped.shape}")
         return cls(
@@ -43,38 +43,43 @@ class Pairing:
 
     @property
     def total(self) -> int:
+        """The number of images."""
         return self.both + self.fixed + self.broken + self.neither
 
     @property
     def own_correct(self) -> int:
+        """Images that are right with the classifier's own features."""
         return self.both + self.broken
 
     @property
     def mapped_correct(self) -> int:
+        """Images that are right with mapped features."""
         return self.both + self.fixed
 
     @property
     def loss(self) -> float:
-        """Points of accuracy lost; negative where the mapped features do better.
+        """Points of accuracy lost; negative if mapped features do better.
 
-        own - mapped = (both + broken) - (both + fixed) = broken - fixed: the images right both times cancel.
+        own - mapped = (both + broken) - (both + fixed) = broken - fixed, since the images that are right both times
+        cancel.
         """
         return 100 * (self.broken - self.fixed) / self.total
 
     @property
     def p_value(self) -> float:
-        """McNemar's exact test (1947): are fixed and broken images as many as each other, but for chance? Two-sided.
+        """Two-sided p of McNemar's exact test (1947), whose hypothesis is that fixed and broken images are equally
+        likely.
 
-        Given fixed + broken = m, each of the m is one or the other with probability 1/2. 1 where m is 0.
+        Given fixed + broken = m, each of the m images is one or the other with probability 1/2. p is 1 if m is 0.
         """
         changed = self.fixed + self.broken
         return float(stats.binomtest(self.fixed, changed, 0.5).pvalue) if changed else 1.0
 
     def interval95(self) -> tuple[float, float]:
-        """95 % interval of the loss, in points, for paired proportions.
+        """Return the 95 % interval of the loss, in points, for paired proportions.
 
-        Bonett and Price (2012), "Adjusted Wald confidence interval for a difference of binomial proportions based on
-        paired data", equation 3: one image is added to each discordant count, p1 = (broken + 1) / (n + 2) and
+        Source: Bonett and Price (2012), "Adjusted Wald confidence interval for a difference of binomial proportions
+        based on paired data", equation 3. One image is added to each discordant count, p1 = (broken + 1) / (n + 2) and
         p2 = (fixed + 1) / (n + 2); the interval is p1 - p2 +- z sqrt((p1 + p2 - (p1 - p2)^2) / (n + 2)).
         """
         p1, p2 = (self.broken + 1) / (self.total + 2), (self.fixed + 1) / (self.total + 2)
@@ -83,9 +88,10 @@ class Pairing:
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Holm's (1979) step-down correction of m tests made at once, in the order of the tests.
+    """Correct m tests made at once by Holm's (1979) step-down method, and return them in the order of the tests.
 
-    The i-th smallest (from 0) is multiplied by m - i; none is corrected to less than a smaller one, or to more than 1.
+    The i-th smallest p (from 0) is multiplied by m - i. No p is corrected to less than a smaller one, or to more than
+    1.
     """
     m = len(p_values)
     ascending = np.argsort(p_values, kind="stable")

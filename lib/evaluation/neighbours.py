@@ -10,16 +10,20 @@ TINY = float(np.finfo(np.float32).tiny)  # in place of a vector's length 0
 
 
 def sample_rows(image_ids: list[str], rows: int) -> np.ndarray:
-    """Row numbers of so many images, chosen by their ids' checksums: the same images in whatever order they come."""
+    """Choose `rows` images by their ids' checksums, and return their row numbers.
+
+    The same images are chosen in whatever order they come.
+    """
     checksums = np.array([zlib.crc32(image_id.encode()) for image_id in image_ids])
     return np.lexsort((np.asarray(image_ids, str), checksums))[:rows]
 
 
 def nearest_neighbours(F: np.ndarray, k: int, first: int = 0, last: int | None = None, block: int = 2048) -> np.ndarray:
-    """The k nearest other rows, by cosine, of the rows `first` to `last` of (n, d) features: (last - first, k) numbers.
+    """Return the k nearest other rows, by cosine, of the rows `first` to `last` of features (n, d): (last - first, k)
+    numbers.
 
-    Keys are taken a block at a time, so that no n x n matrix is held. Of equally near rows the lower number counts as
-    nearer. Raises ValueError unless there are more than k rows.
+    Keys are taken a block at a time, so that no n x n matrix is held. If rows are equally near, the lower number counts
+    as nearer. Raises ValueError unless there are more than k rows.
     """
     n = len(F)
     if not 0 < k < n:
@@ -42,9 +46,11 @@ def nearest_neighbours(F: np.ndarray, k: int, first: int = 0, last: int | None =
 
 
 def neighbour_overlap(neighbours_A: np.ndarray, neighbours_B: np.ndarray) -> float:
-    """Mutual k-nearest-neighbour overlap (Huh et al. 2024, "The Platonic Representation Hypothesis", appendix A).
+    """Return the mutual k-nearest-neighbour overlap (Huh et al. 2024, "The Platonic Representation Hypothesis",
+    appendix A).
 
-    Mean over the images of |N_A(i) and N_B(i)| / k, of (n, k) row numbers of each; by chance it is k / (n - 1).
+    It is the mean over the images of |N_A(i) and N_B(i)| / k, for row numbers (n, k) of each. Chance gives k / (n - 1).
+    Raises ValueError if the arrays do not have the same shape.
     """
     if neighbours_A.shape != neighbours_B.shape:
         raise ValueError(f"expected neighbours of the same rows, got {neighbours_A.shape} and {neighbours_B.shape}")

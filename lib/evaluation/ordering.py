@@ -1,4 +1,4 @@
-"""The order of networks in the matrix of losses: similar ones beside each other."""
+"""The order of networks in the matrix of losses, and what each network gives and takes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from scipy.spatial.distance import squareform
 
 
 def order_networks(networks: list[str], losses: dict[tuple[str, str], float]) -> list[str]:
-    """Networks ordered by average-linkage clustering with optimal leaf ordering (Bar-Joseph et al. 2001).
+    """Return the networks ordered by average-linkage clustering with optimal leaf ordering (Bar-Joseph et al. 2001).
 
-    `losses` maps (source, target) to points; two networks' distance is the mean of both directions, less the least of
-    all, since gains make losses negative.
+    `losses` maps (source, target) to points. Two networks' distance is the mean of both directions, minus the least
+    distance of all, since gains make losses negative.
     """
     if len(networks) < 3:
         return list(networks)
@@ -27,7 +27,9 @@ def order_networks(networks: list[str], losses: dict[tuple[str, str], float]) ->
 
 
 def give_and_take(networks: list[str], losses: dict[tuple[str, str], float]) -> dict[str, dict[str, float]]:
-    """For each network the mean loss, in points, of the classifiers fed from it ("gives") and of its own ("takes")."""
+    """Return for each network the mean loss, in points, of the classifiers fed from it ("gives") and of its own
+    ("takes").
+    """
     return {
         name: {
             "gives": float(np.mean([loss for (source, _), loss in losses.items() if source == name])),

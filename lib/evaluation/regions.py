@@ -18,9 +18,9 @@ REGIONS = (
 
 
 def count_regions(target: np.ndarray, source: np.ndarray, mapped: np.ndarray) -> dict[str, int]:
-    """Three (n,) bool arrays -> the count of each of the eight regions; they sum to n.
+    """Return the count of each of the eight regions for three (n,) bool arrays; the counts sum to n.
 
-    Raises ValueError where the arrays aren't of the same images.
+    Raises ValueError if the arrays do not have the same length.
     """
     if not len(target) == len(source) == len(mapped):
         raise ValueError(f"expected three arrays of one length, got {len(target)}, {len(source)} and {len(mapped)}")

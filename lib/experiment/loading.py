@@ -30,9 +30,10 @@ from lib.storage.uris import check_uri, check_uris
 
 
 def load_experiment(experiment: str, overrides: list[str] | None = None, experiments: Path | None = None) -> Experiment:
-    """Read `experiment` (a name in the folder `experiments`, or a TOML file), with `key.path=value` overrides applied.
+    """Read `experiment`, a name in the folder `experiments` or a TOML file, and apply `key.path=value` overrides.
 
-    Raises ExperimentError: no such file, not TOML, an unknown key, a wrong type, an impossible value, credentials.
+    Raises ExperimentError if there is no such file, it is not TOML, or it has an unknown key, a wrong type, an
+    impossible value or credentials.
     """
     path = _find(experiment, experiments)
     try:
@@ -49,7 +50,7 @@ def load_experiment(experiment: str, overrides: list[str] | None = None, experim
 def _validated(
     kind: type[Section], what: str, values: dict[str, Any], overrides: list[str] | None, under: tuple[str, ...] = ()
 ) -> Any:
-    """`values`, after `overrides` of fields of the table `under`, as a section. Raises ExperimentError."""
+    """Return `values` as a section, after `overrides` of fields of the table `under`. Raises ExperimentError."""
     try:
         for text in overrides or []:
             check_uri(text)
@@ -69,9 +70,9 @@ class _Networks(Section):
 def load_network(
     network: str, overrides: list[str] | None = None, experiments: Path | None = None, folder: str = ""
 ) -> tuple[str, NetworkSettings]:
-    """Name and settings of one network: EXPERIMENT:NAME, or timm's name of a model.
+    """Return the name and the settings of one network: EXPERIMENT:NAME, or timm's name of a model.
 
-    `overrides` are `field=value` of its section; `folder` stands for "{root}" there. Raises ExperimentError.
+    `overrides` are `field=value` of its section; `folder` replaces "{root}" in it. Raises ExperimentError.
     """
     values: dict[str, Any] = {"model": network}
     experiment, colon, name = network.rpartition(":")
@@ -86,6 +87,7 @@ def load_network(
 
 
 def _find(experiment: str, folder: Path | None) -> str:
+    """Return the file of an experiment. Raises ExperimentError that names the experiments there are."""
     if "://" in experiment or Path(experiment).is_file():
         return experiment
     named = [] if folder is None else sorted(folder.glob("*.toml"))
@@ -97,7 +99,7 @@ def _find(experiment: str, folder: Path | None) -> str:
 
 
 def _readable(error: Any) -> str:
-    """One line for one of pydantic's findings: the field, what is wrong, what was given."""
+    """Return one of pydantic's findings as one line: the field, what is wrong, what was given."""
     field = ".".join(str(part) for part in error["loc"]) or "experiment"
     if error["type"] == "extra_forbidden":
         return f"  {field}: unknown key. {_allowed(error['loc'][:-1])}"
@@ -106,7 +108,7 @@ def _readable(error: Any) -> str:
 
 
 def _allowed(location: tuple[Any, ...]) -> str:
-    """The keys that the table at `location` allows."""
+    """Return the keys that the table at `location` allows."""
     tables: dict[str, type[Section]] = {
         "": Experiment,
         "images": Images,

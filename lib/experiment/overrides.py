@@ -1,4 +1,4 @@
-"""`--set key.path=value`: fields of an experiment replaced on the command line."""
+"""`--set key.path=value` replaces fields of an experiment on the command line."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def override(values: dict[str, Any], text: str) -> None:
-    """Set the field that `key.path=value` names; the value is read as TOML, else it is a string.
+    """Set the field that `key.path=value` names. The value is read as TOML; what is not TOML is a string.
 
-    Raises ValueError where it isn't written so, or goes through a value that has no fields.
+    Raises ValueError if the text is not written so, or if its path goes through a value that has no fields.
     """
     key, equals, written = text.partition("=")
     if not equals or not key.strip():

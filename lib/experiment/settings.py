@@ -1,4 +1,4 @@
-"""The sections of an experiment file, as pydantic checks them."""
+"""The sections of an experiment file, as pydantic checks them. The text under a field says what it means."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """A table of the experiment file: unknown keys are refused, nothing changes after it is read."""
+    """A table of the experiment file. Unknown keys are refused, and nothing changes after it is read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Split(Section):
-    """Where one split's labelled images are. In the file a plain string stands for `location` alone."""
+    """Where the labelled images of one split are. In the file, a plain string stands for `location` alone."""
 
     location: str
     format: Literal["auto", "tree", "listing", "webdataset", "parquet"] = "auto"
@@ -29,10 +29,13 @@ class Split(Section):
     @model_validator(mode="before")
     @classmethod
     def from_string(cls, value: Any) -> Any:
+        """Take a plain string for the location."""
         return {"location": value} if isinstance(value, str) else value
 
 
 class Images(Section):
+    """The images of both splits, and what is accepted of them."""
+
     train: Split
     val: Split
     classes: str | None = None  # file of all class names (wnids), one a line; line k is class k when sorted
@@ -40,15 +43,12 @@ class Images(Section):
     max_pixels: Positive = 100_000_000  # images with more are rejected before they are decoded
 
     def split(self, name: str) -> Split:
+        """Return the section of the split called `name`."""
         return self.train if name == "train" else self.val
 
 
 class Preprocessing(Section):
-    """What replaces the network's own settings in timm's data config; None keeps them.
-
-    `transform = "slim"` is TF-Slim's evaluation preprocessing, which has no crop_mode and no interpolation to choose;
-    "fast" is timm's up to the rounding of its interpolation, a grey level or two here and there (lib.images.resizing).
-    """
+    """What replaces the network's own settings in timm's data config. None keeps the network's own."""
 
     transform: Literal["timm", "fast", "slim"] = "timm"
     jpeg: Literal["pillow", "fastdct"] = "pillow"  # "fastdct" decodes JPEGs as TensorFlow does by default
@@ -61,13 +61,14 @@ class Preprocessing(Section):
 
     @model_validator(mode="after")
     def check_transform(self) -> Preprocessing:
+        """Refuse settings that TF-Slim's preprocessing does not have."""
         if self.transform == "slim" and (self.crop_mode or self.interpolation):
             raise ValueError('transform = "slim" has its own: leave out crop_mode and interpolation')
         return self
 
 
 class NetworkSettings(Section):
-    """One pretrained network, by timm's name."""
+    """One pretrained network, by timm's name. lib.networks.network.Network is the loaded one."""
 
     model: str
     weights: str = "timm"  # "timm", "random", "package:MODULE", or the path or URI of a .safetensors or .pth file
@@ -77,6 +78,8 @@ class NetworkSettings(Section):
 
 
 class ExtractSettings(Section):
+    """How features are extracted."""
+
     batch_size: Positive = 64  # images that travel together; on a CPU each thread computes up to 16 at once
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     tf32: bool = False  # TensorFloat-32 matrix products on GPUs
@@ -94,9 +97,9 @@ Family = Literal["affine", "least_squares", "orthogonal", "classifiers"]
 
 
 class FitSettings(Section):
-    """The paper's hyperparameters ("Fitting" in the paper's section 3) unless set otherwise.
+    """How maps are fitted: the paper's hyperparameters ("Fitting" in its section 3) unless set otherwise.
 
-    The first family is the one that Table 1 and the figures are about; "affine" is the paper's, fitted by Adam.
+    The first family is the one that Table 1 and the figures show; "affine" is the paper's, fitted by Adam.
     """
 
     families: list[Family] = ["affine", "least_squares", "orthogonal", "classifiers"]
@@ -121,6 +124,7 @@ class FitSettings(Section):
 
     @model_validator(mode="after")
     def check_families(self) -> FitSettings:
+        """Refuse combinations that cannot be fitted."""
         if not self.families or len(set(self.families)) < len(self.families):
             raise ValueError(f"families: one or more, each once, not {self.families}")
         if self.workers > self.batch_size:
@@ -135,13 +139,15 @@ class FitSettings(Section):
 
 
 class EvaluateSettings(Section):
+    """What is measured beside the loss."""
+
     neighbours: Positive = 10  # k of the mutual nearest-neighbour overlap
     neighbour_rows: Positive = 10_000  # evaluation images it is computed on, at the most
     examples: Annotated[int, Field(ge=0)] = 8  # fixed and broken images shown of each mapping, of each kind
 
 
 class DemoSettings(Section):
-    """Pictures to draw and networks to train before the experiment starts: no download, no file from elsewhere."""
+    """Pictures to draw and networks to train before the experiment starts, so that nothing has to be downloaded."""
 
     train_pictures: Positive = 6000
     val_pictures: Positive = 2000
@@ -161,6 +167,8 @@ class Published(Section):
 
 
 class Experiment(Section):
+    """A whole experiment file."""
+
     name: str
     seed: int = 0
     limit: Positive | None = None  # the first N images of each split
@@ -174,6 +182,7 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def check_networks(self) -> Experiment:
+        """Refuse fewer than two networks, names that cannot be file names, and published values of unknown networks."""
         if len(self.networks) < 2:
             raise ValueError(f"networks: two or more are compared, this experiment names {len(self.networks)}")
         for name in [self.name, *self.networks]:
@@ -186,7 +195,7 @@ class Experiment(Section):
         return self
 
     def located(self, folder: str) -> Experiment:
-        """The experiment with "{root}" in its locations replaced by `folder`, `<root>/<experiment>`."""
+        """Return the experiment with "{root}" in its locations replaced by `folder`, which is `<root>/<experiment>`."""
         values = self.model_dump()
         images, networks = values["images"], values["networks"]
         for table, key in [
@@ -198,5 +207,5 @@ class Experiment(Section):
         return Experiment.model_validate(values)
 
     def pairs(self) -> list[tuple[str, str]]:
-        """All ordered pairs (source A, target B) with A != B: one map M_{A->B} each."""
+        """Return all ordered pairs (source A, target B) with A != B; each has one map M_{A->B}."""
         return [(a, b) for a in self.networks for b in self.networks if a != b]

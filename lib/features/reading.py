@@ -83,6 +83,7 @@ def _row_groups(folder: str) -> list[_RowGroup]:
 
 
 def _read_group(group: _RowGroup, columns: list[str]) -> pa.Table:
+    """Read some columns of one row group."""
     with pq.ParquetFile(group.file, metadata=group.footer, filesystem=group.filesystem) as file:
         return file.read_row_group(group.number, columns=columns, use_threads=False)
 

@@ -18,6 +18,7 @@ from lib.storage.uris import join_uri, refuse_credentials, resolve
 
 
 def list_listing(split: Split, classes: list[str] | None) -> list[Row]:
+    """List the images that a CSV or Parquet listing names."""
     filesystem, path = resolve(split.location)
     if path.lower().endswith(".parquet"):
         table = pq.read_table(path, filesystem=filesystem)
@@ -38,6 +39,7 @@ def list_listing(split: Split, classes: list[str] | None) -> list[Row]:
 
 
 def _located(base: str, image: str) -> str:
+    """Return where an image of a listing is. Raises ListingError if its URI holds credentials."""
     if "://" in image:
         try:
             refuse_credentials(image)  # it would stand in the tables as image_id

@@ -16,10 +16,10 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 def decode(data: bytes, max_pixels: int, jpeg: str = "pillow") -> Image.Image:
-    """Image bytes -> RGB, as Pillow's convert makes it, EXIF orientation ignored. Raises UnreadableImage.
+    """Return image bytes as RGB, as Pillow's convert makes it; EXIF orientation is ignored. Raises UnreadableImage.
 
-    With `jpeg` "fastdct" grey and YCbCr JPEGs are decoded as TensorFlow does by default, with libjpeg's fast inverse
-    transform; what Pillow can't read is unreadable all the same.
+    With `jpeg` "fastdct", grey and YCbCr JPEGs are decoded as TensorFlow does by default, by libjpeg's fast inverse
+    transform. What Pillow cannot read is unreadable then, too.
     """
     fast = fast_decoder() if jpeg == "fastdct" else None
     if not data:
@@ -53,7 +53,10 @@ def decode(data: bytes, max_pixels: int, jpeg: str = "pillow") -> Image.Image:
 
 
 def fast_decoder() -> Callable[..., np.ndarray]:
-    """simplejpeg's decoder of a JPEG to (h, w, 3) uint8. Raises ModuleNotFoundError that says what to install."""
+    """Return simplejpeg's decoder of a JPEG to (h, w, 3) uint8.
+
+    Raises ModuleNotFoundError that says what to install.
+    """
     try:
         from simplejpeg import decode_jpeg
     except ModuleNotFoundError as error:

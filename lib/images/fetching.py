@@ -11,7 +11,7 @@ from lib.storage.uris import resolve
 
 
 def read_images(listing: pa.Table) -> list[bytes | Exception]:
-    """Each LISTING row's bytes; where they can't be fetched the exception, which makes a rejected row of it."""
+    """Return the bytes of each LISTING row, or the exception if they cannot be fetched."""
     found: list[bytes | Exception] = []
     for row in listing.select(["path", "start", "length", "column"]).to_pylist():
         try:
@@ -22,6 +22,7 @@ def read_images(listing: pa.Table) -> list[bytes | Exception]:
 
 
 def _read_image(path: str, start: int | None, length: int | None, column: str | None) -> bytes:
+    """Return the bytes of one LISTING row."""
     if start is None:
         return read_bytes(path)
     if column is not None:

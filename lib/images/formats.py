@@ -15,7 +15,7 @@ Format = Literal["tree", "listing", "webdataset", "parquet"]
 
 
 def detect_format(split: Split) -> Format:
-    """The split's format: as the experiment says, else by what is at the location. Raises ListingError."""
+    """Return the split's format: what the experiment says, else what is at the location. Raises ListingError."""
     if split.format != "auto":
         return split.format
     location = split.location

@@ -15,7 +15,7 @@ from lib.images.slim_preprocessing import slim_pixels
 
 @dataclass(frozen=True)
 class Geometry:
-    """The part of timm's evaluation transform before normalisation: what it does to the pixels' places."""
+    """The part of timm's evaluation transform before normalisation: where it moves the pixels."""
 
     input_size: tuple[int, int, int]  # channels, height, width
     crop_pct: float
@@ -27,23 +27,23 @@ class Geometry:
     steps: Steps | None = None  # of timm's transform, where they are known
 
     def known(self) -> Geometry:
-        """The same, with timm's steps looked up: who decodes need not import timm."""
+        """Return the geometry with timm's steps looked up, so that processes that decode need not import timm."""
         return self if self.transform == "slim" else replace(self, steps=steps_of(self.options()))
 
     def options(self) -> dict[str, Any]:
-        """For timm.data.create_transform."""
+        """Return the arguments of timm.data.create_transform."""
         names = ("input_size", "crop_pct", "crop_mode", "interpolation")
         return {name: getattr(self, name) for name in names} | ({} if self.fill is None else {"mean": self.fill})
 
     @property
     def dtype(self) -> type[np.generic]:
-        """Of the pixels: timm's transform rounds to uint8, 0..255; TF-Slim's gives float32, 0..1."""
+        """The type of the pixels: timm's transform rounds to uint8, 0..255; TF-Slim's gives float32, 0..1."""
         return np.float32 if self.transform == "slim" else np.uint8
 
     def pixels(self, image: Image.Image) -> np.ndarray:
-        """RGB image -> (height, width, 3), equal to the transform's up to normalisation; timm's bit by bit.
+        """Return an RGB image as (height, width, 3), equal to the network's transform up to normalisation.
 
-        "fast" is timm's, but for the rounding of lib.images.resizing.EvaluationTransform.
+        timm's and TF-Slim's are equal bit by bit; "fast" is timm's except for rounding (lib.images.resizing).
         """
         if self.transform == "slim":
             return slim_pixels(np.asarray(image), self.input_size[1:], self.crop_pct)

@@ -15,7 +15,7 @@ from lib.storage.uris import resolve
 
 
 def read_classes(uri: str) -> list[str]:
-    """All class names, sorted, from a file with one on each line. Raises ListingError where one stands there twice."""
+    """Return all class names, sorted, from a file with one on each line. Raises ListingError if a name is there twice."""
     names = [line.strip() for line in read_bytes(uri).decode().splitlines() if line.strip()]
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice or not names:
@@ -24,14 +24,14 @@ def read_classes(uri: str) -> list[str]:
 
 
 def class_names(images: Images) -> list[str] | None:
-    """The classes' names in the order of their labels, where a file or the folders of a tree tell them."""
+    """Return the classes' names in the order of their labels, or None if neither a file nor a tree's folders tell them."""
     if images.classes:
         return read_classes(images.classes)
     return tree_classes(images.val) or None if detect_format(images.val) == "tree" else None
 
 
 def tree_classes(split: Split) -> list[str]:
-    """Names of a tree's class folders, sorted."""
+    """Return the names of a tree's class folders, sorted."""
     filesystem, path = resolve(split.location)
     found = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
     return sorted(
@@ -40,6 +40,7 @@ def tree_classes(split: Split) -> list[str]:
 
 
 def parse_label(split: Split, label: Any, place: dict[str, int]) -> int | None:
+    """Return a label as an integer; None if it is empty. Raises ListingError if it is no class."""
     if label is None or label == "":
         return None
     if isinstance(label, str) and label in place:

@@ -16,10 +16,11 @@ from lib.images.trees import list_tree
 
 
 def list_images(split: Split, classes: list[str] | None = None, limit: int | None = None) -> pa.Table:
-    """All images of a split, LISTING rows in the order of their paths; the first `limit` of them.
+    """Return a split's images as LISTING rows in the order of their paths; with a `limit`, the first ones.
 
-    `classes` are all class names: the label of a tree's folder is its place among them when sorted; without, among the
-    folders. Raises ListingError: nothing there, a damaged file, a duplicated image_id, a label that is no class.
+    `classes` are all class names. The label of a tree's folder is its place among them, sorted; without `classes`, its
+    place among the folders. Raises ListingError if nothing is there, a file is damaged, an image_id is duplicated, or a
+    label is no class.
     """
     try:
         kind = detect_format(split)
@@ -40,6 +41,7 @@ def list_images(split: Split, classes: list[str] | None = None, limit: int | Non
 
 
 def _check_unique(split: Split, table: pa.Table) -> None:
+    """Raise ListingError if two images have the same id."""
     counts = table.group_by("image_id").aggregate([("path", "count")])
     twice = counts.filter(pc.greater(counts["path_count"], 1))["image_id"].to_pylist()
     if twice:

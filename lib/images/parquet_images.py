@@ -19,7 +19,7 @@ from lib.storage.uris import resolve, uri_beside
 
 
 def list_parquet(split: Split, classes: list[str] | None) -> list[Row]:
-    """Images whose bytes are in Parquet, plain or as Hugging Face's struct of bytes and path."""
+    """List images whose bytes are in Parquet, plain or as Hugging Face's struct of bytes and path."""
     filesystem, root = resolve(split.location)
     files = [root] if is_file(split.location) else files_below(split.location, ".parquet", recursive=True)
     place = {name: index for index, name in enumerate(classes or [])}
@@ -50,6 +50,7 @@ def list_parquet(split: Split, classes: list[str] | None) -> list[Row]:
 
 
 def read_parquet_row(path: str, column: str, row: int) -> bytes:
+    """Return the image's bytes in one row of a file. Raises OSError if the row has none."""
     starts = _row_group_starts(path)
     group = int(np.searchsorted(starts, row, side="right")) - 1
     value = _row_group(path, column, group)[row - int(starts[group])].as_py()
@@ -60,6 +61,7 @@ def read_parquet_row(path: str, column: str, row: int) -> bytes:
 
 @lru_cache(maxsize=4)
 def _row_group_starts(path: str) -> np.ndarray:
+    """Return the first row's number of each row group."""
     filesystem, name = resolve(path)
     footer = pq.read_metadata(name, filesystem=filesystem)
     return np.cumsum([0, *(footer.row_group(k).num_rows for k in range(footer.num_row_groups - 1))])
@@ -67,7 +69,7 @@ def _row_group_starts(path: str) -> np.ndarray:
 
 @lru_cache(maxsize=2)  # successive batches come from the same row group
 def _row_group(path: str, column: str, group: int) -> pa.ChunkedArray:
-    """The images' bytes of one row group, from a binary column or Hugging Face's struct of bytes and path."""
+    """Return the images' bytes of one row group, from a binary column or Hugging Face's struct of bytes and path."""
     filesystem, name = resolve(path)
     with pq.ParquetFile(name, filesystem=filesystem) as file:
         images = file.read_row_group(group, columns=[column])[column]

@@ -1,7 +1,7 @@
 """timm's evaluation transform up to normalisation, without the pixels that its crop throws away.
 
-Importing this imports neither timm nor torch, four seconds of a core and 0.6 GB, which most of the processes
-that decode do without: what timm's transform does is looked up where the networks are loaded, in `steps`.
+This module imports neither timm nor torch, which take four seconds of a core and 0.6 GB and which most processes that
+decode do without. `steps_of` looks up what timm's transform does, where the networks are loaded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KERNELS = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bic
 
 @dataclass(frozen=True)
 class Steps:
-    """What timm's transform does where it resizes and then takes the centre."""
+    """What timm's transform does if it resizes and then takes the centre."""
 
     size: int | tuple[int, int]  # torchvision's Resize: the shorter side's length, or (height, width)
     crop: tuple[int, int]  # (height, width)
@@ -31,6 +31,7 @@ class Steps:
 
 
 def timms_transform(options: dict[str, Any]) -> Any:
+    """Return timm's evaluation transform of these options, which leaves the pixels uint8."""
     import timm.data
 
     # use_prefetcher leaves the pixels uint8: timm's own loaders normalise on the device as well.
@@ -38,7 +39,7 @@ def timms_transform(options: dict[str, Any]) -> Any:
 
 
 def steps_of(options: dict[str, Any]) -> Steps | None:
-    """The steps of timm's transform of these options; None where it does anything else."""
+    """Return the steps of timm's transform of these options, or None if it does anything else."""
     from torchvision import transforms
 
     resize, crop = timms_transform(options).transforms[:2]
@@ -50,11 +51,11 @@ def steps_of(options: dict[str, Any]) -> Steps | None:
 
 
 class EvaluationTransform:
-    """RGB image -> (height, width, 3) uint8, bit-equal to timm's transform of these options, whose `steps` are given.
+    """timm's evaluation transform of an RGB image to (height, width, 3) uint8, equal bit by bit.
 
-    With `fast` the image is resized by PyTorch's vector kernels, where there is one: bilinear and bicubic, of any crop
-    mode but "border" (the rest is bit-equal all the same). Their weights have 16 bits, Pillow's 22: of 200 photographs
-    at 224, 260 and 299 pixels 0.4 % of the numbers differ, by 2 grey levels at the most.
+    With `fast`, PyTorch's vector kernels resize the image if there is one: bilinear and bicubic, for every crop mode
+    except "border"; the rest stays equal bit by bit. Their weights have 16 bits, Pillow's 22. On 200 photographs at
+    224, 260 and 299 pixels, 0.4 % of the numbers differ, by at most 2 grey levels.
     """
 
     def __init__(self, options: dict[str, Any], steps: Steps | None, fast: bool = False) -> None:
@@ -62,7 +63,7 @@ class EvaluationTransform:
 
     @cached_property
     def timms(self) -> Callable[[Image.Image], Any]:
-        """For what has no such steps."""
+        """timm's own transform, for options that have no such steps."""
         transform: Callable[[Image.Image], Any] = timms_transform(self.options)
         return transform
 
@@ -77,17 +78,17 @@ class EvaluationTransform:
 
 
 def rows_first(of: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether any Pillow resizes an image with (width, height) `of` in each row before it does so in each column.
+    """Return whether every version of Pillow resizes the rows of an image with (width, height) `of` before its columns.
 
-    Since version 13 it doesn't where the height shrinks by more than twice as many pixels as the width (Resample.c);
-    before, not where an image is over 100 times as high as it is wide.
+    From version 13 it does not if the height shrinks by more than twice as many pixels as the width (Resample.c).
+    Before, it does not if an image is over 100 times as high as it is wide.
     """
     height, width = size
     return of[1] - height <= max(0, 2 * (of[0] - width)) and of[1] <= 100 * of[0]
 
 
 def scaled(of: tuple[int, int], size: int | tuple[int, int]) -> tuple[int, int]:
-    """(height, width) that torchvision's Resize makes of an image with (width, height) `of`.
+    """Return the (height, width) that torchvision's Resize makes of an image with (width, height) `of`.
 
     `size` is Resize's own: the shorter side's length, or (height, width).
     """
@@ -104,12 +105,12 @@ def _start(length: int, crop: int) -> int:
 
 
 def resized(image: Image.Image, size: tuple[int, int], crop: tuple[int, int], resample: Image.Resampling) -> np.ndarray:
-    """Resize an RGB image to `size` and take the centre: (*crop, 3) uint8, bit by bit what Pillow makes of the whole,
-    where `rows_first` holds.
+    """Resize an RGB image to `size` and take the centre: (*crop, 3) uint8, equal bit by bit to Pillow's, if
+    `rows_first`.
 
     Pillow resizes each row by itself, rounds to uint8, and then resizes each column by itself (Resample.c). So only the
     rows that reach into the crop need be made narrower, and only the crop's columns lower. Both steps keep the whole
-    image's offsets, since Pillow's `box` is of single precision and would move the weights.
+    image's offsets, since Pillow's `box` has single precision and would move the weights.
     """
     height, width = size
     top, left = _start(height, crop[0]), _start(width, crop[1])
@@ -126,7 +127,7 @@ def resized(image: Image.Image, size: tuple[int, int], crop: tuple[int, int], re
 def resized_whole(
     image: Image.Image, size: tuple[int, int], crop: tuple[int, int], resample: Image.Resampling
 ) -> np.ndarray:
-    """As `resized`, in Pillow's own order, whatever the image's shape: also the pixels that the crop throws away."""
+    """Resize and crop as `resized` does, in Pillow's own order: also the pixels that the crop throws away."""
     height, width = size
     top, left = _start(height, crop[0]), _start(width, crop[1])
     return np.asarray(image.resize((width, height), resample).crop((left, top, left + crop[1], top + crop[0])))
@@ -135,7 +136,7 @@ def resized_whole(
 def resized_fast(
     image: Image.Image, size: tuple[int, int], crop: tuple[int, int], resample: Image.Resampling
 ) -> np.ndarray:
-    """As `resized`, by PyTorch's kernels for uint8 on the CPU, which come from Pillow-SIMD's."""
+    """Resize and crop as `resized` does, by PyTorch's uint8 kernels on the CPU, which come from Pillow-SIMD."""
     import torch
 
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # its memory is channels_last: AVX2's case

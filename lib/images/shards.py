@@ -21,7 +21,7 @@ SHARDS_AT_ONCE, BUFFER = 16, 2**20  # bytes
 
 
 def list_shards(split: Split, classes: list[str] | None) -> list[Row]:
-    """Images of WebDataset shards, members grouped by key wherever in the shard they stand."""
+    """List the images of WebDataset shards. Members are grouped by key, wherever in the shard they stand."""
     rows: list[Row] = []
     shard_of: dict[str, str] = {}
     shards = files_below(split.location, ".tar")
@@ -39,7 +39,7 @@ def list_shards(split: Split, classes: list[str] | None) -> list[Row]:
 
 
 def _shard_samples(split: Split, shard: str) -> dict[str, tuple[tuple[int, int] | None, int | None]]:
-    """Key -> (start and length of the image's bytes, label) of one shard."""
+    """Return for each key of one shard the start and length of the image's bytes, and the label."""
     filesystem, _ = resolve(split.location)
     samples: dict[str, tuple[tuple[int, int] | None, int | None]] = {}
     try:

@@ -6,10 +6,12 @@ import numpy as np
 
 
 def slim_pixels(image: np.ndarray, size: tuple[int, int], crop_pct: float = 0.875) -> np.ndarray:
-    """TF-Slim's evaluation preprocessing up to its last line, 2 (x - 0.5): (h, w, 3) uint8 -> (*size, 3) float32.
+    """Return TF-Slim's evaluation preprocessing up to its last line, 2 (x - 0.5): (*size, 3) float32 for (h, w, 3)
+    uint8.
 
-    preprocess_for_eval in tf-slim's inception_preprocessing.py: scale to 0..1, tf.image.central_crop, then TensorFlow
-    1's resize_bilinear, which neither keeps the aspect ratio nor filters: output i lies at input i * in / out.
+    Source: preprocess_for_eval in tf-slim's inception_preprocessing.py. It scales to 0..1, applies
+    tf.image.central_crop, then TensorFlow 1's resize_bilinear, which neither keeps the aspect ratio nor filters: output
+    i lies at input i * in / out.
     """
     (top, bottom), (left, right) = (_central(length, crop_pct) for length in image.shape[:2])
     crop = image[top:bottom, left:right].astype(np.float32) * np.float32(1 / 255)
@@ -19,12 +21,13 @@ def slim_pixels(image: np.ndarray, size: tuple[int, int], crop_pct: float = 0.87
 
 
 def _central(length: int, share: float) -> tuple[int, int]:
+    """Return the ends of the central `share` of a length."""
     start = int((length - length * share) / 2)
     return start, length - start
 
 
 def _between(length: int, out: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each of `out` places the two input places that it lies between, and how far it is from the first."""
+    """Return for each of `out` places the two input places around it, and its distance from the first."""
     place = np.arange(out, dtype=np.float32) * np.float32(np.float32(length) / np.float32(out))
     lower = np.floor(place).astype(np.int64)
     return lower, np.minimum(lower + 1, length - 1), place - lower.astype(np.float32)

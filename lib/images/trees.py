@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def list_tree(split: Split, classes: list[str] | None) -> list[Row]:
+    """List the images of an ImageNet tree. A folder's place among the class names is its images' label."""
     place = {name: index for index, name in enumerate(classes or tree_classes(split))}
     root = resolve(split.location)[1].rstrip("/")
     rows: list[Row] = []

@@ -1,4 +1,4 @@
-"""Fit M_{A->B} as the paper does: Adam on the distance of unit-length vectors, rows drawn at random, no labels."""
+"""Fit M_{A->B} as the paper does: Adam on E, rows drawn at random, no labels."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from lib.maps.error import error_and_slope
 
 
 class AdamFit:
-    """The paper's fit of one map, in steps, with all its state: it can be saved after any of them and goes on equally.
+    """The paper's fit of one map, step by step. Its state can be saved after any step; a restored fit continues
+    identically.
 
-    `rows` gives batches of A's features (d_A numbers a row) and B's (d_B), these at unit length, on the device that
-    computes. M' starts at Glorot-uniform random weights, drawn with `seed`, b at zero.
+    `rows` gives batches of A's features (d_A numbers a row) and of B's (d_B) on the device that computes; B's have unit
+    length. M' starts at Glorot-uniform random weights, drawn with `seed`; b starts at zero.
 
-    With `settings.workers` above 1 so many processes, the group of torch.distributed, fit the one map together: each
-    calls the same methods, has its share of each batch from `rows`, and after every step the same map as the others.
-    Raises ValueError where the group has another size.
+    If `settings.workers` is above 1, that many processes, the group of torch.distributed, fit the map together. Each
+    process calls the same methods, gets its share of each batch from `rows`, and has the same map as the others after
+    every step. Raises ValueError if the group has another size.
 
-    Every step writes into the same memory and never waits for the device, where the learning rates, the errors and the
-    count of iterations lie. So on a GPU one process whose `rows` can be captured makes all of it one CUDA graph, after
-    WARM_UP plain steps: its kernels are too short to be launched one by one.
+    Every step writes into the same memory and never waits for the device, which holds the learning rates, the errors
+    and the count of iterations. So on a GPU one process whose `rows` can be captured turns a step into one CUDA graph,
+    after WARM_UP plain steps: its kernels are too short to be launched one by one.
     """
 
     WARM_UP = 3
@@ -66,9 +67,10 @@ class AdamFit:
         self.plain_steps = 0
 
     def step(self) -> None:
-        """One iteration: a random batch, its mean error E, Adam, with the learning rate of this iteration.
+        """Do one iteration: draw a batch, compute its mean error E, and let Adam step at this iteration's learning
+        rate.
 
-        Raises ValueError after the last one.
+        Raises ValueError after the last iteration.
         """
         if self.iteration == self.settings.iterations:
             raise ValueError(f"all {self.iteration} iterations of this fit are done")
@@ -82,7 +84,7 @@ class AdamFit:
         self.iteration += 1
 
     def iterate(self) -> None:
-        """What a step does on the device. Nothing here may depend on the iteration but through `place`."""
+        """Do what a step does on the device. Nothing here may depend on the iteration except through `place`."""
         torch.index_select(self.rates, 0, self.place, out=self.rate)
         x, y = self.rows.draw(self.settings.batch_size)
         predicted = torch.addmm(self.bias, x, self.weight.T)
@@ -98,29 +100,30 @@ class AdamFit:
 
     @property
     def capturable(self) -> bool:
+        """Whether a step can become a CUDA graph."""
         return self.rows.device.type == "cuda" and self.rows.generator is not None and self.settings.workers == 1
 
     def capture(self) -> None:
-        """Record `iterate` as a CUDA graph. That computes nothing: no iteration is done, no random number drawn."""
+        """Record `iterate` as a CUDA graph. That computes nothing: no iteration is done, no random number is drawn."""
         self.graph = torch.cuda.CUDAGraph()
         self.graph.register_generator_state(self.rows.generator)
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
             self.iterate()
 
     def last_error(self) -> float:
-        """E of the last batch. Waits for the device, as `curve` and `state` do."""
+        """Return E of the last batch. It waits for the device, as `curve` and `state` do."""
         return float(self.errors[self.iteration - 1])
 
     def curve(self) -> np.ndarray:
-        """E of each batch so far, (iterations,) float32."""
+        """Return E of each batch so far, (iterations,) float32."""
         return self.errors[: self.iteration].cpu().numpy().copy()
 
     def map(self) -> AffineMap:
-        """The map as it is now."""
+        """Return the map as it is now."""
         return AffineMap(self.weight.clone(), self.bias.clone())
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs to go on exactly where this fit is; to be written down before the next step."""
+        """Return all that `restore` needs to continue identically. It must be saved before the next step changes it."""
         return {
             "weight": self.weight,
             "bias": self.bias,
@@ -130,7 +133,7 @@ class AdamFit:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where the fit was that gave `state`, whose tensors may lie on another device."""
+        """Continue where the fit was that gave `state`, whose tensors may lie on another device."""
         self.weight.copy_(state["weight"])
         self.bias.copy_(state["bias"])
         own = self.adam.state_dict()["param_groups"]

@@ -12,7 +12,7 @@ from lib.storage.files import read_bytes, write_bytes
 
 @dataclass(frozen=True)
 class AffineMap:
-    """M_{A->B} F_A = M' F_A + b (paper, section 3): `weight` is M' (d_B, d_A), `bias` is b (d_B,)."""
+    """M_{A->B} F_A = M' F_A + b (paper, section 3). `weight` is M' (d_B, d_A), `bias` is b (d_B,)."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -23,21 +23,23 @@ class AffineMap:
             raise ValueError(f"expected weight (d_B, d_A) and bias (d_B,), got {shapes}")
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
-        """(n, d_A) features of A -> (n, d_B), what M makes of them in B's space. Raises ValueError on another width."""
+        """Return M F_A, (n, d_B), for features F_A (n, d_A). Raises ValueError if they have another width."""
         if features.ndim != 2 or features.shape[1] != self.weight.shape[1]:
             raise ValueError(f"expected features (n, {self.weight.shape[1]}), got {tuple(features.shape)}")
         return features @ self.weight.T + self.bias
 
     @classmethod
     def identity(cls, size: int) -> AffineMap:
+        """Return the map that changes nothing."""
         return cls(torch.eye(size), torch.zeros(size))
 
     def save(self, uri: str) -> None:
+        """Write the map as a .safetensors file."""
         tensors = {"weight": self.weight.detach().cpu().contiguous(), "bias": self.bias.detach().cpu().contiguous()}
         write_bytes(uri, safetensors.torch.save(tensors))
 
     @classmethod
     def load(cls, uri: str) -> AffineMap:
-        """Read a map that `python -m jobs.fit` wrote. Raises StorageError where there is none."""
+        """Read a map that `python -m jobs.fit` wrote. Raises StorageError if there is none."""
         tensors = safetensors.torch.load(read_bytes(uri))
         return cls(tensors["weight"], tensors["bias"])

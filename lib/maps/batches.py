@@ -1,4 +1,4 @@
-"""Where a fit's random batches come from: rows of A's and B's features of the same images."""
+"""A fit's random batches: rows of A's and B's features of the same images."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of each batch is this worker's, of several that fit one map together."""
+    """The part of each batch that belongs to one of several workers, which fit one map together."""
 
     rank: int = 0
     workers: int = 1
 
     def of(self, size: int) -> slice:
-        """The worker's places in a batch of `size`. All workers' make up the batch, and differ by one at most."""
+        """Return the worker's places in a batch of `size`. All workers' places make up the batch and differ by one at
+        most.
+        """
         return slice(size * self.rank // self.workers, size * (self.rank + 1) // self.workers)
 
 
@@ -27,39 +29,40 @@ WHOLE = Share()
 
 
 class Rows(Protocol):
-    """A source of random batches on the device that computes. It goes on exactly where its `state` was taken.
+    """A source of random batches on the device that computes. A restored source continues identically.
 
-    B's features come at unit length: the paper's E knows no other, and so no step has to bring them to it.
+    E depends only on direction, so B's features are normalised to unit length once, here, and not in every step.
 
-    Where several workers share each batch, each has a source of its own, and the first worker's state serves them all.
+    If several workers share each batch, each worker has a source of its own, and the first worker's state serves all.
     """
 
     device: torch.device
 
     @property
     def generator(self) -> torch.Generator | None:
-        """All the state that `draw` has, where a CUDA graph can hold `draw`; else None."""
+        """The generator that is all of `draw`'s state, if a CUDA graph can hold `draw`; else None."""
 
     def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """This worker's share of the next batch of `size`: A's features x (share, d_A) and B's y/|y| (share, d_B), row
-        by row of the same images. The next call may write into the same memory.
+        """Return this worker's share of the next batch of `size`: x (share, d_A) of A, and y/|y| (share, d_B) of B.
+
+        Row i of both belongs to the same image. The next call may write into the same memory.
         """
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs: tensors on the CPU and plain values, for torch.load(weights_only=True)."""
+        """Return what `restore` needs: tensors on the CPU and plain values, for torch.load(weights_only=True)."""
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where another source of the same rows was when it gave `state`."""
+        """Continue where another source of the same rows was when it gave `state`."""
 
 
 class ResidentRows:
-    """All rows lie on the device, and each batch is drawn there, every row equally likely, with replacement.
+    """All rows lie on the device. Each batch is drawn there with replacement; every row is equally likely.
 
-    `X` (n, d_A) are A's features, `Y` (n, d_B) B's, `inplace` scaled to unit length where they lie, so that the device
-    needn't hold them twice. Workers with the same `seed` draw the same whole batches, and take their own `share` of
-    each, so that a fit doesn't depend on how many share it.
+    `X` (n, d_A) are A's features, `Y` (n, d_B) are B's. With `inplace`, Y itself is scaled to unit length, so that the
+    device does not hold it twice. Workers with the same `seed` draw the same whole batches and take their own `share`
+    of each, so that a fit does not depend on the number of workers.
 
-    Raises ValueError where X and Y aren't of the same images.
+    Raises ValueError if X and Y do not have the same number of rows.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class ResidentRows:
         self.x, self.y = X[:0].clone(), Y[:0].clone()
 
     def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return this worker's share of the next batch, as Rows says."""
         rows = torch.randint(len(self.X), (size,), device=self.device, generator=self.generator)
         rows = rows[self.share.of(size)]
         if len(self.x) != len(rows):
@@ -82,9 +86,11 @@ class ResidentRows:
         return torch.index_select(self.X, 0, rows, out=self.x), torch.index_select(self.Y, 0, rows, out=self.y)
 
     def state(self) -> dict[str, Any]:
+        """Return the generator's state."""
         return {"generator": self.generator.get_state()}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state`. Raises ValueError if it is a streamed fit's."""
         if "generator" not in state:
             raise ValueError('this fit was begun with fit.rows = "streamed": set that, or use --overwrite')
         self.generator.set_state(state["generator"])
@@ -94,13 +100,13 @@ Block = tuple[np.ndarray, np.ndarray]  # A's features (k, d_A) and B's (k, d_B) 
 
 
 class StreamedRows:
-    """More rows than the device holds: they pass through a pool there, and each batch is drawn from it.
+    """More rows than the device holds: they pass through a pool there, and each batch is drawn from the pool.
 
-    `stream(drawn)` begins an endless stream of blocks, where `drawn` batches were drawn before. What a batch takes out
-    of the pool the stream's next rows replace, so that each of its rows is drawn once. The pool holds `size` rows;
-    of several workers each has a stream and a pool of its own, and draws its `share` of a batch from them.
+    `stream(drawn)` begins an endless stream of blocks after `drawn` batches. The stream's next rows replace those that
+    a batch takes out of the pool, so that each row is drawn once. The pool holds `size` rows. Each of several workers
+    has a stream and a pool of its own, and draws its `share` of a batch from them.
 
-    Goes on from a `state` with a new stream and a new pool: as good a fit, but not the undisturbed one's bit by bit.
+    A restored source has a new stream and a new pool: its fit is as good, but not identical bit by bit.
     """
 
     generator = None  # the stream is no work of the device, which a CUDA graph could repeat
@@ -113,6 +119,7 @@ class StreamedRows:
         self.pool: _Pool | None = None
 
     def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return this worker's share of the next batch, as Rows says."""
         if self.pool is None:
             draw = torch.Generator(self.device).manual_seed(self.seed + self.share.rank)
             self.pool = _Pool(self.stream(self.drawn), self.size, draw)
@@ -121,9 +128,11 @@ class StreamedRows:
         return self.pool.draw(part.stop - part.start)
 
     def state(self) -> dict[str, Any]:
+        """Return how many batches were drawn."""
         return {"drawn": self.drawn}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state`. Raises ValueError if it is a resident fit's."""
         if "drawn" not in state:
             raise ValueError('this fit was begun with fit.rows = "resident": set that, or use --overwrite')
         self.drawn, self.pool = state["drawn"], None
@@ -142,6 +151,7 @@ class _Pool:
         self.order = self.gone[:0]  # places in which the next batches stand
 
     def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `size` random rows of the pool."""
         if size > self.size:
             raise ValueError(f"expected batches of at most {self.size} rows, the pool's, got {size}")
         self.fill()

@@ -11,14 +11,15 @@ from lib.maps.spectrum import float32_tensor
 
 
 def from_classifiers(weight_S: ArrayLike, bias_S: ArrayLike, weight_T: ArrayLike, bias_T: ArrayLike) -> AffineMap:
-    """The map M F = W_T^+ (W_S F + b_S - b_T), made of the two classifiers without an image.
+    """Return the map M F = W_T^+ (W_S F + b_S - b_T), made from the two classifiers without an image.
 
-    After "Exploring the interchangeability of CNN embedding spaces" (McNeely-White et al., arXiv:2010.02323). Weights
-    are (classes, d_S) and (classes, d_T), biases (classes,). Where W_T has full row rank, and so d_T >= classes, the
-    target's classifier gives M F exactly the source's scores; else the scores nearest to them by least squares. M F
-    needn't resemble F_T.
-    Row i of both must be the same class, and is taken so: leave out the row of a background class that only one has.
-    Raises ValueError where the numbers of classes differ.
+    Source: after "Exploring the interchangeability of CNN embedding spaces" (McNeely-White et al., arXiv:2010.02323).
+    Weights are (classes, d_S) and (classes, d_T), biases are (classes,). If W_T has full row rank, and so d_T >=
+    classes, the target's classifier gives M F exactly the source's scores; else it gives the nearest scores by least
+    squares. M F need not resemble F_T.
+
+    Row i of both must be the same class: leave out the row of a background class that only one of them has. Raises
+    ValueError if the numbers of classes differ.
     """
     W_S, b_S, W_T, b_T = (np.asarray(a, np.float64) for a in (weight_S, bias_S, weight_T, bias_T))
     if W_S.ndim != 2 or W_T.ndim != 2 or not b_S.shape == b_T.shape == W_S.shape[:1] == W_T.shape[:1]:

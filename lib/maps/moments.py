@@ -1,4 +1,4 @@
-"""Sums over images from which the closed-form maps are made. They merge: one pass over any number of rows is enough."""
+"""Sums over images from which closed-form maps are made. They merge, so one pass over any number of rows is enough."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Sums over the rows of one pair, in float64: x is the source A's RAW feature row, y the target B's at unit length.
+    """Sums over the rows of one pair, in float64. x is the source A's raw feature row, y the target B's row at unit
+    length.
 
-    Unit length because the error of the experiment, E = || x/|x| - y/|y| ||^2, knows no lengths. What it leaves open is
-    kept as one number, `length`, the sum of B's lengths. A target row of length zero is left as zeros.
-    Parts of the rows merge with +, in any order; the order moves no more than the last bits.
+    y has unit length because the experiment's error, E = || x/|x| - y/|y| ||^2, does not depend on lengths. What E
+    leaves open is kept as one number, `length`, the sum of B's lengths. A target row of length zero stays zero. Parts
+    of the rows merge with +, in any order; the order changes no more than the last bits.
     """
 
     n: int
@@ -27,18 +28,20 @@ class Moments:
 
     @classmethod
     def of(cls, F_A: np.ndarray, F_B: np.ndarray) -> Moments:
-        """Features (n, d_A) and (n, d_B) of the same images. Raises ValueError on other shapes, NaN and infinity."""
+        """Sum over features (n, d_A) and (n, d_B) of the same images. Raises ValueError on other shapes, NaN and
+        infinity.
+        """
         rows = _checked({"A": F_A, "B": F_B})
         X, (Y, lengths) = rows["A"], _unit_rows(rows["B"])
         return cls(len(X), float(lengths.sum()), X.sum(0), Y.sum(0), X.T @ X, X.T @ Y, Y.T @ Y)
 
     @classmethod
     def empty(cls, d_A: int, d_B: int) -> Moments:
-        """The sums over no rows: where adding up begins."""
+        """Return the sums over no rows."""
         return cls.of(np.empty((0, d_A)), np.empty((0, d_B)))
 
     def __add__(self, other: Moments) -> Moments:
-        """The sums over the rows of both. Raises ValueError where they are of other feature sizes."""
+        """Return the sums over the rows of both. Raises ValueError if their feature sizes differ."""
         if self.XY.shape != other.XY.shape:
             raise ValueError(f"expected moments of one pair, got sizes {self.XY.shape} and {other.XY.shape}")
         return Moments(
@@ -52,7 +55,7 @@ class Moments:
         )
 
     def about(self, x0: np.ndarray, y0: np.ndarray) -> Moments:
-        """The sums over the same rows, with x - x0 in place of x and y - y0 in place of y; `length` stays."""
+        """Return the sums over the same rows, with x - x0 in place of x and y - y0 in place of y. `length` stays."""
         return Moments(
             self.n,
             self.length,
@@ -64,17 +67,19 @@ class Moments:
         )
 
     def mean_length(self) -> float:
-        """Mean |F_B| of the rows that have a length. Of the sums over rows as they were, not of `about`."""
+        """Return the mean |F_B| of the rows that have a length. Valid only for the original sums, not for those of
+        `about`.
+        """
         with_length = round(float(np.trace(self.YY)))  # |y|^2 is 1, or 0 for a row of zeros
         return self.length / max(with_length, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class JointMoments:
-    """Sums over the same rows of several networks, enough for every ordered pair; what pairs share is summed once.
+    """Sums over the same rows of several networks, enough for every ordered pair. What pairs share is summed once.
 
-    N networks take N(N + 1) matrices, where N(N - 1) separate `Moments` would take 3 N(N - 1): at d = 2048 each is
-    32 MiB, and 2 n d^2 operations. Parts of the rows merge with +.
+    N networks take N(N + 1) matrices, where N(N - 1) separate `Moments` would take 3 N(N - 1). At d = 2048 each matrix
+    has 32 MiB and takes 2 n d^2 operations. Parts of the rows merge with +.
     """
 
     n: int
@@ -87,7 +92,9 @@ class JointMoments:
 
     @classmethod
     def of(cls, features: dict[str, np.ndarray]) -> JointMoments:
-        """(n, d) features of each network, row i of all of the same image. Raises ValueError as Moments.of."""
+        """Sum over features (n, d) of each network; row i of all belongs to the same image. Raises ValueError as
+        Moments.of.
+        """
         raw = _checked(features)
         unit, lengths = {}, {}
         for name, F in raw.items():
@@ -104,14 +111,15 @@ class JointMoments:
 
     @classmethod
     def empty(cls, sizes: dict[str, int]) -> JointMoments:
-        """The sums over no rows; `sizes` maps network name to d."""
+        """Return the sums over no rows; `sizes` maps network name to d."""
         return cls.of({name: np.empty((0, d)) for name, d in sizes.items()})
 
     def sizes(self) -> dict[str, int]:
+        """Return each network's feature size d."""
         return {name: len(F) for name, F in self.raw.items()}
 
     def __add__(self, other: JointMoments) -> JointMoments:
-        """The sums over the rows of both. Raises ValueError where they aren't of the same networks."""
+        """Return the sums over the rows of both. Raises ValueError if their networks differ."""
         if self.sizes() != other.sizes():
             raise ValueError(f"expected moments of the same networks, got {self.sizes()} and {other.sizes()}")
         return JointMoments(
@@ -125,7 +133,7 @@ class JointMoments:
         )
 
     def pair(self, source: str, target: str) -> Moments:
-        """One pair's sums; nothing is copied. Raises ValueError where there is no such pair."""
+        """Return one pair's sums without copying. Raises ValueError if there is no such pair."""
         if (source, target) not in self.raw_unit:
             raise ValueError(f"expected two of {sorted(self.raw)}, got {source!r} and {target!r}")
         return Moments(
@@ -140,12 +148,14 @@ class JointMoments:
 
 
 def _about(UV: np.ndarray, u: np.ndarray, v: np.ndarray, u0: np.ndarray, v0: np.ndarray, n: int) -> np.ndarray:
-    """Sum of (u - u0)(v - v0)^T = sum u v^T - u0 (sum v)^T - (sum u) v0^T + n u0 v0^T."""
+    """Return the sum of (u - u0)(v - v0)^T = sum u v^T - u0 (sum v)^T - (sum u) v0^T + n u0 v0^T."""
     return UV - np.outer(u0, v) - np.outer(u - n * u0, v0)
 
 
 def _checked(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """As float64, in which sums over millions of rows lose nothing that matters. One NaN would spoil them all."""
+    """Return the features as float64, so that sums over millions of rows stay exact enough. One NaN would spoil them
+    all.
+    """
     shapes = {name: np.shape(F) for name, F in features.items()}
     if not features or any(len(shape) != 2 for shape in shapes.values()) or len({s[0] for s in shapes.values()}) != 1:
         raise ValueError(f"expected features (n, d) with one n for all networks, got {shapes}")
@@ -157,6 +167,6 @@ def _checked(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _unit_rows(F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n, d) rows at unit length, those of length zero as they are, and the lengths (n,) before."""
+    """Return the rows (n, d) at unit length, and their lengths (n,) before. Rows of length zero stay zero."""
     lengths = np.linalg.norm(F, axis=1)
     return F / np.where(lengths > 0, lengths, 1)[:, None], lengths

@@ -11,16 +11,16 @@ from lib.maps.spectrum import affine_from_centred, means, rounding
 
 
 def orthogonal(moments: Moments) -> AffineMap:
-    """Procrustes: a rotation or reflection W of A's centred features, one scale s, a translation; weight is s W.
+    """Return the Procrustes map: a rotation or reflection W of A's centred features, one scale s, a translation.
 
-    Minimises sum |y - s W x - b|^2 (Schönemann and Carroll 1970, "Fitting one matrix to another under choice of a
-    central dilation and a rigid motion"; Gower 1975). Where the sizes differ, the smaller space is laid isometrically
-    into the larger: for d_A <= d_B, W has orthonormal columns, and the minimum is exact. For d_A > d_B, W has
-    orthonormal rows: A is projected by the transpose of B's best isometric embedding, and s is the best for this W; a
-    least-squares projection has no closed form (Gower and Dijksterhuis 2004, "Procrustes Problems").
-    Where centred X^T Y has not full rank (fewer rows than dimensions), W is completed by arbitrary orthonormal
-    directions, and another LAPACK may choose others. Where x is constant, s is 0. Raises ValueError where there are no
-    rows.
+    The weight is s W. It minimises sum |y - s W x - b|^2 (Schönemann and Carroll 1970, "Fitting one matrix to another
+    under choice of a central dilation and a rigid motion"; Gower 1975). If the sizes differ, the smaller space is laid
+    isometrically into the larger one. For d_A <= d_B, W has orthonormal columns, and the minimum is exact. For d_A >
+    d_B, W has orthonormal rows: A is projected by the transpose of B's best isometric embedding, and s is the best for
+    this W, since a least-squares projection has no closed form (Gower and Dijksterhuis 2004, "Procrustes Problems").
+
+    If the centred X^T Y lacks full rank (fewer rows than dimensions), arbitrary orthonormal directions complete W, and
+    another LAPACK may choose others. If x is constant, s is 0. Raises ValueError if there are no rows.
     """
     mean_x, mean_y = means(moments)
     centred = moments.about(mean_x, mean_y)

@@ -18,12 +18,12 @@ RIDGES = tuple(10 ** (k / 4) for k in range(-24, 9))  # 1e-6 to 1e2, four a deca
 
 
 def least_squares(moments: Moments, ridge: float) -> AffineMap:
-    """Ridge regression: minimises sum |y - W x - b|^2 + lambda |W|^2, b not penalised.
+    """Return the map by ridge regression: it minimises sum |y - W x - b|^2 + lambda |W|^2; b is not penalised.
 
-    `ridge` is relative: lambda = ridge * trace(S) / d_A, S the centred X^T X; neither the number of rows nor the scale
-    of the features changes its meaning. Where rows are fewer than dimensions, or features constant, the solution has
-    no part in the directions that the rows don't reach; at ridge 0 it is the one of least norm.
-    Raises ValueError where there are no rows or the ridge is negative.
+    `ridge` is relative: lambda = ridge * trace(S) / d_A, with S the centred X^T X, so that neither the number of rows
+    nor the scale of the features changes its meaning. If rows are fewer than dimensions, or features constant, the
+    solution has no part in the directions that no row reaches; at ridge 0 it is the one of least norm. Raises
+    ValueError if there are no rows or the ridge is negative.
     """
     spectrum = Spectrum.of(moments)
     return spectrum.map(spectrum.weight(ridge))
@@ -32,13 +32,13 @@ def least_squares(moments: Moments, ridge: float) -> AffineMap:
 def choose_ridge(
     folds: Sequence[Moments], candidates: Sequence[float] = RIDGES, classifier_weight: ArrayLike | None = None
 ) -> tuple[float, dict[float, float]]:
-    """The best ridge by cross-validation, and each candidate's mean squared error on an image that was held out.
+    """Return the best ridge by cross-validation, and each candidate's mean squared error on a held-out image.
 
-    `folds` are disjoint parts of the training rows, of about equal size: each is held out once from the fit on all the
-    others. No label is used. With B's `classifier_weight` (classes, d_B) the error is that of B's class scores, less
-    their mean over the classes, which no decision depends on; else that of the unit-length feature vectors. The two
-    can choose differently: features that B's classifier hardly reads also count in the second.
-    Raises ValueError for fewer than two folds, no candidates, or a classifier of other features.
+    `folds` are disjoint parts of the training rows, of about equal size. Each is held out once from the fit on all
+    others. No label is used. With B's `classifier_weight` (classes, d_B), the error is that of B's class scores less
+    their mean over the classes, on which no decision depends; without, it is that of the unit-length feature vectors.
+    The two can choose differently, since features that B's classifier hardly reads count in the second. Raises
+    ValueError for fewer than two folds, no candidates, or a classifier of other features.
     """
     if len(folds) < 2 or not candidates:
         raise ValueError(f"expected two folds or more and a candidate, got {len(folds)} and {len(candidates)}")
@@ -52,10 +52,12 @@ def choose_ridge(
 
 
 def low_rank(moments: Moments, ridge: float, ranks: Iterable[int]) -> dict[int, AffineMap]:
-    """For each rank k the map that minimises what `least_squares` does, among those whose weight has rank k at most.
+    """Return for each rank k the map that minimises what `least_squares` does, among those whose weight has rank k at
+    most.
 
-    Reduced-rank regression (Izenman 1975) with a ridge (Mukherjee and Zhu 2011, "Reduced rank ridge regression and its
-    kernel extensions"). From k = min(d_A, d_B) on it is `least_squares`. Raises ValueError as that does, and for k < 1.
+    This is reduced-rank regression (Izenman 1975) with a ridge (Mukherjee and Zhu 2011, "Reduced rank ridge regression
+    and its kernel extensions"). From k = min(d_A, d_B) on it is `least_squares`. Raises ValueError as `least_squares`
+    does, and for k < 1.
     """
     ranks = list(ranks)
     if any(k < 1 for k in ranks):
@@ -74,7 +76,7 @@ def low_rank(moments: Moments, ridge: float, ranks: Iterable[int]) -> dict[int, 
 def _squared_errors(
     spectrum: Spectrum, held_out: Moments, candidates: Sequence[float], metric: np.ndarray
 ) -> np.ndarray:
-    """Sum over held-out rows of (y - W x - b)^T metric (y - W x - b), for each candidate's W and b, (candidates,)."""
+    """Return the sum over held-out rows of (y - W x - b)^T metric (y - W x - b) for each candidate, (candidates,)."""
     # With u = x - mean_x and v = y - mean_y, of the TRAINING rows' means, y - W x - b = v - W u. Its sum of squares is
     #   tr(Q S_vv) - 2 tr(Q W S_uv) + tr(Q W S_uu W^T),   Q the metric.
     # W^T = V D Z, with D = diag(1 / (values + lambda)), Z = spectrum.cross; D alone depends on the candidate. So with
@@ -90,7 +92,9 @@ def _squared_errors(
 
 
 def _score_metric(classifier_weight: ArrayLike | None, d_B: int) -> np.ndarray:
-    """(d_B, d_B) Q, in which z^T Q z is the squared length of z, or of the centred scores that C_B makes of it."""
+    """Return Q (d_B, d_B), with which z^T Q z is the squared length of z, or of the centred scores that C_B makes of
+    it.
+    """
     if classifier_weight is None:
         return np.eye(d_B)
     C = np.asarray(classifier_weight, np.float64)

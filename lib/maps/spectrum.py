@@ -1,4 +1,4 @@
-"""One pair's centred sums in the eigenvectors of the source's covariance, where any ridge is cheap."""
+"""One pair's centred sums in the eigenvectors of the source's covariance, in which any ridge is cheap."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lib.maps.moments import Moments
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """One pair's centred sums in the eigenvectors of S = centred X^T X = V diag(values) V^T: any ridge is cheap in it.
+    """One pair's centred sums in the eigenvectors of S = centred X^T X = V diag(values) V^T.
 
-    Eigenvalues within the rounding of the sums are left out with their vectors: no row reaches there.
+    Eigenvalues within the rounding of the sums are left out with their vectors, since no row reaches there.
     """
 
     mean_x: np.ndarray  # (d_A,)
@@ -29,6 +29,7 @@ class Spectrum:
 
     @classmethod
     def of(cls, moments: Moments) -> Spectrum:
+        """Decompose one pair's sums. Raises ValueError if there are no rows."""
         mean_x, mean_y = means(moments)
         centred = moments.about(mean_x, mean_y)
         values, V = linalg.eigh(centred.XX, driver="evd")
@@ -38,27 +39,29 @@ class Spectrum:
         return cls(mean_x, mean_y, moments.mean_length(), mean_value, values, V, V.T @ centred.XY)
 
     def penalised(self, ridge: float) -> np.ndarray:
-        """Eigenvalues of S + lambda, (r,)."""
+        """Return the eigenvalues of S + lambda, (r,). Raises ValueError if the ridge is negative."""
         if not ridge >= 0:
             raise ValueError(f"expected a ridge of 0 or more, got {ridge}")
         return self.values + ridge * self.mean_value
 
     def weight(self, ridge: float) -> np.ndarray:
-        """W = S_yx (S + lambda)^-1, (d_B, d_A), to targets of unit length."""
+        """Return W = S_yx (S + lambda)^-1, (d_B, d_A), to targets of unit length."""
         return ((self.vectors / self.penalised(ridge)) @ self.cross).T
 
     def map(self, weight: np.ndarray) -> AffineMap:
+        """Return the affine map with this weight."""
         return affine_from_centred(weight, self.mean_x, self.mean_y, self.mean_length)
 
 
 def means(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
+    """Return the means of x and y. Raises ValueError if there are no rows."""
     if moments.n == 0:
         raise ValueError("expected moments of one row or more, got none")
     return moments.x / moments.n, moments.y / moments.n
 
 
 def rounding(moments: Moments) -> float:
-    """How far rounding of the uncentred sums can move an eigenvalue of the centred ones.
+    """Return how far rounding of the uncentred sums can move an eigenvalue of the centred ones.
 
     Seen with constant features: up to 0.2 n eps trace(X^T X), since each of the n additions rounds the same way.
     """
@@ -66,9 +69,10 @@ def rounding(moments: Moments) -> float:
 
 
 def affine_from_centred(weight: np.ndarray, mean_x: np.ndarray, mean_y: np.ndarray, length: float) -> AffineMap:
-    """x -> length * (weight (x - mean_x) + mean_y)."""
+    """Return the map x -> length * (weight (x - mean_x) + mean_y)."""
     return AffineMap(float32_tensor(length * weight), float32_tensor(length * (mean_y - weight @ mean_x)))
 
 
 def float32_tensor(numbers: np.ndarray) -> torch.Tensor:
+    """Return numbers as a contiguous float32 tensor."""
     return torch.from_numpy(np.ascontiguousarray(numbers, np.float32))

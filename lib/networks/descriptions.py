@@ -1,6 +1,6 @@
-"""What has to be known of networks without holding them; found out in a process of its own.
+"""What has to be known of networks by those who do not hold them. A process of its own finds it out.
 
-Torch and timm take four seconds of a core to import: meanwhile the caller starts Ray.
+Torch and timm take four seconds of a core to import; meanwhile the caller starts Ray.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Description:
 
 
 def describe_network(name: str, network: NetworkSettings) -> Description:
-    """Load a network once and check its split, which the actors then take for granted. Raises NetworkError."""
+    """Load a network once, and check its split, which the actors then take for granted. Raises NetworkError."""
     from lib.networks.network import Network  # with torch and timm: whoever only wants to begin does without
 
     loaded = Network(name, network)
@@ -45,7 +45,7 @@ def describe_network(name: str, network: NetworkSettings) -> Description:
 
 
 class Describing:
-    """Networks that another process describes, from now on; it is killed where this one ends first."""
+    """Networks that another process describes from now on. That process is killed if this one ends first."""
 
     def __init__(self, networks: dict[str, NetworkSettings]) -> None:
         reader, writer = os.pipe()  # stdout is for what libraries print
@@ -64,7 +64,10 @@ class Describing:
 
     @cached_property
     def descriptions(self) -> dict[str, Description]:
-        """Wait for them. Raises what `describe` raises, and RuntimeError where the process ended without an answer."""
+        """The descriptions, as soon as they are there.
+
+        Raises what `describe_network` raises, and RuntimeError if the process ended without an answer.
+        """
         with self.pipe:
             pickled = self.pipe.read()
         if self.process.wait():
@@ -76,14 +79,16 @@ class Describing:
 
 
 def _end(process: subprocess.Popen[bytes], pipe: BinaryIO) -> None:
-    """Of a process whose answer nobody wants any more, or has read."""
+    """End a process whose answer nobody wants any more, or has read."""
     process.kill()
     process.wait()
     pipe.close()
 
 
 def answer_descriptions(to: int) -> None:
-    """What the other process does: read networks from stdin, write descriptions into the pipe `to`, both pickled."""
+    """Do what the other process does: read networks from stdin, and write descriptions into the pipe `to`, both
+    pickled.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Control-C reaches all of a terminal's processes: end without a word
     networks: dict[str, NetworkSettings] = pickle.load(sys.stdin.buffer)
     found: dict[str, Description] | NetworkError | StorageError

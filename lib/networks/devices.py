@@ -1,4 +1,4 @@
-"""Where torch computes: the GPU that this process was given, else the CPU."""
+"""Where torch computes: on the GPU that this process was given, else on the CPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.networks.memory import keep_freed_memory
 
 
 def best_device() -> torch.device:
-    """The GPU where torch can use one. A GPU that was given but can't be used is told of: the CPU is far slower."""
+    """Return the GPU if torch can use one, else the CPU. Warn if a GPU was assigned but torch cannot use it."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     given = os.environ.get("CUDA_VISIBLE_DEVICES", "")

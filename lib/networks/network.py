@@ -19,9 +19,9 @@ from lib.networks.weights import load_model
 
 
 class Network:
-    """A network with its preprocessing: `features` is F, `classifier` is C.
+    """A loaded network with its preprocessing: `features` is F, `classifier` is C.
 
-    Raises NetworkError where the model is unknown, its weights don't fit, or it has no classifier of one layer.
+    Raises NetworkError if the model is unknown, its weights do not fit, or its classifier is not one layer.
     """
 
     def __init__(self, name: str, settings: NetworkSettings, device: str = "cpu") -> None:
@@ -55,16 +55,17 @@ class Network:
         self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
 
     def normalise(self, pixels: np.ndarray) -> torch.Tensor:
-        """(n, h, w, 3) pixels -> (n, 3, h, w) float32, as timm's ToTensor and Normalize compute it, on the device.
+        """Return pixels (n, h, w, 3) as normalised images (n, 3, h, w) on the device, float32.
 
-        uint8 pixels are 0..255; float32 ones (of the transforms that don't round) are 0..1 already.
+        The result equals that of timm's ToTensor and Normalize. uint8 pixels are 0..255. float32 pixels, of transforms
+        that do not round, are 0..1 already.
         """
         images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
         images = images.float().div_(255) if images.dtype == torch.uint8 else images.clone()
         return images.sub_(self._mean).div_(self._std)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """F: (n, 3, h, w) normalised images -> (n, d) feature vectors, the last layer's input."""
+        """Return F: feature vectors (n, d), the last layer's input, for normalised images (n, 3, h, w)."""
         return pooled_features(self.model, images)
 
     @torch.inference_mode()
@@ -82,7 +83,7 @@ class Network:
             raise NetworkError(f"network {self.name!r} can't be split: C(F(x)) isn't the network's own output")
 
     def fingerprint(self) -> str:
-        """sha256 over names, shapes and bytes of all weights: equal exactly where the weights are."""
+        """Return a sha256 over names, shapes and bytes of all weights. It is equal exactly if the weights are."""
         total = hashlib.sha256()
         for key, tensor in sorted(self.model.state_dict().items()):
             value = tensor.detach().cpu().contiguous()
@@ -92,14 +93,16 @@ class Network:
 
 
 def pooled_features(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """F: everything up to and including the global pool, in timm's terms."""
+    """Return F of timm's model: everything up to and including the global pool, (n, d) for images (n, 3, h, w)."""
     timms: Any = model
     pooled: torch.Tensor = timms.forward_head(timms.forward_features(images), pre_logits=True)
     return pooled.flatten(1)
 
 
 def split_classifier(name: str, model: nn.Module, offset: int) -> Classifier:
-    """C of a timm model: a Linear layer, or a 1x1 convolution after the pool. Raises NetworkError for any other."""
+    """Return C of timm's model, which is a Linear layer or a 1x1 convolution after the pool. Raises NetworkError
+    otherwise.
+    """
     timms: Any = model
     layer = timms.get_classifier() if hasattr(model, "get_classifier") else None
     if not isinstance(layer, nn.Linear | nn.Conv2d) or (isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1)):

@@ -25,7 +25,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "affin
 
 
 def load_model(name: str, settings: NetworkSettings) -> nn.Module:
-    """timm's model with the weights that the experiment names. Raises NetworkError."""
+    """Return timm's model with the weights that the experiment names. Raises NetworkError."""
     if not timm.is_model(settings.model.split(".")[0]) and "/" not in settings.model:
         near = ", ".join(timm.list_models(f"*{settings.model.split('_')[0]}*")[:8]) or "see timm.list_models()"
         raise NetworkError(f"network {name!r}: timm has no model {settings.model!r}; near it: {near}")
@@ -43,7 +43,7 @@ def load_model(name: str, settings: NetworkSettings) -> nn.Module:
 
 
 def load_weights(name: str, model: nn.Module, weights: str) -> None:
-    """Load a .safetensors or .pth file (never executing pickles), or the one file of an installed weights package."""
+    """Load weights from a .safetensors or .pth file, or from an installed weights package. Pickles are never run."""
     by_order = weights.startswith("package:")
     path = package_file(name, weights.removeprefix("package:")) if by_order else cached(weights)
     if not path.is_file():
@@ -74,7 +74,7 @@ def load_weights(name: str, model: nn.Module, weights: str) -> None:
 
 
 def package_file(name: str, module: str) -> Path:
-    """The single weights file inside an installed package."""
+    """Return the one weights file in an installed package. Raises NetworkError if there is none, or more than one."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise NetworkError(
@@ -90,7 +90,11 @@ def package_file(name: str, module: str) -> Path:
 
 
 def in_order(name: str, state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Another implementation's tensors under timm's names: matched in order, kind (weight, bias, ...) and shape."""
+    """Return another implementation's tensors under timm's names, matched in order, by kind (weight, bias, ...) and
+    shape.
+
+    Raises NetworkError if they do not match.
+    """
     if len(state) != len(wanted):
         raise NetworkError(f"network {name!r}: {len(state)} tensors in the package, {len(wanted)} in timm's model")
     renamed = {}
@@ -104,9 +108,9 @@ def in_order(name: str, state: dict[str, torch.Tensor], wanted: dict[str, torch.
 
 
 def cached(uri: str) -> Path:
-    """A local path of the file at `uri`; a remote one is fetched once a node, whoever asks first, and when it changes.
+    """Return a local path of the file at `uri`.
 
-    Raises StorageError.
+    A remote file is fetched once on each node, whoever asks first, and again when it changes. Raises StorageError.
     """
     if "://" not in uri:
         return Path(uri).expanduser().absolute()

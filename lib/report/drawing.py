@@ -17,7 +17,7 @@ INSIDE = 6  # lines whose names find room inside the axes
 
 
 def line_axes(names: list[str]) -> tuple[Figure, Axes]:
-    """Axes for lines of these names, and below them room for the names where they are many."""
+    """Return axes for lines of these names, with room below them if the names are many."""
     below = 0.19 * -(-len(names) // _columns(names)) if len(names) > INSIDE else 0
     figure = Figure(figsize=(5.8, 3.6 + below), layout="constrained")
     axes = figure.subplots()
@@ -28,14 +28,14 @@ def line_axes(names: list[str]) -> tuple[Figure, Axes]:
 
 
 def line_style(k: int) -> dict[str, Any]:
-    """Colour and dashes of the k-th line: no two lines have both the same."""
+    """Return colour and dashes of the k-th line. No two lines have both in common."""
     row = k // len(COLOURS)
     dashes = DASHES[row] if row < len(DASHES) else (0, (row + 4, 2, 1, 2, 1, 2))
     return {"color": COLOURS[k % len(COLOURS)], "linestyle": dashes}
 
 
 def name_lines(figure: Figure, axes: Axes) -> None:
-    """The legend: inside the axes for few lines, below them for many."""
+    """Add the legend: inside the axes for few lines, below them for many."""
     handles, labels = axes.get_legend_handles_labels()
     if not labels:
         return
@@ -56,17 +56,19 @@ def name_lines(figure: Figure, axes: Axes) -> None:
 
 
 def _columns(names: list[str]) -> int:
-    """How many names find room beside each other."""
+    """Return how many names have room beside each other."""
     return max(1, min(3, 84 // (7 + max(map(len, names)))))
 
 
 def plain_name(name: str) -> str:
-    """A name that matplotlib draws as it is: no formula between dollars, and in legends also with a "_" before it."""
+    """Return a name that matplotlib draws as it is: no formula between dollars, and in legends also with a "_" before
+    it.
+    """
     return ("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def to_svg(figure: Figure, prefix: str) -> str:
-    """An <svg> element to stand in a page: the same for the same figure, its ids begin with `prefix`."""
+    """Return an <svg> element for a page. It is the same for the same figure, and its ids begin with `prefix`."""
     file = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": prefix, "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(
@@ -81,6 +83,7 @@ def to_svg(figure: Figure, prefix: str) -> str:
 
 
 def to_png(figure: Figure) -> bytes:
+    """Return the figure as a PNG."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=160, bbox_inches="tight", metadata={"Software": None})
     return file.getvalue()

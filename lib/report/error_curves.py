@@ -12,9 +12,10 @@ Curve = tuple[np.ndarray, np.ndarray]  # iterations and errors, (n,) each
 
 
 def draw_error_curves(curves: dict[str, Curve], last: int | None = 10_000) -> Figure:
-    """Fig. 4: E of each training batch, by iteration, up to iteration `last` (None: to the end), a line per direction.
+    """Draw Fig. 4: E of each training batch by iteration, up to iteration `last`, with a line for each direction.
 
-    Of curves with more than POINTS batches every k-th is drawn, one k for all of them, which the axis then says.
+    None draws to the end. If a curve has more than POINTS batches, every k-th batch is drawn, with one k for all
+    curves, and the axis says so.
     """
     shown = {
         name: (iterations, errors) if last is None else (iterations[iterations <= last], errors[iterations <= last])

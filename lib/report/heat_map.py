@@ -23,10 +23,10 @@ Pair = tuple[str, str]  # source and target
 def draw_losses(
     order: Sequence[str], loss: Mapping[Pair, float], own: Mapping[str, str], significant: set[Pair], chance: set[Pair]
 ) -> Figure:
-    """The loss of each (source, target), rows the sources, columns the targets, both in `order`.
+    """Draw the loss of each (source, target): a row for each source, a column for each target, both in `order`.
 
-    The diagonal shows `own`, a text for each network. `significant` ones get a star. Those at `chance` say so, are
-    grey, and don't stretch the colours, of which white is 0.
+    The diagonal shows `own`, a text for each network. `significant` pairs get a star. Pairs at `chance` say so, are
+    grey, and do not stretch the colours. White is 0.
     """
     n = len(order)
     longest = 0.085 * max(map(len, order))
@@ -59,6 +59,7 @@ def _side(longest: float) -> str:
 
 
 def _cell(axes: Axes, row: int, column: int, colour: ColorType, words: str, weight: str = "normal") -> None:
+    """Draw one cell with its words."""
     axes.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="white", linewidth=1.5))
     red, green, blue = to_rgb(colour)
     ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"

@@ -15,7 +15,7 @@ Line = tuple[list[int], list[float]]  # x and the loss in points
 
 
 def draw_loss_lines(lines: Mapping[str, Line], xlabel: str) -> Figure:
-    """The loss against numbers that grow by factors: a line with a point at each number, on a log2 axis."""
+    """Draw the loss against numbers that grow by factors: a line with a point at each number, on a log2 axis."""
     figure, axes = line_axes(list(lines))
     axes.axhline(0, color="#555555", linewidth=0.8)
     for k, (name, (x, loss)) in enumerate(lines.items()):
@@ -33,7 +33,7 @@ def draw_loss_lines(lines: Mapping[str, Line], xlabel: str) -> Figure:
 
 
 def _ticks(values: set[int]) -> list[int]:
-    """The values themselves where they are few and stand apart, else powers of 2."""
+    """Return the values themselves if they are few and stand apart, else powers of 2."""
     ascending = sorted(values)
     apart = all(high / low >= 1.5 for low, high in pairwise(ascending))
     if len(ascending) <= TICKS and apart:

@@ -20,10 +20,11 @@ PLACES = {name: "".join(str(int(member in name.split("+"))) for member in SETS) 
 
 
 def draw_regions(regions: dict[str, int], source: str, target: str) -> Figure:
-    """Fig. 5 for one direction: three circles, the innermost region counted at a tenth where it is most of all.
+    """Draw Fig. 5 for one direction: three circles. The innermost region is drawn at a tenth if it is most of all.
 
-    Three circles have too few degrees of freedom for seven areas: their sizes and overlaps of two are to scale, the
-    regions roughly, and of some counts not even that. A note says which; the numbers are always the counts themselves.
+    Three circles have too few degrees of freedom for seven areas. Their sizes and overlaps of two are to scale; the
+    regions are roughly so, and for some counts not even that. A note says which. The numbers are always the counts
+    themselves.
     """
     # Fixed places, and a picture cut to what is drawn: a layout made to fit would shrink the circles for long names.
     figure = Figure(figsize=(5, 5))
@@ -49,7 +50,7 @@ def draw_regions(regions: dict[str, int], source: str, target: str) -> Figure:
 
 
 def _draw_to_scale(axes: Axes, areas: dict[str, float], regions: dict[str, int], labels: tuple[str, str, str]) -> bool:
-    """Whether circles exist that have these areas and overlaps, and a place for each count."""
+    """Draw circles with these areas and overlaps and a place for each count. Return whether such circles exist."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -68,7 +69,7 @@ def _draw_to_scale(axes: Axes, areas: dict[str, float], regions: dict[str, int],
 
 
 def _lies_in(venn: Any, place: str) -> bool:
-    """Whether the region has a number, and it stands there: of nested circles matplotlib-venn puts some next door."""
+    """Return whether the region has a number that stands in it: in nested circles, matplotlib-venn puts some next door."""
     label = venn.get_label_by_id(place)
     if label is None:
         return False
@@ -79,7 +80,7 @@ def _lies_in(venn: Any, place: str) -> bool:
 
 
 def _write_counts(venn: Any, regions: dict[str, int]) -> None:
-    """The true counts into the regions, in smaller figures where there is little room."""
+    """Write the true counts into the regions, smaller where there is little room."""
     union = sum(regions[name] for name in PLACES)
     for name, place in PLACES.items():
         label = venn.get_label_by_id(place)

@@ -1,7 +1,7 @@
-"""TensorFlow checkpoints without TensorFlow: V1 (one file) and V2 (an index and its data files) -> numpy arrays.
+"""TensorFlow checkpoints without TensorFlow, as numpy arrays: V1 (one file), and V2 (an index and its data files).
 
-Both are LevelDB-like tables (lib/slim/sstables.py) of protocol buffers. Sources, in
-tensorflow/core: util/saved_tensor_slice.proto, protobuf/tensor_bundle.proto, framework/tensor.proto.
+Both are tables (lib/slim/sstables.py) of protocol buffers (lib/slim/wire.py). Sources, in tensorflow/core:
+util/saved_tensor_slice.proto, protobuf/tensor_bundle.proto, framework/tensor.proto.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Variables = dict[str, np.ndarray]
 
 
 def read_checkpoint(uri: str) -> Variables:
-    """All variables of a checkpoint: a V1 file, a V2 prefix or its .index, or a .tar.gz with one of them inside.
+    """Read all variables of a checkpoint: a V1 file, a V2 prefix or its .index, or a .tar.gz with one of them inside.
 
-    Raises CheckpointError where it is none, is truncated or mangled; StorageError where it can't be read.
+    Raises CheckpointError if it is no checkpoint, or is truncated or mangled, and StorageError if it cannot be read.
     """
     if uri.endswith((".tar.gz", ".tgz", ".tar")):
         files = _unpack(uri, read_bytes(uri))
@@ -58,7 +58,7 @@ def _unpack(uri: str, data: bytes) -> dict[str, bytes]:
 
 
 def _only_checkpoint(uri: str, files: dict[str, bytes]) -> str:
-    """The released archives hold one checkpoint, beside graphs in other formats."""
+    """Return the one checkpoint of an archive. The released archives hold graphs in other formats beside it."""
     found = [name for name in files if name.endswith(".index") or is_table(files[name])]
     if len(found) != 1:
         raise CheckpointError(f"{uri} must hold one checkpoint, has {found or 'none'} among {sorted(files)}")
@@ -87,7 +87,7 @@ def _read_v1(uri: str, data: bytes) -> Variables:
 
 
 def _tensor(what: str, tensor: Message, described: Message) -> np.ndarray:
-    """A TensorProto's numbers, as raw bytes or in the field for numbers of their kind; the contents say their type."""
+    """Read a TensorProto's numbers, which are raw bytes or stand in the field for their type."""
     dtype, shape = _dtype(what, described.integer(3)), _shape(described.message(2))
     raw = tensor.run(4)
     if len(raw):
@@ -114,7 +114,7 @@ def _read_v2(prefix: str, index: bytes, open_: Callable[[str], bytes], exists: C
 
 
 def _shards(prefix: str, header: Message, open_: Callable[[str], bytes], exists: Callable[[str], bool]) -> list[bytes]:
-    """BundleHeaderProto: how many data files there are; their bytes."""
+    """Read a BundleHeaderProto: return the bytes of each data file."""
     count = header.integer(1)
     if header.integer(2) != 0:
         raise CheckpointError(f"{prefix}.index is big-endian, which isn't read")
@@ -128,7 +128,7 @@ def _shards(prefix: str, header: Message, open_: Callable[[str], bytes], exists:
 
 
 def _bundled(what: str, entry: Message, shards: list[bytes]) -> np.ndarray:
-    """BundleEntryProto: where a tensor lies, and the checksum of its bytes."""
+    """Read a BundleEntryProto: where a tensor lies, and the checksum of its bytes."""
     if entry.messages(7):
         raise CheckpointError(f"{what} is saved in slices (a partitioned one), which isn't read")
     shard, offset, size = entry.integer(3), entry.integer(4), entry.integer(5)
@@ -146,7 +146,7 @@ def _dtype(what: str, kind: int) -> np.dtype[Any]:
 
 
 def _shape(shape: Message) -> tuple[int, ...]:
-    """TensorShapeProto: repeated dimensions (field 2), each with its size (field 1)."""
+    """Read a TensorShapeProto: repeated dimensions (field 2), each with its size (field 1)."""
     return tuple(dimension.integer(1) for dimension in shape.messages(2))
 
 

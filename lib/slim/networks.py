@@ -2,7 +2,7 @@
 
 timm.create_model("slim_resnet_v2_152")
 
-Source: tf-slim 1.1.0, nets/resnet_v2.py and nets/inception_v4.py. The classes are 1001, class 0 is "background".
+Source: tf-slim 1.1.0, nets/resnet_v2.py and nets/inception_v4.py. There are 1001 classes; class 0 is "background".
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ CONVOLUTIONS: dict[str, Any] = {"conv_layer": create_conv2d, "norm_layer": Batch
 
 
 class SubsamplingUnit(PreActBottleneck):
-    """A block's last unit, which has the stride; its shortcut is the input subsampled (a 1x1 max pool)."""
+    """A block's last unit, which has the stride. Its shortcut subsamples the input (a 1x1 max pool)."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__(channels, channels, stride=stride, **CONVOLUTIONS)
         self.stride = stride
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, channels, h, w) -> (n, channels, ceil(h / stride), ceil(w / stride))."""
+        """Return (n, channels, ceil(h / stride), ceil(w / stride)) for (n, channels, h, w)."""
         residual = self.conv1(self.norm1(x))
         residual = self.conv3(self.norm3(self.conv2(self.norm2(residual))))
         return x[:, :, :: self.stride, :: self.stride] + residual
@@ -39,8 +39,9 @@ class SubsamplingUnit(PreActBottleneck):
 class SlimResNetV2(ResNetV2):
     """timm's ResNet-v2 with TF-Slim's strides and biases.
 
-    timm puts a stage's stride into its first unit, TF-Slim into the last unit of the stage before; timm's convolutions
-    have no biases, TF-Slim's have them where no batch norm follows: at the root, in the shortcuts and in conv3.
+    timm puts a stage's stride into its first unit; TF-Slim puts it into the last unit of the stage before. timm's
+    convolutions have no biases; TF-Slim's have biases where no batch norm follows: at the root, in the shortcuts and in
+    conv3.
     """
 
     def __init__(self, num_classes: int = CLASSES, **options: Any) -> None:
@@ -56,7 +57,7 @@ class SlimResNetV2(ResNetV2):
 
 
 def _as_slim_strides(stage: Any, stride: int) -> None:
-    """The stride from the first unit to the last, and biases where TF-Slim has them."""
+    """Move the stride from the first unit to the last, and add biases where TF-Slim has them."""
     first, last = stage.blocks[0], stage.blocks[-1]
     first.conv2.stride = first.downsample.conv.stride = (1, 1)
     _add_bias(first.downsample.conv)
@@ -71,7 +72,7 @@ def _add_bias(convolution: nn.Conv2d) -> None:
 
 
 def _config(**more: Any) -> dict[str, Any]:
-    """timm's pretrained_cfg, with the values of TF-Slim's evaluation preprocessing that timm has fields for."""
+    """Return timm's pretrained_cfg, with the values of TF-Slim's evaluation preprocessing that timm has fields for."""
     return {
         "input_size": (3, 299, 299),
         "crop_pct": 0.875,
@@ -101,7 +102,7 @@ def _resnet(name: str, pretrained: bool, **options: Any) -> nn.Module:
 
 @register_model
 def slim_inception_v4(pretrained: bool = False, **options: Any) -> nn.Module:
-    """Inception-v4, d = 1536: timm's own computes what TF-Slim's does."""
+    """Inception-v4, d = 1536. timm's own Inception-v4 computes what TF-Slim's does."""
     options.setdefault("num_classes", CLASSES)
     model: nn.Module = build_model_with_cfg(InceptionV4, "slim_inception_v4", pretrained, **options)
     return model
@@ -109,11 +110,13 @@ def slim_inception_v4(pretrained: bool = False, **options: Any) -> nn.Module:
 
 @register_model
 def slim_resnet_v2_50(pretrained: bool = False, **options: Any) -> nn.Module:
+    """ResNet-v2 50, d = 2048."""
     return _resnet("slim_resnet_v2_50", pretrained, layers=LAYERS[50], **options)
 
 
 @register_model
 def slim_resnet_v2_101(pretrained: bool = False, **options: Any) -> nn.Module:
+    """ResNet-v2 101, d = 2048."""
     return _resnet("slim_resnet_v2_101", pretrained, layers=LAYERS[101], **options)
 
 
@@ -125,11 +128,12 @@ def slim_resnet_v2_152(pretrained: bool = False, **options: Any) -> nn.Module:
 
 @register_model
 def slim_resnet_v2_200(pretrained: bool = False, **options: Any) -> nn.Module:
+    """ResNet-v2 200, d = 2048."""
     return _resnet("slim_resnet_v2_200", pretrained, layers=LAYERS[200], **options)
 
 
 @register_model
 def slim_resnet_v2_small(pretrained: bool = False, **options: Any) -> nn.Module:
-    """A narrow one of 9 units, d = 128, 17 classes: small enough to test with, otherwise like its big sisters."""
+    """A narrow ResNet-v2 of 9 units, d = 128, 17 classes, small enough for tests."""
     layout: dict[str, Any] = {"layers": (2, 3, 2, 2), "channels": (32, 64, 96, 128)}
     return _resnet("slim_resnet_v2_small", pretrained, **layout, **{"num_classes": 17, **options})

@@ -1,8 +1,8 @@
-"""LevelDB's sorted tables, which TensorFlow's checkpoints are written as: blocks of keys and values, with checksums.
+"""LevelDB's sorted tables, in which TensorFlow writes checkpoints: blocks of keys and values, with checksums.
 
-Source: LevelDB's doc/table_format.md and table/format.cc; TensorFlow's tensorflow/core/lib/io/table.cc. A table is
-blocks, then an index block whose values say where each of them lies, then a footer of 48 bytes. After each block stand
-its compression (0 none, 1 snappy) and a masked CRC-32C of both.
+A table is blocks, then an index block whose values say where each block lies, then a footer of 48 bytes. After each
+block come its compression (0 none, 1 snappy) and a masked CRC-32C of both. Sources: LevelDB's doc/table_format.md and
+table/format.cc; TensorFlow's tensorflow/core/lib/io/table.cc.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ SNAPPY_RATIO = 64  # more than its copies, 64 bytes in 3, can reach
 
 
 def is_table(data: bytes) -> bool:
+    """Return whether the bytes end as a table does."""
     return len(data) >= FOOTER and data[-len(MAGIC) :] == MAGIC
 
 
 def table_entries(uri: str, data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """All keys and values of a table, in order. Raises CheckpointError where it is none, or is mangled."""
+    """Yield all keys and values of a table, in order. Raises CheckpointError if it is no table, or is mangled."""
     if not is_table(data):
         raise CheckpointError(
             f"{uri} is not a TensorFlow checkpoint, or is truncated: it doesn't end as such a file does"
@@ -39,14 +40,14 @@ def table_entries(uri: str, data: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _handle(uri: str, data: memoryview, start: int) -> tuple[tuple[int, int], int]:
-    """Where a block lies, (offset, size) in bytes, and the place after the handle."""
+    """Return where a block lies, (offset, size) in bytes, and the place after the handle."""
     offset, place = varint(uri, data, start)
     size, place = varint(uri, data, place)
     return (offset, size), place
 
 
 def _block(uri: str, data: memoryview, offset: int, size: int) -> memoryview:
-    """A block's bytes, checked and decompressed."""
+    """Return a block's bytes, checked and decompressed."""
     if offset + size + TRAILER > len(data):
         raise CheckpointError(f"{uri}: a block lies behind the file's end: truncated or mangled")
     stored, kind = data[offset : offset + size + 1], data[offset + size]
@@ -61,6 +62,7 @@ def _block(uri: str, data: memoryview, offset: int, size: int) -> memoryview:
 
 
 def _unsnap(what: str, block: memoryview) -> memoryview:
+    """Return a block decompressed by snappy. It is refused if it claims to unpack to more than snappy can reach."""
     size, _ = varint(what, block, 0)
     if size > SNAPPY_RATIO * len(block):
         raise CheckpointError(f"{what} says that it unpacks to {size} bytes, which can't be: mangled")
@@ -71,7 +73,9 @@ def _unsnap(what: str, block: memoryview) -> memoryview:
 
 
 def _entries_of(uri: str, block: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """A block's keys and values. A key is stored as what differs from the one before: (shared, new, value) lengths."""
+    """Yield a block's keys and values. A key is stored as its difference from the key before: (shared, new, value)
+    lengths.
+    """
     if len(block) < 4:
         raise CheckpointError(f"{uri}: a block of {len(block)} bytes: truncated or mangled")
     restarts = int.from_bytes(block[-4:], "little")
@@ -91,14 +95,16 @@ def _entries_of(uri: str, block: memoryview) -> Iterator[tuple[bytes, memoryview
 
 
 def check_crc(what: str, data: memoryview, masked: int) -> None:
-    """Raise CheckpointError unless the bytes have this checksum: CRC-32C, rotated and shifted as LevelDB masks it."""
+    """Raise CheckpointError unless the bytes have this checksum, a CRC-32C that is rotated and shifted as LevelDB masks
+    it.
+    """
     rotated = (masked - 0xA282EAD8) & 0xFFFFFFFF
     if crc32c(data) != ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF:
         raise CheckpointError(f"{what} doesn't have its checksum: mangled, or not copied to its end")
 
 
 def crc32c(data: memoryview) -> int:
-    """CRC-32C (Castagnoli). Raises CheckpointError where its package isn't installed."""
+    """Return the CRC-32C (Castagnoli). Raises CheckpointError if its package is not installed."""
     try:
         import google_crc32c
     except ModuleNotFoundError as error:

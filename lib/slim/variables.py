@@ -1,4 +1,4 @@
-"""TF-Slim's variables under timm's names: what a checkpoint of TF-Slim's becomes in a model of lib/slim/networks.py.
+"""TF-Slim's variables under timm's names: what a checkpoint becomes in a model of lib/slim/networks.py.
 
 Sources: the scopes in tf-slim 1.1.0's nets/resnet_v2.py and nets/inception_v4.py.
 """
@@ -63,9 +63,10 @@ BLOCKS = {
 
 
 def variable_names(model: nn.Module) -> dict[str, str]:
-    """State dict key -> name of TF-Slim's variable, without the network's own scope ("resnet_v2_152/").
+    """Return for each key of the state dict the name of TF-Slim's variable, without the network's scope
+    ("resnet_v2_152/").
 
-    Batch norm's `gamma` is left out for Inception-v4, which has none: there the weight is 1.
+    Inception-v4's batch norm has no `gamma`; its weight is 1 and has no variable.
     """
     inception = isinstance(model, InceptionV4)
     scopes = dict(_inception_scopes()) if inception else {}
@@ -85,7 +86,7 @@ def variable_names(model: nn.Module) -> dict[str, str]:
 
 
 def _inception_scopes() -> Iterator[tuple[str, str]]:
-    """Each convolution of timm's Inception-v4 with TF-Slim's scope of it."""
+    """Yield each convolution of timm's Inception-v4 with TF-Slim's scope of it."""
     yield from STEM.items()
     for place, (scope, kind) in BLOCKS.items():
         for branch, convolutions in BRANCHES[kind].items():
@@ -121,26 +122,28 @@ def _resnet_name(module: str, kind: str) -> str:
 
 
 def slim_networks() -> list[str]:
-    """timm's names of all networks that a checkpoint of TF-Slim's can be for."""
+    """Return timm's names of all networks that a TF-Slim checkpoint can be for."""
     return sorted(timm.list_models("slim_*"))
 
 
 def scope(network: str) -> str:
-    """TF-Slim's scope around all variables of a network."""
+    """Return TF-Slim's scope around all variables of a network."""
     return "InceptionV4" if network == "slim_inception_v4" else network.removeprefix("slim_")
 
 
 def left_out(network: str, name: str) -> bool:
-    """Whether a variable is no part of the evaluated network: training's step, its mean colour, the auxiliary head."""
+    """Return whether the evaluated network does not use a variable: training's step, the mean colour, the auxiliary
+    head.
+    """
     inside = name.removeprefix(f"{scope(network)}/")
     return name == "global_step" or inside == "mean_rgb" or inside.startswith("AuxLogits/")
 
 
 def slim_state_dict(uri: str, network: str, variables: Variables, background: bool = True) -> dict[str, torch.Tensor]:
-    """A checkpoint's variables as the state dict of `timm.create_model(network)`.
+    """Return a checkpoint's variables as the state dict of `timm.create_model(network)`.
 
-    Without `background` row 0 of the last layer is dropped: 1000 classes, label k is row k. Raises CheckpointError
-    that names each variable of `uri` that is missing, unexpected or misshapen.
+    Without `background`, row 0 of the last layer is dropped, so that there are 1000 classes and label k is row k.
+    Raises CheckpointError that names each variable of `uri` that is missing, unexpected or misshapen.
     """
     model: Any = timm.create_model(network)
     state = model.state_dict()
@@ -175,5 +178,5 @@ TO_SLIM = {4: (2, 3, 1, 0), 2: (1, 0)}
 
 
 def to_torch(variable: np.ndarray) -> torch.Tensor:
-    """A variable in torch's layout, a copy of its own."""
+    """Return a copy of a variable in torch's layout."""
     return torch.from_numpy(np.array(variable.transpose(TO_TORCH.get(variable.ndim)), order="C"))

@@ -1,7 +1,7 @@
-"""Protocol buffers' wire format, as far as TensorFlow's checkpoints need it: a message's fields by number, unparsed.
+"""Protocol buffers' wire format, as far as TensorFlow's checkpoints need it: a message's fields by number.
 
-Source: protobuf.dev/programming-guides/encoding. A message holds another one, or numbers, as a run of bytes; nothing is
-copied until it is asked for, so that a tensor of 100 MB costs no more than its place.
+A message holds other messages, or numbers, as runs of bytes. Nothing is copied until it is asked for, so that a tensor
+of 100 MB costs no more than its place. Source: protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ WIDTHS = {FIXED64: 8, FIXED32: 4}
 
 
 def varint(what: str, data: memoryview, start: int) -> tuple[int, int]:
-    """An unsigned number of up to ten bytes, seven bits each, and the place after it. Raises CheckpointError."""
+    """Return an unsigned number of up to ten bytes, seven bits each, and the place after it. Raises CheckpointError."""
     value = 0
     for length in range(10):
         if start + length >= len(data):
@@ -29,29 +29,34 @@ def varint(what: str, data: memoryview, start: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Message:
-    """Fields of one message; where a singular one is missing it has proto3's default, 0 or nothing."""
+    """The fields of one message. A singular field that is missing has proto3's default, 0 or nothing."""
 
     what: str  # that the bytes come from, for errors
     varints: dict[int, list[int]]
     runs: dict[int, list[memoryview]]  # also fixed32 and fixed64
 
     def integer(self, field: int) -> int:
+        """Return a singular integer."""
         return self.varints.get(field, [0])[-1]
 
     def run(self, field: int) -> memoryview:
+        """Return a singular run of bytes."""
         return self.runs.get(field, [memoryview(b"")])[-1]
 
     def text(self, field: int) -> str:
+        """Return a singular text."""
         return bytes(self.run(field)).decode(errors="replace")
 
     def message(self, field: int) -> Message:
+        """Return a singular message."""
         return parse_message(self.what, self.run(field))
 
     def messages(self, field: int) -> list[Message]:
+        """Return a repeated message."""
         return [parse_message(self.what, run) for run in self.runs.get(field, [])]
 
     def integers(self, field: int) -> list[int]:
-        """A repeated integer, packed into one run or not."""
+        """Return a repeated integer, which may be packed into one run."""
         found = list(self.varints.get(field, []))
         for run in self.runs.get(field, []):
             place = 0
@@ -62,7 +67,7 @@ class Message:
 
 
 def parse_message(what: str, data: memoryview) -> Message:
-    """The fields of the message in `data`. Raises CheckpointError where it isn't one."""
+    """Return the fields of the message in `data`. Raises CheckpointError if it is no message."""
     message = Message(what, {}, {})
     place = 0
     while place < len(data):

@@ -19,7 +19,7 @@ from lib.storage.uris import resolve, uri_beside
 
 @contextmanager
 def naming_uri(what: str, uri: str) -> Iterator[None]:
-    """An OSError becomes a StorageError that names the URI."""
+    """Turn an OSError into a StorageError that names the URI."""
     try:
         yield
     except OSError as error:
@@ -33,15 +33,17 @@ def _kind(uri: str) -> pafs.FileType:
 
 
 def is_file(uri: str) -> bool:
+    """Return whether there is a file. Raises StorageError if the store does not answer."""
     return bool(_kind(uri) == pafs.FileType.File)
 
 
 def is_folder(uri: str) -> bool:
+    """Return whether there is a folder. Raises StorageError if the store does not answer."""
     return bool(_kind(uri) == pafs.FileType.Directory)
 
 
 def file_version(uri: str) -> str:
-    """Size and time of a file: another where it was written anew. Raises StorageError where there is none."""
+    """Return a file's size and time, which change when it is written anew. Raises StorageError if there is no file."""
     filesystem, path = resolve(uri)
     with naming_uri("look for", uri):
         info = filesystem.get_file_info(path)
@@ -51,7 +53,10 @@ def file_version(uri: str) -> str:
 
 
 def files_below(uri: str, suffix: str = "", recursive: bool = False) -> list[str]:
-    """Sorted paths, in `uri`'s file system, of the files below it ending with `suffix`; [] without the folder."""
+    """Return the sorted paths, in `uri`'s file system, of the files below it that end with `suffix`.
+
+    There are none if the folder does not exist. Without `recursive`, only files directly in the folder count.
+    """
     filesystem, path = resolve(uri)
     with naming_uri("list", uri):
         found = filesystem.get_file_info(pafs.FileSelector(path, recursive=recursive, allow_not_found=True))
@@ -67,7 +72,7 @@ def folders_in(uri: str) -> list[str]:
 
 
 def read_bytes(uri: str) -> bytes:
-    """The whole file. Raises StorageError where it can't be read."""
+    """Return the whole file. Raises StorageError if it cannot be read."""
     filesystem, path = resolve(uri)
     with (
         naming_uri("read", uri),
@@ -77,13 +82,17 @@ def read_bytes(uri: str) -> bytes:
 
 
 def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
-    """Write a file that no reader ever sees half of: renamed into place locally, one upload in an object store."""
+    """Write a file so that no reader ever sees half of it. Raises StorageError if it cannot be written.
+
+    A local file is renamed into place; an object is one upload.
+    """
     filesystem, path = resolve(uri)
     with naming_uri("write", uri):
         write_atomically(filesystem, path, data)
 
 
 def write_atomically(filesystem: pafs.FileSystem, path: str, data: bytes | pa.Buffer) -> None:
+    """Write a file so that no reader ever sees half of it. Raises OSError."""
     buffer = pa.py_buffer(data)
     if isinstance(filesystem, pafs.LocalFileSystem):
         filesystem.create_dir(os.path.dirname(path), recursive=True)
@@ -103,15 +112,17 @@ def _put(filesystem: pafs.FileSystem, path: str, buffer: pa.Buffer) -> None:
 
 
 def read_json(uri: str) -> Any:
+    """Return the JSON value in a file. Raises StorageError if the file cannot be read."""
     return json.loads(read_bytes(uri))
 
 
 def write_json(uri: str, value: Any) -> None:
+    """Write a JSON value, indented for people."""
     write_bytes(uri, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def delete(uri: str) -> None:
-    """Remove a file or a folder with all below it; nothing happens where there is none."""
+    """Remove a file, or a folder with all that is below it. It is no error if there is nothing."""
     filesystem, path = resolve(uri)
     kind = _kind(uri)
     with naming_uri("delete", uri):
@@ -122,7 +133,7 @@ def delete(uri: str) -> None:
 
 
 def delete_files(uri: str, chosen: Callable[[str], bool]) -> None:
-    """Remove the files directly in the folder `uri` whose names are `chosen`."""
+    """Remove the files directly in the folder `uri` for whose names `chosen` is true."""
     filesystem = resolve(uri)[0]
     for path in files_below(uri):
         if chosen(os.path.basename(path)):

@@ -1,4 +1,9 @@
-"""Manifests: what an artifact was made from, written last, so that its being there means finished."""
+"""Manifests: what an artifact was made from. A manifest is written last, so its presence means that the artifact is
+finished.
+
+Beside an unfinished artifact, `started.json` holds what it is being made from, so that a run never goes on with work
+that other settings began.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +23,26 @@ PACKAGES = ("ray", "torch", "torchvision", "timm", "pyarrow", "numpy", "pillow",
 
 
 def versions() -> dict[str, str]:
-    """What made a result: Python and the packages whose numbers end up in it."""
+    """Return the versions of Python and of the packages that compute results."""
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
 
 
 def digest(value: Any) -> str:
-    """Short sha256 of a JSON value, the same whatever the order of its keys."""
+    """Return a short sha256 of a JSON value. It does not depend on the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def file_digest(uri: str) -> str:
-    """Short sha256 of a file's bytes."""
+    """Return a short sha256 of a file's bytes."""
     return hashlib.sha256(read_bytes(uri)).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """Something a stage makes: its manifest, all that is deleted where it is made anew, and what it is made from."""
+    """Something that a stage makes: a table, a map, pictures, weights, results or a report.
+
+    `manifest` says what it was made from. `data` are the files and folders that are deleted before it is made anew.
+    """
 
     manifest: str  # URI
     data: tuple[str, ...]  # URIs of files and folders
@@ -42,12 +50,13 @@ class Artifact:
 
     @property
     def started(self) -> str:
+        """The file that says what the unfinished artifact is being made from."""
         return self.manifest.removesuffix("manifest.json") + "started.json"
 
     def begin(self, overwrite: bool = False) -> bool:
-        """Whether the work is still to be done; False where a matching manifest says that it is finished.
+        """Return whether the work is still to be done. It is not if a matching manifest says that it is finished.
 
-        Raises ManifestMismatch where it was made, or begun, from something else and `overwrite` isn't set.
+        Raises ManifestMismatch if the artifact was made, or begun, from something else, unless `overwrite` is set.
         """
         for record in (self.manifest, self.started):
             if not is_file(record):
@@ -60,20 +69,23 @@ class Artifact:
         return True
 
     def finish(self, rows: int, schema: pa.Schema | None = None, **more: Any) -> None:
-        """Write the manifest: from now on the product counts as finished."""
+        """Write the manifest: from now on the artifact counts as finished."""
         described = {} if schema is None else {"schema": {field.name: str(field.type) for field in schema}}
         manifest = {"rows": rows, **described, "made_from": self.made_from, **more, "versions": versions()}
         write_json(self.manifest, manifest)
         delete(self.started)
 
     def remove(self) -> None:
-        """Delete it, the manifest first: half a product never looks finished."""
+        """Delete the artifact, its manifest first, so that half an artifact never looks finished."""
         for uri in (self.manifest, *self.data, self.started):
             delete(uri)
 
 
 def record_matches(record: str, found: dict[str, Any], wanted: dict[str, Any], overwrite: bool) -> bool:
-    """Whether what `record` says fits what is wanted; False only under `overwrite`, else ManifestMismatch is raised."""
+    """Return whether what `record` says equals what is wanted.
+
+    Raises ManifestMismatch if it differs, unless `overwrite` is set.
+    """
     differing = differences(found, wanted)
     if differing and not overwrite:
         raise ManifestMismatch(
@@ -84,7 +96,7 @@ def record_matches(record: str, found: dict[str, Any], wanted: dict[str, Any], o
 
 
 def differences(found: Any, expected: Any, path: str = "") -> list[str]:
-    """What differs between two JSON values, one "key: found, now expected" each."""
+    """Return what differs between two JSON values, one line "key was found, now expected" for each."""
     if isinstance(found, dict) and isinstance(expected, dict):
         keys = sorted(found.keys() | expected.keys())
         return [line for key in keys for line in differences(found.get(key), expected.get(key), f"{path}.{key}")]

@@ -17,18 +17,22 @@ MAGIC = b"PAR1"  # a Parquet file's last bytes
 
 
 def write_table(uri: str, table: pa.Table) -> None:
-    """Write one Parquet file that no reader sees half of; zstd, no dictionary (features compress worse with one)."""
+    """Write one Parquet file so that no reader ever sees half of it.
+
+    It is compressed by zstd without a dictionary, with which features compress worse.
+    """
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=False)
     write_bytes(uri, sink.getvalue())
 
 
 def parquet_files(folder: str) -> tuple[pafs.FileSystem, list[str]]:
+    """Return a folder's file system, and the sorted paths of the Parquet files directly in it."""
     return resolve(folder)[0], files_below(folder, ".parquet")
 
 
 def read_schema(folder: str) -> pa.Schema:
-    """The schema of the Parquet files in `folder`. Raises TableError where there are none."""
+    """Return the schema of the Parquet files in `folder`. Raises TableError if there are none."""
     filesystem, files = parquet_files(folder)
     if not files:
         raise TableError(f"{folder} has no rows")
@@ -36,8 +40,9 @@ def read_schema(folder: str) -> pa.Schema:
 
 
 def read_rows(folder: str, schema: pa.Schema, prefix: str = "") -> pa.Table:
-    """The columns of `schema` from all Parquet files directly in `folder` whose names begin with `prefix`, in their
-    order; several files are read at once.
+    """Return the columns of `schema` from all Parquet files directly in `folder` whose names begin with `prefix`.
+
+    Rows come in the order of the files' names. Several files are read at once.
     """
     filesystem, files = parquet_files(folder)
     named = [file for file in files if os.path.basename(file).startswith(prefix)]
@@ -45,12 +50,12 @@ def read_rows(folder: str, schema: pa.Schema, prefix: str = "") -> pa.Table:
 
 
 def read_table(uri: str, schema: pa.Schema) -> pa.Table:
-    """One Parquet file of this schema."""
+    """Return the rows of one Parquet file, which has this schema."""
     return pq.read_table(pa.BufferReader(read_bytes(uri)), schema=schema)
 
 
 def remove_truncated(folder: str) -> int:
-    """Delete Parquet files without their end, left where a writer was killed; how many there were."""
+    """Delete Parquet files that lack their end because their writer was killed. Return how many that were."""
     filesystem, files = parquet_files(folder)
     broken = 0
     for file in files:
@@ -61,7 +66,9 @@ def remove_truncated(folder: str) -> int:
 
 
 def _is_complete(filesystem: pafs.FileSystem, file: str) -> bool:
-    """Whether a Parquet file ends as one. What can't be read raises OSError, and isn't taken for broken."""
+    """Return whether a Parquet file ends as one. Raises OSError if it cannot be read, which does not mean that it is
+    truncated.
+    """
     with filesystem.open_input_file(file) as stream:
         size = stream.size()
         return size > len(MAGIC) and bytes(stream.read_at(len(MAGIC), size - len(MAGIC))) == MAGIC

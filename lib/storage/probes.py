@@ -13,7 +13,7 @@ from lib.storage.uris import join_uri, resolve
 
 
 def check_writable(uri: str) -> None:
-    """Raise StorageError, before any work, where nothing can be written under `uri`."""
+    """Raise StorageError if nothing can be written under `uri`."""
     filesystem, path = resolve(join_uri(uri, f".probe-{uuid.uuid4().hex}"), PROBING)
     try:
         write_atomically(filesystem, path, b"")
@@ -25,7 +25,7 @@ def check_writable(uri: str) -> None:
 
 
 def check_readable(uri: str) -> None:
-    """Raise StorageError, before any work, where there is nothing at `uri`, or it, or what it holds, can't be read."""
+    """Raise StorageError if there is nothing at `uri`, or if it, or what it holds, cannot be read."""
     filesystem, path = resolve(uri, PROBING)
     try:
         info = filesystem.get_file_info(path)
@@ -40,6 +40,7 @@ def check_readable(uri: str) -> None:
 
 
 def _without_bucket(filesystem: pafs.FileSystem, uri: str, path: str) -> str:
+    """Return words that say so if the URI's bucket does not exist."""
     bucket = path.partition("/")[0]
     if uri.startswith("s3://") and filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
         return f": there is no bucket {bucket!r}"
@@ -47,7 +48,7 @@ def _without_bucket(filesystem: pafs.FileSystem, uri: str, path: str) -> str:
 
 
 def _first_file(filesystem: pafs.FileSystem, path: str) -> pafs.FileInfo | None:
-    """Some file below a folder, found without listing all that is there; None where there is none on the way."""
+    """Return some file below a folder, or None if there is none on the way. It does not list the whole folder."""
     found = filesystem.get_file_info(pafs.FileSelector(path))
     files = [info for info in found if info.type == pafs.FileType.File]
     folders = [info for info in found if info.type == pafs.FileType.Directory]

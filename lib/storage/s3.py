@@ -1,7 +1,8 @@
-"""S3 through pyarrow, patient with a store that throttles: endpoint, region and credentials come from the environment.
+"""S3 through pyarrow, with patience for a store that throttles.
 
-AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL names another store than AWS; AWS_REGION or AWS_DEFAULT_REGION its region. AWS's
-SDK finds credentials by itself: environment, profile, or the role of the instance.
+The environment names endpoint, region and credentials. AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL names a store other than
+AWS; AWS_REGION or AWS_DEFAULT_REGION names its region. AWS's SDK finds credentials by itself: in the environment, in a
+profile, or from the role of the instance.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ HIDDEN = "INTERNAL_FAILURE during GetObject"
 
 
 def open_s3(uri: str, attempts: int = PATIENT) -> tuple[pafs.FileSystem, str]:
-    """The file system of an s3:// URI and the path in it, bucket/key. Keys are literal: nothing in them is decoded.
+    """Return the file system of an s3:// URI and the path in it, bucket/key. Nothing in keys is decoded.
 
-    s3://anonymous@bucket/key reads a public bucket without credentials. Raises OSError where there is no such bucket.
+    s3://anonymous@bucket/key reads a public bucket without credentials. Raises OSError if there is no such bucket.
     """
     path = uri.partition("://")[2].rstrip("/")
     anonymous = path.startswith("anonymous@")
@@ -49,9 +50,10 @@ def _opened(region: str, endpoint: str | None, anonymous: bool, attempts: int) -
 
 
 class PatientS3(pafs.FileSystemHandler):
-    """pyarrow's S3 with three differences: it keeps its patience when it is pickled, where S3FileSystem forgets its
-    retry strategy; reads are tried again also where pyarrow hides why they failed; and no folders are made, since a
-    store has none and their markers would be requests for nothing.
+    """pyarrow's S3 with three differences.
+
+    It keeps its retry strategy when it is pickled, which S3FileSystem forgets. It repeats reads also where pyarrow
+    hides why they failed. It makes no folders, since a store has none, and their markers would cost requests.
     """
 
     def __init__(self, region: str, endpoint: str | None, anonymous: bool, attempts: int) -> None:
@@ -81,71 +83,91 @@ class PatientS3(pafs.FileSystemHandler):
         return hash(self.settings)
 
     def get_type_name(self) -> str:
+        """Return "s3"."""
         return "s3"
 
     def normalize_path(self, path: str) -> str:
+        """Return the path as pyarrow's S3 writes it."""
         return str(self.s3.normalize_path(path))
 
     def get_file_info(self, paths: Sequence[str]) -> list[pafs.FileInfo]:
+        """Return what is known of each path."""
         return list(self.s3.get_file_info(paths))
 
     def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
+        """Return what is known of the paths that a selector finds."""
         return list(self.s3.get_file_info(selector))
 
     def create_dir(self, path: str, recursive: bool) -> None:
+        """Do nothing: a store has no folders."""
         pass
 
     def delete_dir(self, path: str) -> None:
+        """Delete all objects below a path."""
         self.s3.delete_dir(path)
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
+        """Delete all objects below a path."""
         self.s3.delete_dir_contents(path, missing_dir_ok=missing_dir_ok)
 
     def delete_root_dir_contents(self) -> None:
+        """Refuse: the buckets are not ours to delete."""
         raise NotImplementedError("all buckets are not ours to delete")
 
     def delete_file(self, path: str) -> None:
+        """Delete one object."""
         self.s3.delete_file(path)
 
     def move(self, src: str, dest: str) -> None:
+        """Copy an object, then delete the original."""
         self.s3.move(src, dest)
 
     def copy_file(self, src: str, dest: str) -> None:
+        """Copy an object."""
         self.s3.copy_file(src, dest)
 
     def open_input_stream(self, path: str) -> pa.NativeFile:
+        """Open an object for reading."""
         return self.open_input_file(path)
 
     def open_input_file(self, path: str) -> pa.NativeFile:
+        """Open an object for reading at any place."""
         return pa.PythonFile(_Reader(self.s3.open_input_file(path), self.attempts), mode="r")
 
     def open_output_stream(self, path: str, metadata: dict[str, str]) -> pa.NativeFile:
+        """Open an object for writing; closing uploads it."""
         return self.s3.open_output_stream(path, compression=None, metadata=metadata)
 
     def open_append_stream(self, path: str, metadata: dict[str, str]) -> pa.NativeFile:
+        """Open an object for appending, as far as pyarrow's S3 can."""
         raise NotImplementedError("objects can't be appended to")
 
 
 class _Reader:
-    """An object as a Python file, whose reads are tried again."""
+    """An object as a Python file whose reads are repeated when they fail."""
 
     def __init__(self, file: pa.NativeFile, attempts: int) -> None:
         self.file, self.attempts = file, attempts
 
     @property
     def closed(self) -> bool:
+        """Whether the file is closed."""
         return bool(self.file.closed)
 
     def close(self) -> None:
+        """Close the file."""
         self.file.close()
 
     def tell(self) -> int:
+        """Return the place of the next byte."""
         return int(self.file.tell())
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to another place, and return it."""
         return int(self.file.seek(offset, whence))
 
     def read(self, size: int = -1) -> bytes:
+        """Return the next `size` bytes, all that follow if `size` is negative."""
         start = self.tell()
 
         def once() -> bytes:
@@ -156,7 +178,9 @@ class _Reader:
 
 
 def retry(work: Callable[[], bytes], attempts: int, sleep: Callable[[float], None] = time.sleep) -> bytes:
-    """Do it until the store doesn't answer with an error that pyarrow hides; the waits double."""
+    """Do the work, and repeat it while the store answers with an error that pyarrow hides. Each wait is twice the last
+    one.
+    """
     for attempt in range(attempts):
         try:
             return work()

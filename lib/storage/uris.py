@@ -16,7 +16,7 @@ SECRET = re.compile(r"[?&](sig|[^=&]*(key|secret|token|signature|credential|pass
 
 
 def check_uri(uri: str) -> None:
-    """Raise BadURI where a URI (or a text with one) that somebody wrote holds credentials, or options of a store."""
+    """Raise BadURI if a URI, or a text with one, holds credentials or options of a store."""
     refuse_credentials(uri)
     before, separator, rest = uri.partition("://")
     if separator and before.endswith(STORES) and "?" in rest:
@@ -27,7 +27,7 @@ def check_uri(uri: str) -> None:
 
 
 def check_uris(value: Any, path: str = "") -> None:
-    """`check` every text in a JSON value; the message begins with the key it stands under."""
+    """Apply `check_uri` to every text in a JSON value. The message begins with the key that holds the text."""
     if isinstance(value, dict):
         for key, below in value.items():
             check_uris(below, f"{path}.{key}")
@@ -42,7 +42,7 @@ def check_uris(value: Any, path: str = "") -> None:
 
 
 def refuse_credentials(uri: str) -> None:
-    """Raise BadURI where `uri` holds credentials: it would stand in logs, tables and reports."""
+    """Raise BadURI if `uri` holds credentials, which would end up in logs, tables and reports."""
     before, separator, rest = uri.partition("://")
     if not separator:
         return
@@ -59,10 +59,10 @@ def refuse_credentials(uri: str) -> None:
 
 
 def resolve(uri: str, attempts: int = PATIENT) -> tuple[pafs.FileSystem, str]:
-    """The file system and the path in it that `uri` names; a plain path is relative to the working directory.
+    """Return the file system that `uri` names, and the path in it. A plain path is relative to the working directory.
 
-    `attempts`: how often a request to S3 is tried. Raises StorageError where the URI's scheme is unknown or its file
-    system refuses to start.
+    A request to S3 is tried `attempts` times. Raises StorageError if the URI's scheme is unknown, or if its file system
+    refuses to start.
     """
     if "://" not in uri:
         return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
@@ -77,12 +77,12 @@ def resolve(uri: str, attempts: int = PATIENT) -> tuple[pafs.FileSystem, str]:
 
 
 def join_uri(uri: str, *parts: str) -> str:
-    """`uri` with `parts` below it, one slash between each."""
+    """Return `uri` with `parts` below it, one slash between them."""
     return "/".join([uri.rstrip("/"), *(part.strip("/") for part in parts)])
 
 
 def uri_beside(location: str, path: str) -> str:
-    """A path in `location`'s file system as a URI, or a plain path where it is local."""
+    """Return a path in `location`'s file system as a URI, or as a plain path if it is local."""
     scheme, separator, rest = location.partition("://")
     if not separator or scheme == "file":
         return path
