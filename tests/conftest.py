@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from project import PROJECT, SHARED
+from tiny import TINY
 
 from lib.demo.pictures import draw_split
 
@@ -20,28 +22,12 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a F
 
 torch.set_num_threads(1)  # the machine is shared with Ray's workers
 
-PROJECT = Path(__file__).parents[1]
-SHARED = PROJECT.parent / "shared"
-TINY = """
-[images]
-train = "{folder}/train"
-val = "{folder}/val"
-[networks.a]
-model = "test_resnet"
-weights = "random"
-options = {{ num_classes = 12 }}
-[networks.b]
-model = "test_efficientnet"
-weights = "random"
-options = {{ num_classes = 12 }}
-[extract]
-batch_size = 16
-rows_per_file = 16
-[fit]
-iterations = 60
-batch_size = 32
-checkpoint_every = 20
-"""
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Warnings are errors, except those of Ray, moto and boto3 themselves."""
+    for item in items:
+        if item.path.parent.name in ("ray", "system"):
+            item.add_marker(pytest.mark.filterwarnings("default"), append=False)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).parents[1]
+from project import PROJECT
+
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 TOKEN = "0123456789abcdef" * 2
 # Ray's own that stay when a job is over; all other ray:: processes compute for one.

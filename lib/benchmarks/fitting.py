@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from statistics import median
 
 import torch
 from torch.nn import functional
@@ -20,7 +21,10 @@ PAPER_BATCH = 2048  # and what fit.batch_size is, where nobody sets it
 
 
 def time_fits(repeats: int) -> list[Timing]:
-    """Return the benchmark's rows: a minute on two CPU cores with five repeats. On a GPU they include the paper's fit."""
+    """Return the benchmark's rows: a minute on two CPU cores with five repeats.
+
+    On a GPU they include the paper's fit.
+    """
     small, large = made_up_features(20_000, 64, 48), made_up_features(20_000, 1280, 1280)
     rows = [on_the_cpu(*large, 256, 20, repeats), *beside_a_loader(small, PAPER_BATCH, 30, repeats)]
     rows.extend(beside_a_loader(large, PAPER_BATCH, 5, repeats, goal=None))
@@ -28,7 +32,9 @@ def time_fits(repeats: int) -> list[Timing]:
         on_gpu = made_up_features(*PAPER, device="cuda")
         rows.extend(beside_a_loader(on_gpu, PAPER_BATCH, 50, repeats))
         compiles = importlib.util.find_spec("triton") is not None
-        rows.extend(of_the_paper(*on_gpu, PAPER_BATCH, 2000, repeats, each) for each in sorted({False, compiles}))
+        rows.extend(
+            of_the_paper(*on_gpu, PAPER_BATCH, 2000, repeats, compiled) for compiled in sorted({False, compiles})
+        )
     return rows
 
 
@@ -162,7 +168,7 @@ def of_the_paper(X: torch.Tensor, Y: torch.Tensor, batch: int, count: int, repea
         rates = by_turns(lambda: [run() for run in runs], lambda: [run() for run in floors], count, repeats)
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
-    seconds = [100_000 / sorted(each)[len(each) // 2] for each in rates]
+    seconds = [100_000 / median(found) for found in rates]
     return Timing(
         "fit on one GPU" + (", compiled" if compiled else ""), "iterations/s, both directions",
         "the floor: its matrix products, and copies of the bytes that must move", *rates, goal=1 / 1.5,

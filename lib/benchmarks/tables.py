@@ -82,10 +82,10 @@ def time_reading(folder: str, vectors: np.ndarray, repeats: int) -> list[Timing]
         raise ValueError("what was read isn't what was written")
     gigabytes = vectors.nbytes / 1e9
     what = f"read features, {vectors.dtype}"
-    one = by_turns(project, lambda: [column(file) for file in files], gigabytes, repeats)
-    all_ = by_turns(project, on_all_cores, gigabytes, repeats)
+    one_thread = by_turns(project, lambda: [column(file) for file in files], gigabytes, repeats)
+    all_threads = by_turns(project, on_all_cores, gigabytes, repeats)
     note = f"{cores} cores: the goal is theirs where no other process computes on them"
     return [
-        Timing(what, "GB/s", "one thread of pyarrow", *one, goal=0.9 * cores, note=note),
-        Timing(what, "GB/s", f"{cores} threads of pyarrow", *all_, goal=0.9),
+        Timing(what, "GB/s", "one thread of pyarrow", *one_thread, goal=0.9 * cores, note=note),
+        Timing(what, "GB/s", f"{cores} threads of pyarrow", *all_threads, goal=0.9),
     ]

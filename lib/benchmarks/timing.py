@@ -34,7 +34,7 @@ class Timing:
 def by_turns(
     project: Callable[[], object], reference: Callable[[], object], work: float, repeats: int = 5
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the rates of both, `repeats` of each; a call does `work` units. One call of each beforehand is not timed."""
+    """Return the rates of both, `repeats` of each; a call does `work` units. A first call of each is not timed."""
     project()
     reference()
     rates: tuple[list[float], list[float]] = ([], [])

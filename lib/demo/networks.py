@@ -25,7 +25,7 @@ BATCH = 32
 SIZE = 64  # pixels, height and width of the networks' input
 
 
-def _config(**more: Any) -> dict[str, Any]:
+def _config(**fields: Any) -> dict[str, Any]:
     """Return timm's pretrained_cfg, from which timm reads the data config."""
     return {
         "input_size": (3, SIZE, SIZE),
@@ -34,7 +34,7 @@ def _config(**more: Any) -> dict[str, Any]:
         "mean": (0.5, 0.5, 0.5),
         "std": (0.25, 0.25, 0.25),
         "num_classes": 1000,
-        **more,
+        **fields,
     }
 
 

@@ -1,4 +1,4 @@
-"""Loss_{T,S} = Acc(C_T(F_T)) - Acc(C_T(M_{S->T} F_S)), from integer counts that merge and are divided once, at the end."""
+"""Loss_{T,S} = Acc(C_T(F_T)) - Acc(C_T(M_{S->T} F_S)), from integer counts that merge and are divided once, last."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Pairing:
 
     @classmethod
     def count(cls, own: np.ndarray, mapped: np.ndarray) -> Pairing:
-        """Count from two (n,) bool arrays of the same images, right or not. Raises ValueError if their lengths differ."""
+        """Count from two (n,) bool arrays of the same images. Raises ValueError if their lengths differ."""
         if own.shape != mapped.shape:
             raise ValueError(f"expected two arrays of one shape, got {own.shape} and {mapped.shape}")
         return cls(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from functools import reduce
-from operator import getitem
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from lib.errors import ExperimentError, StorageError
 from lib.experiment.overrides import override
@@ -52,9 +51,12 @@ def _validated(
 ) -> Any:
     """Return `values` as a section, after `overrides` of fields of the table `under`. Raises ExperimentError."""
     try:
+        table = values
+        for key in under:
+            table = table[key]
         for text in overrides or []:
             check_uri(text)
-            override(reduce(getitem, under, values), text)
+            override(table, text)
         check_uris(values)  # before pydantic, whose messages would repeat credentials
         return kind.model_validate(values)
     except ValidationError as error:
@@ -98,7 +100,7 @@ def _find(experiment: str, folder: Path | None) -> str:
     raise ExperimentError(f"no experiment {experiment!r}: give a TOML file, or one of these names: {names}")
 
 
-def _readable(error: Any) -> str:
+def _readable(error: ErrorDetails) -> str:
     """Return one of pydantic's findings as one line: the field, what is wrong, what was given."""
     field = ".".join(str(part) for part in error["loc"]) or "experiment"
     if error["type"] == "extra_forbidden":

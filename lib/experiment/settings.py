@@ -7,24 +7,32 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lib.experiment.layout import TO
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Family = Literal["affine", "least_squares", "orthogonal", "classifiers"]
 
 
 class Section(BaseModel):
     """A table of the experiment file. Unknown keys are refused, and nothing changes after it is read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Split(Section):
     """Where the labelled images of one split are. In the file, a plain string stands for `location` alone."""
 
     location: str
+    """A path or URI: an ImageNet tree, a .csv or .parquet listing, a folder of .tar shards, Parquet with images."""
     format: Literal["auto", "tree", "listing", "webdataset", "parquet"] = "auto"
-    base: str | None = None  # of a listing: what its paths are relative to, if not its own folder
-    image_column: str = "image"  # of Parquet with the images' bytes
+    """What is at the location. "auto" looks."""
+    base: str | None = None
+    """The folder to which a listing's paths are relative. None is the listing's own folder."""
+    image_column: str = "image"
+    """The column with the images' bytes, in Parquet with images."""
     label_column: str = "label"
+    """The column with the labels, in listings and in Parquet with images."""
 
     @model_validator(mode="before")
     @classmethod
@@ -37,10 +45,15 @@ class Images(Section):
     """The images of both splits, and what is accepted of them."""
 
     train: Split
+    """The images on which maps are fitted. Their labels are not used."""
     val: Split
-    classes: str | None = None  # file of all class names (wnids), one a line; line k is class k when sorted
-    max_rejected: Fraction = 0.001  # share of a split's images that may be unreadable
-    max_pixels: Positive = 100_000_000  # images with more are rejected before they are decoded
+    """The images on which everything is evaluated."""
+    classes: str | None = None
+    """A file of all class names (wnids), one a line; line k is class k when sorted. None takes a tree's folders."""
+    max_rejected: Fraction = 0.001
+    """The share of a split's images that may be unreadable."""
+    max_pixels: Positive = 100_000_000
+    """Images with more pixels are rejected before they are decoded."""
 
     def split(self, name: str) -> Split:
         """Return the section of the split called `name`."""
@@ -51,13 +64,21 @@ class Preprocessing(Section):
     """What replaces the network's own settings in timm's data config. None keeps the network's own."""
 
     transform: Literal["timm", "fast", "slim"] = "timm"
-    jpeg: Literal["pillow", "fastdct"] = "pillow"  # "fastdct" decodes JPEGs as TensorFlow does by default
-    input_size: Positive | None = None  # pixels, height and width
+    """ "slim" is TF-Slim's evaluation preprocessing. "fast" is timm's except for rounding (lib.images.resizing)."""
+    jpeg: Literal["pillow", "fastdct"] = "pillow"
+    """The JPEG decoder. "fastdct" decodes as TensorFlow does by default."""
+    input_size: Positive | None = None
+    """Height and width, pixels."""
     crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The share of the resized image's shorter side that the crop keeps."""
     crop_mode: Literal["center", "squash", "border"] | None = None
+    """How the image is brought to the input's shape, in timm's terms."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    """How the image is resized."""
     mean: tuple[float, float, float] | None = None
+    """The mean of each channel, 0..1, which normalisation subtracts."""
     std: tuple[float, float, float] | None = None
+    """The standard deviation of each channel, 0..1, by which normalisation divides."""
 
     @model_validator(mode="after")
     def check_transform(self) -> Preprocessing:
@@ -71,56 +92,85 @@ class NetworkSettings(Section):
     """One pretrained network, by timm's name. lib.networks.network.Network is the loaded one."""
 
     model: str
-    weights: str = "timm"  # "timm", "random", "package:MODULE", or the path or URI of a .safetensors or .pth file
-    options: dict[str, Any] = {}  # keyword arguments for timm.create_model
-    class_offset: Annotated[int, Field(ge=0)] = 0  # 1 for a network whose class 0 is "background"
+    """timm's name of the model."""
+    weights: str = "timm"
+    """ "timm", "random", "package:MODULE", or the path or URI of a .safetensors or .pth file."""
+    options: dict[str, Any] = {}
+    """Keyword arguments for timm.create_model."""
+    class_offset: Annotated[int, Field(ge=0)] = 0
+    """1 for a network whose class 0 is "background", else 0."""
     preprocessing: Preprocessing = Preprocessing()
+    """What replaces the network's own preprocessing."""
 
 
 class ExtractSettings(Section):
     """How features are extracted."""
 
-    batch_size: Positive = 64  # images that travel together; on a CPU each thread computes up to 16 at once
+    batch_size: Positive = 64
+    """Images that travel together. On a CPU each thread computes up to 16 images at once."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    tf32: bool = False  # TensorFloat-32 matrix products on GPUs
-    compile: bool = False  # the networks, by torch.compile: half a minute or more for each before the first image
-    dtype: Literal["float32", "float16"] = "float32"  # of the numbers in the feature tables
-    decode_cpus: Annotated[float, Field(gt=0)] = 0.5  # of each decoding task
-    network_cpus: Annotated[float, Field(gt=0)] = 1  # of each actor with the networks
-    threads: Positive = 2  # that compute, in an actor without a GPU: each some of the images
-    min_actors: Positive = 1  # with the networks, from the beginning; more come as images wait for them
-    max_actors: Positive | None = None  # None: one a GPU, or of CPUs half, of all that the cluster may grow to
-    rows_per_file: Positive = 1024  # at the most: what a killed run may have to do again, in each writing task
-
-
-Family = Literal["affine", "least_squares", "orthogonal", "classifiers"]
+    """The precision in which the networks compute."""
+    tf32: bool = False
+    """TensorFloat-32 matrix products on GPUs."""
+    compile: bool = False
+    """Compile the networks by torch.compile: half a minute or more for each before the first image."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """The type of the numbers in the feature tables."""
+    decode_cpus: Annotated[float, Field(gt=0)] = 0.5
+    """CPUs of each decoding task."""
+    network_cpus: Annotated[float, Field(gt=0)] = 1
+    """CPUs of each actor with the networks."""
+    threads: Positive = 2
+    """Threads that compute in an actor without a GPU; each computes some of the images."""
+    min_actors: Positive = 1
+    """Actors with the networks at the beginning. More come as images wait for them."""
+    max_actors: Positive | None = None
+    """Actors with the networks at most. None: one a GPU, else half the CPUs that the cluster may grow to."""
+    rows_per_file: Positive = 1024
+    """Rows in a file at most: what a killed run may have to do again, in each task that writes."""
 
 
 class FitSettings(Section):
-    """How maps are fitted: the paper's hyperparameters ("Fitting" in its section 3) unless set otherwise.
-
-    The first family is the one that Table 1 and the figures show; "affine" is the paper's, fitted by Adam.
-    """
+    """How maps are fitted: the paper's hyperparameters ("Fitting" in its section 3) unless set otherwise."""
 
     families: list[Family] = ["affine", "least_squares", "orthogonal", "classifiers"]
-    seeds: Positive = 1  # fits by Adam of each map: seed, seed + 1, ...
-    ranks: list[Positive] = [1, 4, 16, 64, 256]  # of least-squares maps; those below the features' sizes are fitted
-    learning_curve: bool = True  # least-squares maps of 1/16, 1/8, 1/4 and 1/2 of the training rows
+    """Kinds of map. The first is the one that Table 1 and the figures show; "affine" is the paper's, fitted by Adam."""
+    seeds: Positive = 1
+    """How many times each map is fitted by Adam, with the seeds seed, seed + 1, ..."""
+    ranks: list[Positive] = [1, 4, 16, 64, 256]
+    """Ranks of least-squares maps. Ranks below the features' sizes are fitted."""
+    learning_curve: bool = True
+    """Fit least-squares maps of 1/16, 1/8, 1/4 and 1/2 of the training rows, too."""
     iterations: Positive = 100_000
+    """Steps of Adam."""
     batch_size: Positive = 2048
+    """Rows of each step, drawn at random."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
-    decay: Annotated[float, Field(ge=0, lt=1)] = 1e-5  # the learning rate is multiplied by 1 - decay every iteration
+    """Adam's learning rate at the start."""
+    decay: Annotated[float, Field(ge=0, lt=1)] = 1e-5
+    """The learning rate is multiplied by 1 - decay after every iteration."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Adam's decay of the first moment."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Adam's decay of the second moment."""
     epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    """Adam's epsilon."""
     tf32: bool = False
-    compile: bool = False  # what stands between the matrix products, by torch.compile: needs a C++ compiler
-    checkpoint_every: Positive = 5_000  # iterations
-    rows: Literal["auto", "resident", "streamed"] = "auto"  # in each worker's memory; "auto": if they have room there
-    pool_rows: Positive = 262_144  # of streamed ones, in each worker's memory; a batch is drawn from so many
-    workers: Positive = 1  # that share each batch of a fit
-    cpus: Positive = 1  # of each worker, and torch's threads there
-    max_failures: Annotated[int, Field(ge=0)] = 3  # workers that may die before the fit is given up
+    """TensorFloat-32 matrix products on GPUs."""
+    compile: bool = False
+    """Compile what stands between the matrix products by torch.compile, which needs a C++ compiler."""
+    checkpoint_every: Positive = 5_000
+    """Iterations between two checkpoints."""
+    rows: Literal["auto", "resident", "streamed"] = "auto"
+    """Whether all rows lie in each worker's memory. "auto": if they fit there."""
+    pool_rows: Positive = 262_144
+    """Streamed rows in each worker's memory, from which batches are drawn."""
+    workers: Positive = 1
+    """Workers that share each batch of a fit."""
+    cpus: Positive = 1
+    """CPUs of each worker, and torch's threads there."""
+    max_failures: Annotated[int, Field(ge=0)] = 3
+    """Workers that may die before a fit is given up."""
 
     @model_validator(mode="after")
     def check_families(self) -> FitSettings:
@@ -141,39 +191,56 @@ class FitSettings(Section):
 class EvaluateSettings(Section):
     """What is measured beside the loss."""
 
-    neighbours: Positive = 10  # k of the mutual nearest-neighbour overlap
-    neighbour_rows: Positive = 10_000  # evaluation images it is computed on, at the most
-    examples: Annotated[int, Field(ge=0)] = 8  # fixed and broken images shown of each mapping, of each kind
+    neighbours: Positive = 10
+    """k of the mutual nearest-neighbour overlap."""
+    neighbour_rows: Positive = 10_000
+    """Evaluation images on which the overlap is computed, at most."""
+    examples: Annotated[int, Field(ge=0)] = 8
+    """Images shown of those that each mapping fixed, and of those that it broke."""
 
 
 class DemoSettings(Section):
     """Pictures to draw and networks to train before the experiment starts, so that nothing has to be downloaded."""
 
     train_pictures: Positive = 6000
+    """Pictures in the training split."""
     val_pictures: Positive = 2000
-    picture_size: Annotated[int, Field(ge=32)] = 64  # pixels
+    """Pictures in the evaluation split."""
+    picture_size: Annotated[int, Field(ge=32)] = 64
+    """Height and width, pixels."""
     epochs: Positive = 6
+    """Passes of training over the pictures."""
 
 
 class Published(Section):
     """Values printed elsewhere, shown beside the measured ones. Percent and points, as printed."""
 
     source: str
-    features: str  # network that gives the features
-    classifier: str  # network that gives the classifier
+    """Where they are printed."""
+    features: str
+    """The network that gives the features."""
+    classifier: str
+    """The network that gives the classifier."""
     correct: int | None = None
+    """Images that are right. None: not printed."""
     accuracy: float | None = None
+    """Accuracy in percent. None: not printed."""
     loss: float | None = None
+    """Loss in points. None: not printed."""
 
 
 class Experiment(Section):
     """A whole experiment file."""
 
     name: str
+    """The name of the results folder: the file's name unless set."""
     seed: int = 0
-    limit: Positive | None = None  # the first N images of each split
+    """From which all random numbers come."""
+    limit: Positive | None = None
+    """Only the first N images of each split. None takes all."""
     images: Images
     networks: dict[str, NetworkSettings]
+    """Each network by its name in this experiment."""
     extract: ExtractSettings = ExtractSettings()
     fit: FitSettings = FitSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
@@ -186,8 +253,8 @@ class Experiment(Section):
         if len(self.networks) < 2:
             raise ValueError(f"networks: two or more are compared, this experiment names {len(self.networks)}")
         for name in [self.name, *self.networks]:
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or "-to-" in name:
-                raise ValueError(f"name {name!r}: letters, digits, '_', '.' and '-' are allowed, '-to-' is not")
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or TO in name:
+                raise ValueError(f"name {name!r}: letters, digits, '_', '.' and '-' are allowed, {TO!r} is not")
         for row in self.published:
             unknown = {row.features, row.classifier} - set(self.networks)
             if unknown:

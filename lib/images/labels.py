@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-from typing import Any
 
 import pyarrow.fs as pafs
 
@@ -15,7 +14,10 @@ from lib.storage.uris import resolve
 
 
 def read_classes(uri: str) -> list[str]:
-    """Return all class names, sorted, from a file with one on each line. Raises ListingError if a name is there twice."""
+    """Return all class names, sorted, from a file with one on each line.
+
+    Raises ListingError if a name is there twice.
+    """
     names = [line.strip() for line in read_bytes(uri).decode().splitlines() if line.strip()]
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice or not names:
@@ -24,7 +26,7 @@ def read_classes(uri: str) -> list[str]:
 
 
 def class_names(images: Images) -> list[str] | None:
-    """Return the classes' names in the order of their labels, or None if neither a file nor a tree's folders tell them."""
+    """Return the classes' names in the order of their labels; None if neither a file nor a tree's folders tell them."""
     if images.classes:
         return read_classes(images.classes)
     return tree_classes(images.val) or None if detect_format(images.val) == "tree" else None
@@ -39,7 +41,7 @@ def tree_classes(split: Split) -> list[str]:
     )
 
 
-def parse_label(split: Split, label: Any, place: dict[str, int]) -> int | None:
+def parse_label(split: Split, label: str | float | None, place: dict[str, int]) -> int | None:
     """Return a label as an integer; None if it is empty. Raises ListingError if it is no class."""
     if label is None or label == "":
         return None

@@ -31,11 +31,11 @@ def load_model(name: str, settings: NetworkSettings) -> nn.Module:
         raise NetworkError(f"network {name!r}: timm has no model {settings.model!r}; near it: {near}")
     pretrained = settings.weights == "timm"
     try:
-        if settings.weights == "random":
-            torch.manual_seed(0)
-        model: nn.Module = timm.create_model(settings.model, pretrained=pretrained, **settings.options)
+        with torch.random.fork_rng(devices=[]):  # leaves the caller's random numbers as they are
+            torch.default_generator.manual_seed(0)  # random weights are the same in every process
+            model: nn.Module = timm.create_model(settings.model, pretrained=pretrained, **settings.options)
     except Exception as error:
-        hint = "; give weights = a file, a package: or random where the hub can't be reached" if pretrained else ""
+        hint = "; give weights = a file, a package: or random where the hub cannot be reached" if pretrained else ""
         raise NetworkError(f"network {name!r}: timm can't create {settings.model!r}: {error}{hint}") from error
     if settings.weights not in ("timm", "random"):
         load_weights(name, model, settings.weights)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib_venn import venn3
 from matplotlib_venn._region import VennRegionException  # private: what venn3 raises has no public name
 
@@ -17,6 +19,24 @@ INNERMOST, TENTH = REGIONS[0], 0.1
 SETS = ("target", "source", "mapped")
 # matplotlib-venn's names of the regions: "101" is in the first and the third set.
 PLACES = {name: "".join(str(int(member in name.split("+"))) for member in SETS) for name in REGIONS[:-1]}
+
+
+class Circle(Protocol):
+    """The centre of a circle."""
+
+    x: float
+    y: float
+
+
+class Venn(Protocol):
+    """What venn3 returns, as far as it is used here; matplotlib-venn has no public name for it."""
+
+    centers: Sequence[Circle]
+    radii: Sequence[float]
+    set_labels: Sequence[Text | None]
+
+    def get_label_by_id(self, id: str) -> Text | None:
+        """Return the text of a region, None if it has none."""
 
 
 def draw_regions(regions: dict[str, int], source: str, target: str) -> Figure:
@@ -68,8 +88,11 @@ def _draw_to_scale(axes: Axes, areas: dict[str, float], regions: dict[str, int],
     return True
 
 
-def _lies_in(venn: Any, place: str) -> bool:
-    """Return whether the region has a number that stands in it: in nested circles, matplotlib-venn puts some next door."""
+def _lies_in(venn: Venn, place: str) -> bool:
+    """Return whether the region has a number that stands in it.
+
+    In nested circles, matplotlib-venn puts some numbers next door.
+    """
     label = venn.get_label_by_id(place)
     if label is None:
         return False
@@ -79,7 +102,7 @@ def _lies_in(venn: Any, place: str) -> bool:
     return inside == place
 
 
-def _write_counts(venn: Any, regions: dict[str, int]) -> None:
+def _write_counts(venn: Venn, regions: dict[str, int]) -> None:
     """Write the true counts into the regions, smaller where there is little room."""
     union = sum(regions[name] for name in PLACES)
     for name, place in PLACES.items():

@@ -76,6 +76,6 @@ def _nothing(results: Results, chance: list[MappingResults]) -> list[str]:
     parts = [f"Features of {name} give nothing to any other network's classifier." for name in useless]
     others = [direction(mapping) for mapping in chance if mapping["source"] not in useless]
     if others:
-        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
-        parts.append(f"At chance {'besides ' if useless else ''}are {', '.join(others[:NAMED])}{more}.")
+        rest = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        parts.append(f"At chance {'besides ' if useless else ''}are {', '.join(others[:NAMED])}{rest}.")
     return parts

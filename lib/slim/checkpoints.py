@@ -33,7 +33,7 @@ def read_checkpoint(uri: str) -> Variables:
     """
     if uri.endswith((".tar.gz", ".tgz", ".tar")):
         files = _unpack(uri, read_bytes(uri))
-        return _read(_only_checkpoint(uri, files), files.__getitem__, files.__contains__)
+        return _read(_only_checkpoint(uri, files), lambda name: files[name], lambda name: name in files)
     return _read(uri, read_bytes, is_file)
 
 

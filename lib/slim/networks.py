@@ -71,7 +71,7 @@ def _add_bias(convolution: nn.Conv2d) -> None:
     convolution.bias = nn.Parameter(torch.zeros(convolution.out_channels))
 
 
-def _config(**more: Any) -> dict[str, Any]:
+def _config(**fields: Any) -> dict[str, Any]:
     """Return timm's pretrained_cfg, with the values of TF-Slim's evaluation preprocessing that timm has fields for."""
     return {
         "input_size": (3, 299, 299),
@@ -81,7 +81,7 @@ def _config(**more: Any) -> dict[str, Any]:
         "std": (0.5, 0.5, 0.5),
         "num_classes": CLASSES,
         "fixed_input_size": False,
-        **more,
+        **fields,
     }
 
 

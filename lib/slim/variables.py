@@ -168,8 +168,8 @@ def slim_state_dict(uri: str, network: str, variables: Variables, background: bo
 
 
 def _few(wrong: list[str], shown: int = 6) -> str:
-    more = f"; and {len(wrong) - shown} more" if len(wrong) > shown else ""
-    return "; ".join(wrong[:shown]) + more
+    rest = f"; and {len(wrong) - shown} more" if len(wrong) > shown else ""
+    return "; ".join(wrong[:shown]) + rest
 
 
 # Convolutions HWIO <-> OIHW, fully connected (in, out) <-> (out, in).

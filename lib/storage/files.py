@@ -116,7 +116,7 @@ def read_json(uri: str) -> Any:
     return json.loads(read_bytes(uri))
 
 
-def write_json(uri: str, value: Any) -> None:
+def write_json(uri: str, value: object) -> None:
     """Write a JSON value, indented for people."""
     write_bytes(uri, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 

@@ -27,7 +27,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """Return a short sha256 of a JSON value. It does not depend on the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -68,10 +68,10 @@ class Artifact:
         write_json(self.started, {"made_from": self.made_from})
         return True
 
-    def finish(self, rows: int, schema: pa.Schema | None = None, **more: Any) -> None:
+    def finish(self, rows: int, schema: pa.Schema | None = None, **described: Any) -> None:
         """Write the manifest: from now on the artifact counts as finished."""
-        described = {} if schema is None else {"schema": {field.name: str(field.type) for field in schema}}
-        manifest = {"rows": rows, **described, "made_from": self.made_from, **more, "versions": versions()}
+        columns = {} if schema is None else {"schema": {field.name: str(field.type) for field in schema}}
+        manifest = {"rows": rows, **columns, "made_from": self.made_from, **described, "versions": versions()}
         write_json(self.manifest, manifest)
         delete(self.started)
 
@@ -95,7 +95,7 @@ def record_matches(record: str, found: dict[str, Any], wanted: dict[str, Any], o
     return not differing
 
 
-def differences(found: Any, expected: Any, path: str = "") -> list[str]:
+def differences(found: object, expected: object, path: str = "") -> list[str]:
     """Return what differs between two JSON values, one line "key was found, now expected" for each."""
     if isinstance(found, dict) and isinstance(expected, dict):
         keys = sorted(found.keys() | expected.keys())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
 
 import pyarrow.fs as pafs
 
@@ -26,7 +25,7 @@ def check_uri(uri: str) -> None:
         )
 
 
-def check_uris(value: Any, path: str = "") -> None:
+def check_uris(value: object, path: str = "") -> None:
     """Apply `check_uri` to every text in a JSON value. The message begins with the key that holds the text."""
     if isinstance(value, dict):
         for key, below in value.items():

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from project import PROJECT
 from runs import command, path_of, run_of
 
 from jobs.cluster.capacity import Capacity
@@ -30,9 +31,6 @@ from lib.images.geometry import Geometry
 from lib.images.listing import list_images
 from lib.storage.files import read_json, write_json
 from lib.storage.parquet import read_rows, read_table
-
-pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
-PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,6 @@ from lib.storage.columns import vector_column
 from lib.storage.files import write_json
 from lib.storage.parquet import write_table
 
-pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
 FILE, FILES = 40, 15
 Tables = tuple[Path, torch.Tensor, torch.Tensor]
 

@@ -21,9 +21,6 @@ from lib.storage.columns import vector_column
 from lib.storage.files import write_json
 from lib.storage.parquet import write_table
 
-pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
-
-
 KEY = MapKey("a", "b", Variant("affine"))
 
 

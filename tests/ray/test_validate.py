@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from project import EXPERIMENTS
 
 from jobs.validate import main, validate
 from lib.demo.pictures import draw_split
@@ -14,8 +15,6 @@ from lib.experiment.loading import load_network
 from lib.experiment.settings import Images
 from lib.networks.network import Network
 
-pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
-EXPERIMENTS = Path(__file__).parents[2] / "jobs" / "experiments"
 RANDOM = ["weights=random", "options={num_classes=12}"]
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import heads
 import numpy as np
 import pytest
-from conftest import TINY
 from heads import Head, wait_until
+from tiny import TINY
 
 from lib.demo.pictures import draw_split
 from lib.experiment.loading import load_experiment

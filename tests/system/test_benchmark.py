@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from project import PROJECT
 
 from jobs.benchmark import PARTS, WITH_IMAGES, main, some_images, time_part
 from jobs.benchmarks.bare_start import SIDES, time_bare_start
@@ -36,8 +37,6 @@ from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
 from lib.images.batches import DecodeImages
 from lib.images.decoding import decode
-
-PROJECT = Path(__file__).parents[2]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from project import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 SIZES = {"m7i.xlarge": (4, 0), "m6id.4xlarge": (16, 0), "g6e.4xlarge": (16, 1)}  # virtual CPUs, GPUs; AWS's tables
-
-pytestmark = pytest.mark.filterwarnings("default")  # Ray's and boto3's own warnings
 
 
 @pytest.fixture
@@ -197,7 +195,7 @@ def test_an_upload_holds_the_code_and_experiments_and_nothing_else(tmp_path: Pat
         shutil.copy(PROJECT / name, checkout / name)
     code = {str(path.relative_to(PROJECT)) for folder in ("jobs", "lib") for path in (PROJECT / folder).rglob("*.*")}
     code = {name for name in code if "__pycache__" not in name}
-    assert {"jobs/pipeline.py", "jobs/experiments/paper.toml", "lib/maps.py"} <= code
+    assert {"jobs/pipeline.py", "jobs/experiments/paper.toml", "lib/maps/affine.py"} <= code
     for name in (
         ".git/HEAD", ".venv/bin/python", "env/pyvenv.cfg", "runs/demo/results.json", "photos/train/n1/a.JPEG",
         "weights.safetensors", "build/lib/x.py", "affine_features.egg-info/PKG-INFO", ".pytest_cache/x", ".env",

@@ -16,8 +16,6 @@ from lib.images.listing import list_images
 pytest.importorskip("moto.server")
 from store import DENIED, KEY, Answer, Store
 
-pytestmark = pytest.mark.filterwarnings("default")  # moto's and boto3's own
-
 
 def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     """What a stage's command says when it exits with 2 without starting Ray."""

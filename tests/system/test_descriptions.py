@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
+from project import PROJECT
 
 from jobs.extraction.checks import describe_all
 from lib.errors import NetworkError
 from lib.experiment.settings import NetworkSettings
 from lib.networks.descriptions import Describing, describe_network
 
-ROOT = Path(__file__).parents[2]
 SMALL = NetworkSettings(model="test_resnet", weights="random")
 
 
@@ -56,7 +56,7 @@ from lib.experiment.settings import NetworkSettings
 print(Describing({{"a": NetworkSettings(model={SMALL.model!r}, weights="random")}}).process.pid)
 """
     begin = time.monotonic()
-    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    found = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True, capture_output=True, text=True)
     assert time.monotonic() - begin < 10
     status = Path(f"/proc/{int(found.stdout)}/status")
     assert not status.exists() or "Z (zombie)" in status.read_text()

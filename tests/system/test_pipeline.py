@@ -11,15 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 import timm
+from project import PROJECT
 
 from jobs.report import main
 
 pytest.importorskip("moto.server")
 import store as stores
 from store import KEY, SECRET, Store
-
-pytestmark = pytest.mark.filterwarnings("default")  # moto's and boto3's own
-PROJECT = Path(__file__).parents[2]
 
 
 def run(experiment: Path, store: Store, folder: Path) -> str:

@@ -39,9 +39,6 @@ pytest.importorskip("moto.server")
 import store as stores
 from store import DENIED, KEY, SECRET, Store
 
-pytestmark = pytest.mark.filterwarnings("default")  # moto's and boto3's own
-
-
 # Files -------------------------------------------------------------------------------------------------------------
 
 

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
+from project import EXPERIMENTS
 
 from lib.errors import ExperimentError
 from lib.experiment.loading import load_experiment
-
-EXPERIMENTS = Path(__file__).parents[2] / "jobs" / "experiments"
 
 
 @pytest.mark.parametrize("name", ["demo", "lite", "paper"])

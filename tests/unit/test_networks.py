@@ -141,3 +141,10 @@ def test_normalisation_is_timms_own() -> None:
     expected = torch.stack([normalise(torch.from_numpy(image).permute(2, 0, 1).float().div(255)) for image in pixels])
     assert torch.equal(network.normalise(pixels), expected)
     assert pooled_features(network.model.eval(), torch.zeros(1, 3, 64, 64)).ndim == 2
+
+
+def test_loading_leaves_the_callers_random_numbers_as_they_are() -> None:
+    before = torch.get_rng_state()
+    first, second = (Network("a", random("test_resnet")).fingerprint() for _ in range(2))
+    assert first == second
+    assert torch.equal(torch.get_rng_state(), before)
