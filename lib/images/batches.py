@@ -14,6 +14,7 @@ No step drops a row. Only the sink parts rejected images from the others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -76,5 +77,7 @@ class DecodeImages:
         batch = rows.select([name for name in (*IDENTITY, *PASSED_ON) if name in rows.column_names])
         batch = batch.append_column(REASON, pa.array(reasons, pa.string()))
         for k, array in enumerate(pixels):
-            batch = batch.append_column(pixels_name(k), vector_column(array.reshape(len(rows), -1)))
+            batch = batch.append_column(
+                pixels_name(k), vector_column(array.reshape(len(rows), math.prod(array.shape[1:])))
+            )
         return batch

@@ -25,6 +25,8 @@ from lib.images.listing import list_images
 from lib.networks.network import Network
 from lib.storage.files import read_json
 
+pytestmark = pytest.mark.slow
+
 HEAD = {"CPU": 0, "max_cpus": 4, "max_gpus": 2}
 STORE = {"object_store_memory": 150_000_000}
 WORKERS = {

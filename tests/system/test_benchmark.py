@@ -44,6 +44,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_all_repeats(tmp_path: Path) -> None:
     file = tmp_path / "found.json"
     done = run("decode", "tables", "--limit", "2", "--repeats", "2", "--json", str(file))
@@ -83,6 +84,7 @@ def test_the_bare_program_has_the_extractions_networks() -> None:
     assert SIDES.keys() == set(HEAVY.values())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_the_bare_program_says_when_its_first_batch_is_done(
     photographs: Photographs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -164,6 +166,7 @@ def test_the_bare_loop_computes_what_the_extraction_computes(
         np.testing.assert_allclose(np.concatenate(seen[k::2]), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_a_pass_with_two_networks_is_timed_beside_two(
     photographs: Photographs, monkeypatch: pytest.MonkeyPatch

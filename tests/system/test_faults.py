@@ -26,6 +26,8 @@ from lib.features.tables import FeatureTables
 from lib.storage.files import read_json
 from lib.storage.parquet import remove_truncated
 
+pytestmark = pytest.mark.slow
+
 ROWS = {"train": 400, "val": 48}
 LEAST_SQUARES = 'fit.families=["least_squares"]'
 ADAM = ('fit.families=["affine"]', "fit.iterations=4000", "fit.checkpoint_every=500")

@@ -14,6 +14,8 @@ from tiny import TINY
 from lib.demo.pictures import draw_split
 from lib.storage.files import read_json
 
+pytestmark = pytest.mark.slow
+
 FULL = os.environ.get("MEMORY_TEST")
 MB = 10**6
 SIDES = {"a": 128, "b": 64}  # pixels: two geometries

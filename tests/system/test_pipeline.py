@@ -19,6 +19,8 @@ pytest.importorskip("moto.server")
 import store as stores
 from store import KEY, SECRET, Store
 
+pytestmark = pytest.mark.slow
+
 
 def run(experiment: Path, store: Store, folder: Path) -> str:
     """The pipeline in processes of its own, with the store as its environment says; its log."""

@@ -15,6 +15,8 @@ from runs import check_maps
 from jobs.cluster.runs import Run
 from lib.experiment.loading import load_experiment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:

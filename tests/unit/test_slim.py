@@ -73,6 +73,7 @@ def regrown(shapes: dict[str, list[int]]) -> Variables:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet_v2_152", "inception_v4"])
 def test_full_networks_compute_what_tensorflow_does(slim: Path, name: str) -> None:
     variables = regrown(json.loads((slim / f"{name}.vars.json").read_text()))
