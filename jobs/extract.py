@@ -46,8 +46,7 @@ def extract(run: Run) -> int:
 
 def list_split(experiment: Experiment, split: str) -> pa.Table:
     """List the images of one split, as the experiment limits them."""
-    classes = read_classes(experiment.images.classes) if experiment.images.classes else None
-    return list_images(experiment.images.split(split), classes, experiment.limit)
+    return list_images(experiment.images.split(split), read_classes(experiment.images), experiment.limit)
 
 
 if __name__ == "__main__":

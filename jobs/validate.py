@@ -36,7 +36,7 @@ def validate(
     name: str, network: NetworkSettings, images: Images, limit: int | None = None, begun: Describing | None = None
 ) -> Counter[str]:
     """Count the evaluation images: total (readable and labelled), top1, topk, unlabelled, rejected."""
-    listing = list_images(images.val, read_classes(images.classes) if images.classes else None, limit)
+    listing = list_images(images.val, read_classes(images), limit)
     described = describe_all({name: network}, begun)
     check_labels("IMAGES", images.val, images.classes, listing, described)
     judge = TopK(name, Classifier.from_bytes(described[name].classifier), K)

@@ -24,13 +24,18 @@ def begin_describing(networks: dict[str, NetworkSettings], address: str | None) 
 
 
 def start_ray(address: str | None) -> None:
-    """Connect to the cluster at `address` or RAY_ADDRESS, else start Ray on this machine."""
+    """Connect to the cluster at `address` or RAY_ADDRESS, else start a Ray of one's own on this machine.
+
+    Ray by itself would join whatever cluster somebody else has started here.
+    """
     if ray.is_initialized():
         return
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, log_to_driver=True)
     else:
-        ray.init(include_dashboard=True)  # Ray Train asks its state service, and complains every second without
+        ray.init(
+            address="local", include_dashboard=True
+        )  # Ray Train asks its state service, and complains every second without
     progress = sys.stderr.isatty()  # no terminal bars in a log file
     ray.data.DataContext.get_current().enable_progress_bars = progress

@@ -60,6 +60,6 @@ def check_rejected(what: str, rejected: int, listed: int, allowed: float, few: l
     """Raise RunError if more images are unreadable than allowed. `few` names some of them with their reasons."""
     if rejected > allowed * listed:
         raise RunError(
-            f"{what}: {rejected} of {listed} images cannot be read, images.max_rejected allows {allowed:.2%}. "
+            f"{what}: {rejected} of {listed} images are rejected, images.max_rejected allows {allowed:.2%}. "
             f"{'; '.join(few)}. Mend them or set images.max_rejected higher, then run the same command again"
         )

@@ -23,6 +23,7 @@ from lib.experiment.layout import manifest_in, pass_name, tally_in
 from lib.experiment.settings import Experiment
 from lib.features.schemas import IMAGES, REJECTS
 from lib.features.tables import FeatureTable, FeatureTables
+from lib.images.versions import files_digest
 from lib.networks.descriptions import Description
 from lib.storage.files import delete, delete_files
 from lib.storage.manifests import Artifact, digest, record_matches
@@ -75,7 +76,8 @@ def plan_pass(run: Run, split: str, listings: dict[str, pa.Table], described: di
     """
     listing = listings[split]
     tables = FeatureTables.open(run.files.features(split)).tables
-    wanted = {name: made_from(run.experiment, listing, {name: described[name]}) for name in described}
+    images = describe_images(listing)
+    wanted = {name: made_from(run.experiment, images, {name: described[name]}) for name in described}
     missing = tuple(
         name
         for name in described
@@ -88,7 +90,7 @@ def plan_pass(run: Run, split: str, listings: dict[str, pa.Table], described: di
     artifact = Artifact(
         manifest=manifest_in(folder),
         data=(folder,),
-        made_from=made_from(run.experiment, listing, {network: described[network] for network in missing}),
+        made_from=made_from(run.experiment, images, {network: described[network] for network in missing}),
     )
     artifact.begin(run.overwrite)
     size = part_size(sum(map(len, listings.values())), run.experiment.extract)
@@ -130,11 +132,19 @@ def finish_pass(run: Run, plan: Pass) -> None:
     say("extract", f"{plan.split}: {summary}{again}")
 
 
-def made_from(experiment: Experiment, listing: pa.Table, described: dict[str, Description]) -> dict[str, Any]:
+def describe_images(listing: pa.Table) -> dict[str, str]:
+    """Return digests of the images' ids and labels, and of the files that they lie in."""
+    return {
+        "images": digest([listing["image_id"].to_pylist(), listing["label"].to_pylist()]),
+        "image_files": files_digest(listing),
+    }
+
+
+def made_from(experiment: Experiment, images: dict[str, str], described: dict[str, Description]) -> dict[str, Any]:
     """Return what a feature table depends on, as its manifest records it."""
     extract = experiment.extract
     return {
-        "images": digest([listing["image_id"].to_pylist(), listing["label"].to_pylist()]),
+        **images,
         "precision": extract.precision,
         "tf32": extract.tf32,
         "compile": extract.compile,

@@ -93,7 +93,7 @@ def _name(names: list[str] | None, label: int) -> str | None:
 
 def _thumbnails(images: Images, limit: int | None, wanted: list[str]) -> dict[str, bytes]:
     try:
-        listing = list_images(images.val, read_classes(images.classes) if images.classes else None, limit)
+        listing = list_images(images.val, read_classes(images), limit)
     except (ListingError, StorageError):
         return {}  # the images may be gone by now; results do not need them
     listing = listing.filter(pc.is_in(listing["image_id"], value_set=pa.array(wanted, pa.string())))

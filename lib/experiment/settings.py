@@ -49,7 +49,9 @@ class Images(Section):
     val: Split
     """The images on which everything is evaluated."""
     classes: str | None = None
-    """A file of all class names (wnids), one a line; line k is class k when sorted. None takes a tree's folders."""
+    """A file of all class names (wnids), one on each line. None takes a tree's folders."""
+    class_order: Literal["file", "sorted"] | None = None
+    """How networks count the names in that file: as its lines, or sorted. None refuses a file that is not sorted."""
     max_rejected: Fraction = 0.001
     """The share of a split's images that may be unreadable."""
     max_pixels: Positive = 100_000_000
@@ -252,6 +254,9 @@ class Experiment(Section):
         """Refuse fewer than two networks, names that cannot be file names, and published values of unknown networks."""
         if len(self.networks) < 2:
             raise ValueError(f"networks: two or more are compared, this experiment names {len(self.networks)}")
+        taken = {"image_id", "label", "reason", "split", "row"} & set(self.networks)
+        if taken:
+            raise ValueError(f"networks: {sorted(taken)} are names of the tables' other columns: choose others")
         for name in [self.name, *self.networks]:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or TO in name:
                 raise ValueError(f"name {name!r}: letters, digits, '_', '.' and '-' are allowed, {TO!r} is not")

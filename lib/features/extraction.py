@@ -14,7 +14,7 @@ import torch
 
 from lib.experiment.settings import ExtractSettings, NetworkSettings
 from lib.features.schemas import feature_schema
-from lib.images.batches import IDENTITY, PASSED_ON, REASON, distinct_geometries, pixels_of, rejected
+from lib.images.batches import IDENTITY, PASSED_ON, REASON, distinct_geometries, pixels_of
 from lib.images.geometry import Geometry
 from lib.networks.devices import best_device
 from lib.networks.memory import keep_freed_memory
@@ -64,17 +64,24 @@ class ExtractFeatures:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Return a batch of pixels as a batch of features. A rejected image keeps its row; its features are null."""
-        missing = rejected(batch).to_numpy()
+        reasons = np.asarray(batch[REASON].to_pylist(), object)
         distinct = distinct_geometries(self.geometries)
         decoded = [pixels_of(batch, k, geometry) for k, geometry in enumerate(distinct)]
         pixels = {name: decoded[distinct.index(self.geometries[name])] for name in self.networks}
         features = batch.select([name for name in batch.column_names if name in IDENTITY])
         found = {name: self.pieces(name, pixels[name]) for name in self.networks}  # on a CPU all begin at once
+        stored = {}
         for name, pieces in found.items():
-            vectors = np.concatenate([*pieces]).astype(self.settings.dtype)
+            vectors = np.concatenate([*pieces])
+            with np.errstate(over="ignore"):  # what overflows is counted
+                stored[name] = vectors.astype(self.settings.dtype)
+            reject_not_finite(reasons, name, vectors, stored[name])
+        missing = reasons != np.array(None)
+        for name, vectors in stored.items():
             features = features.append_column(self.schema.field(name), vector_column(vectors, missing))
-        for name in batch.column_names:
-            if name in (REASON, *PASSED_ON):
+        features = features.append_column(REASON, pa.array(reasons, pa.string()))
+        for name in PASSED_ON:
+            if name in batch.column_names:
                 features = features.append_column(name, batch[name])
         return features
 
@@ -93,6 +100,25 @@ class ExtractFeatures:
         faster = precision != torch.float32
         with torch.autocast(self.device, precision) if faster else nullcontext():
             return self.computes[name](images).float()
+
+
+def reject_not_finite(reasons: np.ndarray, network: str, vectors: np.ndarray, stored: np.ndarray) -> None:
+    """Write a reason for each image whose features hold NaN or infinity, unless it has a reason already.
+
+    `reasons` (n,) is changed in place. `vectors` (n, d) are as computed, `stored` as the table's number type has them.
+    """
+    wrong = ~np.isfinite(stored)
+    for row in np.flatnonzero(wrong.any(1)):
+        if reasons[row] is None:
+            numbers = f"network {network!r}, {int(wrong[row].sum())} of {wrong.shape[1]} numbers"
+            if np.isfinite(vectors[row]).all():
+                largest = float(np.abs(vectors[row]).max())
+                reasons[row] = (
+                    f"overflow: {numbers}, up to {largest:.6g}, are beyond {stored.dtype}'s largest, "
+                    f'{np.finfo(stored.dtype).max:.6g}; set extract.dtype = "float32"'
+                )
+            else:
+                reasons[row] = f"not finite: {numbers}"
 
 
 def in_full_batches(

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from lib.errors import BadURI, ListingError
 from lib.experiment.settings import Split
+from lib.images.columns import NUMBER, STRING, check_columns
 from lib.images.labels import parse_label
 from lib.images.schemas import Row
 from lib.storage.files import read_bytes
@@ -27,6 +28,10 @@ def list_listing(split: Split, classes: list[str] | None) -> list[Row]:
         table = pyarrow.csv.read_csv(pa.BufferReader(read_bytes(split.location)), convert_options=text)
     if "path" not in table.column_names:
         raise ListingError(f"{split.location}: expected the columns path and label, found {table.column_names}")
+    for column in {"path", split.label_column} & set(table.column_names):
+        if table.column_names.count(column) > 1:
+            raise ListingError(f"{split.location}: two columns are called {column!r}; rename one of them")
+    check_columns(split.location, table.schema, {"path": (STRING,), split.label_column: (STRING, NUMBER)})
     base = split.base or split.location.rpartition("/")[0] or "."
     labels = table[split.label_column] if split.label_column in table.column_names else pa.nulls(len(table))
     place = {name: index for index, name in enumerate(classes or [])}
@@ -34,7 +39,16 @@ def list_listing(split: Split, classes: list[str] | None) -> list[Row]:
     for image, label in zip(table["path"].to_pylist(), labels.to_pylist(), strict=True):
         if not image:
             raise ListingError(f"{split.location}: row {len(rows) + 1} has no path")
-        rows.append((image, parse_label(split, label, place), _located(base, image), None, None, None))
+        rows.append(
+            (
+                image,
+                parse_label(f"{split.location}: row {len(rows) + 1}", label, place),
+                _located(base, image),
+                None,
+                None,
+                None,
+            )
+        )
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 
 import pyarrow.fs as pafs
 
@@ -12,43 +13,104 @@ from lib.images.formats import detect_format
 from lib.storage.files import read_bytes
 from lib.storage.uris import resolve
 
+NO_CLASSES = {"__MACOSX", "lost+found"}  # folders that archives and file systems leave beside class folders
+LARGEST = 2**31 - 1  # labels are int32 in all tables
 
-def read_classes(uri: str) -> list[str]:
-    """Return all class names, sorted, from a file with one on each line.
 
-    Raises ListingError if a name is there twice.
+def read_classes(images: Images) -> list[str] | None:
+    """Return all class names in the order of their labels, from the experiment's file; None if it names no file.
+
+    Raises ListingError if the file is not UTF-8, a name is there twice, or the names are not sorted and the experiment
+    does not say that line k is class k.
     """
-    names = [line.strip() for line in read_bytes(uri).decode().splitlines() if line.strip()]
+    uri = images.classes
+    if uri is None:
+        return None
+    try:
+        text = read_bytes(uri).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ListingError(f"{uri}: expected class names in UTF-8: {error}. Save the file as UTF-8") from error
+    names = [line.strip() for line in text.splitlines() if line.strip()]
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice or not names:
         raise ListingError(f"{uri}: expected one class name on each line, each once; found twice: {twice[:5]}")
-    return sorted(names)
+    if names != sorted(names) and images.class_order is None:
+        before, after = next((a, b) for a, b in itertools.pairwise(names) if a > b)
+        raise ListingError(
+            f"{uri}: its names are not sorted: {after!r} comes after {before!r}. If line k is class k of the networks, "
+            'set images.class_order = "file"; if the networks count the sorted names, set images.class_order = "sorted"'
+        )
+    return sorted(names) if images.class_order == "sorted" else names
 
 
 def class_names(images: Images) -> list[str] | None:
     """Return the classes' names in the order of their labels; None if neither a file nor a tree's folders tell them."""
     if images.classes:
-        return read_classes(images.classes)
+        return read_classes(images)
     return tree_classes(images.val) or None if detect_format(images.val) == "tree" else None
 
 
 def tree_classes(split: Split) -> list[str]:
-    """Return the names of a tree's class folders, sorted."""
+    """Return the names of a tree's class folders in the order of their labels.
+
+    Whole numbers are ordered by value, other names as text. Hidden folders and those that archives leave do not count.
+    Raises ListingError if some names are whole numbers and others are not, or if the numbers are not 0, 1, 2, ...
+    """
     filesystem, path = resolve(split.location)
     found = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
-    return sorted(
-        info.base_name for info in found if info.type == pafs.FileType.Directory and not info.base_name.startswith(".")
+    names = sorted(
+        info.base_name
+        for info in found
+        if info.type == pafs.FileType.Directory
+        and not info.base_name.startswith(".")
+        and info.base_name not in NO_CLASSES
     )
+    numbers = [name for name in names if name.isdecimal()]
+    if not numbers:
+        return names
+    cure = "Give images.classes, a file of all class names in the order of their labels"
+    if len(numbers) < len(names):
+        others = [name for name in names if name not in numbers]
+        raise ListingError(
+            f"{split.location}: some class folders are numbers, such as {numbers[0]!r}, and others are not, such as "
+            f"{others[0]!r}, so that their order is unknown. {cure}"
+        )
+    ordered = sorted(names, key=int)
+    if [int(name) for name in ordered] != list(range(len(ordered))):
+        raise ListingError(
+            f"{split.location}: class folders are numbers, which would be the labels, but they are not 0 to "
+            f"{len(ordered) - 1}: the largest is {ordered[-1]}. {cure}"
+        )
+    return ordered
 
 
-def parse_label(split: Split, label: str | float | None, place: dict[str, int]) -> int | None:
-    """Return a label as an integer; None if it is empty. Raises ListingError if it is no class."""
-    if label is None or label == "":
+def parse_label(where: str, label: str | float | None, place: dict[str, int]) -> int | None:
+    """Return a label as an integer; None if it is empty.
+
+    A text that is among the class names `place` is its class. Anything else must be a whole number, such as 3 or 3.0.
+    Raises ListingError, which begins with `where`, if it is neither, or is larger than tables hold.
+    """
+    if label is None or label == "" or label != label:
         return None
     if isinstance(label, str) and label in place:
         return place[label]
-    try:
-        return int(label)
-    except ValueError:
-        known = f"none of the {len(place)} class names" if place else "no number, and no images.classes are given"
-        raise ListingError(f"{split.location}: label {label!r} is {known}") from None
+    number = _whole(label)
+    if number is None:
+        known = f"none of the {len(place)} class names, and no whole number" if place else "no whole number"
+        more = "" if place else ", and no images.classes are given in which to look for it"
+        raise ListingError(f"{where}: label {label!r} is {known}{more}")
+    if number > LARGEST:
+        raise ListingError(f"{where}: label {label!r} is above {LARGEST}, the largest that tables hold")
+    return number
+
+
+def _whole(label: str | float) -> int | None:
+    """Return a label as a whole number, None if it is none. "1_0" is none, though Python reads it as 10."""
+    if isinstance(label, bool):
+        return None
+    if isinstance(label, int):
+        return label
+    text = label.strip() if isinstance(label, str) else repr(label)
+    whole, _, rest = text.partition(".")
+    digits = whole.removeprefix("-")
+    return int(whole) if digits.isascii() and digits.isdecimal() and not rest.strip("0") else None

@@ -18,9 +18,8 @@ from lib.images.trees import list_tree
 def list_images(split: Split, classes: list[str] | None = None, limit: int | None = None) -> pa.Table:
     """Return a split's images as LISTING rows in the order of their paths; with a `limit`, the first ones.
 
-    `classes` are all class names. The label of a tree's folder is its place among them, sorted; without `classes`, its
-    place among the folders. Raises ListingError if nothing is there, a file is damaged, an image_id is duplicated, or a
-    label is no class.
+    `classes` are all class names in the order of their labels. Without them, a tree's folders are the classes. Raises
+    ListingError if nothing is there, a file is damaged, an image_id is duplicated, or a label is no class.
     """
     try:
         kind = detect_format(split)

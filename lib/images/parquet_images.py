@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from lib.errors import ListingError
 from lib.experiment.settings import Split
+from lib.images.columns import BINARY, NUMBER, STRING, STRUCT, check_columns
 from lib.images.labels import parse_label
 from lib.images.schemas import Row
 from lib.storage.files import files_below, is_file
@@ -28,6 +29,7 @@ def list_parquet(split: Split, classes: list[str] | None) -> list[Row]:
         schema = pq.read_schema(file, filesystem=filesystem)
         if split.image_column not in schema.names:
             raise ListingError(f"{file}: no column {split.image_column!r}, found {schema.names}; set image_column")
+        check_columns(file, schema, {split.image_column: (BINARY, STRUCT), split.label_column: (STRING, NUMBER)})
         image = schema.field(split.image_column).type
         names = [name for name in ("image_id", "key") if name in schema.names][:1]
         if not names and pa.types.is_struct(image) and image.get_field_index("path") >= 0:
@@ -38,13 +40,21 @@ def list_parquet(split: Split, classes: list[str] | None) -> list[Row]:
         ids: list[str | None] = [None] * count
         if names:
             column = table[names[0].partition(".")[0]].combine_chunks()
-            ids = (pc.struct_field(column, "path") if pa.types.is_struct(column.type) else column).to_pylist()
+            column = pc.struct_field(column, "path") if pa.types.is_struct(column.type) else column
+            ids = column.cast(pa.string()).to_pylist()  # numbers become text
         labels = table[split.label_column].to_pylist() if split.label_column in schema.names else [None] * count
         name = file[len(root) + 1 :] or posixpath.basename(file)
         for row, (image_id, label) in enumerate(zip(ids, labels, strict=True)):
             uri = uri_beside(split.location, file)
             rows.append(
-                (image_id or f"{name}:{row}", parse_label(split, label, place), uri, row, None, split.image_column)
+                (
+                    image_id if image_id is not None else f"{name}:{row}",
+                    parse_label(f"{file}: row {row}", label, place),
+                    uri,
+                    row,
+                    None,
+                    split.image_column,
+                )
             )
     return rows
 

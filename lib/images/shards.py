@@ -10,14 +10,15 @@ from functools import partial
 from lib.errors import ListingError
 from lib.experiment.settings import Split
 from lib.images.labels import parse_label
-from lib.images.schemas import Row
+from lib.images.schemas import SUFFIXES, Row
 from lib.storage.files import files_below
 from lib.storage.uris import resolve, uri_beside
 
-SHARD_SUFFIXES = (".jpg", ".jpeg", ".png")
 # A shard is read from end to end to know what is in it. From an object store a request for each member's header takes
 # longer than all bytes do.
 SHARDS_AT_ONCE, BUFFER = 16, 2**20  # bytes
+GZIP = bytes.fromhex("1f8b")  # the first bytes of a compressed file
+END = 1024  # bytes of zeros that end an archive
 
 
 def list_shards(split: Split, classes: list[str] | None) -> list[Row]:
@@ -25,12 +26,16 @@ def list_shards(split: Split, classes: list[str] | None) -> list[Row]:
     rows: list[Row] = []
     shard_of: dict[str, str] = {}
     shards = files_below(split.location, ".tar")
+    place = {name: index for index, name in enumerate(classes or [])}
     with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
-        found = list(pool.map(partial(_shard_samples, split), shards))
+        found = list(pool.map(partial(_shard_samples, split, place), shards))
     for shard, samples in zip(shards, found, strict=True):
         for key, (image, label) in samples.items():
             if image is None:
-                raise ListingError(f"{shard}: sample {key!r} has no {', '.join(SHARD_SUFFIXES)} member")
+                raise ListingError(
+                    f"{shard}: sample {key!r} has no {', '.join(SUFFIXES)} member. (A member's key ends at the "
+                    "first dot of its file name, and the rest is its suffix, so keys cannot contain dots)"
+                )
             if key in shard_of:
                 raise ListingError(f"{split.location}: sample {key!r} stands in {shard_of[key]} and in {shard}")
             shard_of[key] = shard
@@ -38,27 +43,68 @@ def list_shards(split: Split, classes: list[str] | None) -> list[Row]:
     return rows
 
 
-def _shard_samples(split: Split, shard: str) -> dict[str, tuple[tuple[int, int] | None, int | None]]:
-    """Return for each key of one shard the start and length of the image's bytes, and the label."""
+def _shard_samples(
+    split: Split, place: dict[str, int], shard: str
+) -> dict[str, tuple[tuple[int, int] | None, int | None]]:
+    """Return for each key of one shard the start and length of the image's bytes, and the label.
+
+    `place` has the class names that .cls members may hold. Raises ListingError if the shard is damaged.
+    """
     filesystem, _ = resolve(split.location)
     samples: dict[str, tuple[tuple[int, int] | None, int | None]] = {}
     try:
-        with filesystem.open_input_file(shard) as file, tarfile.open(fileobj=io.BufferedReader(file, BUFFER)) as tar:
-            for member in tar:
-                folder, _, name = member.name.rpartition("/")
-                stem, _, suffix = name.partition(".")
-                if not member.isfile() or not stem:
-                    continue
-                key = f"{folder}/{stem}" if folder else stem
-                image, label = samples.get(key, (None, None))
-                if f".{suffix.lower()}" in SHARD_SUFFIXES:
-                    if image is not None:
-                        raise ListingError(f"{shard}: sample {key!r} has two images")
-                    image = (member.offset_data, member.size)
-                elif suffix.lower() == "cls":
-                    content = tar.extractfile(member)
-                    label = parse_label(split, content.read().decode().strip() if content else "", {})
-                samples[key] = (image, label)
-    except (tarfile.TarError, OSError) as error:
+        with filesystem.open_input_file(shard) as file:
+            if bytes(file.read_at(2, 0)) == GZIP:
+                raise ListingError(f"{shard} is compressed by gzip, so that images cannot be read by range: unpack it")
+            file.seek(0)
+            with tarfile.open(fileobj=io.BufferedReader(file, BUFFER), mode="r:") as tar:
+                for member in tar:
+                    _add_member(samples, place, shard, tar, member)
+                end = tar.offset
+            rest = min(max(0, file.size() - end), BUFFER)
+            _check_end(shard, end, bytes(file.read_at(rest, end)) if rest else b"")
+    except (tarfile.TarError, OSError, UnicodeDecodeError) as error:
         raise ListingError(f"{shard} can't be read as a tar file: {error}") from error
     return samples
+
+
+def _add_member(
+    samples: dict[str, tuple[tuple[int, int] | None, int | None]],
+    place: dict[str, int],
+    shard: str,
+    tar: tarfile.TarFile,
+    member: tarfile.TarInfo,
+) -> None:
+    """Add one member to its sample. Links are refused, since what they point at may be another shard's."""
+    folder, _, name = member.name.rpartition("/")
+    stem, _, suffix = name.partition(".")
+    if member.islnk() or member.issym():
+        raise ListingError(f"{shard}: member {member.name!r} is a link; shards must hold the images themselves")
+    if not member.isfile() or not stem:
+        return
+    key = f"{folder}/{stem}" if folder else stem
+    image, label = samples.get(key, (None, None))
+    if f".{suffix.lower()}" in SUFFIXES:
+        if image is not None:
+            raise ListingError(f"{shard}: sample {key!r} has two images")
+        image = (member.offset_data, member.size)
+    elif suffix.lower() == "cls":
+        content = tar.extractfile(member)
+        label = parse_label(f"{shard}: {member.name}", content.read().decode().strip() if content else "", place)
+    samples[key] = (image, label)
+
+
+def _check_end(shard: str, end: int, rest: bytes) -> None:
+    """Raise ListingError unless a shard ends with the two blocks of zeros that end an archive, and nothing after them.
+
+    Python's tarfile ends quietly at a header that is cut or damaged, as if the archive ended there.
+    """
+    if rest.strip(b"\0"):
+        raise ListingError(
+            f"{shard}: at byte {end} there is neither a member nor the archive's end: the shard is damaged, or "
+            "several archives were concatenated. Make it anew"
+        )
+    if len(rest) < END:
+        raise ListingError(
+            f"{shard}: the archive's end is missing at byte {end}: the shard was cut short. Copy it again"
+        )

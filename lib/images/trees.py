@@ -6,7 +6,7 @@ import logging
 
 from lib.errors import ListingError
 from lib.experiment.settings import Split
-from lib.images.labels import tree_classes
+from lib.images.labels import NO_CLASSES, tree_classes
 from lib.images.schemas import SUFFIXES, Row
 from lib.storage.files import files_below
 from lib.storage.uris import resolve, uri_beside
@@ -19,16 +19,30 @@ def list_tree(split: Split, classes: list[str] | None) -> list[Row]:
     place = {name: index for index, name in enumerate(classes or tree_classes(split))}
     root = resolve(split.location)[1].rstrip("/")
     rows: list[Row] = []
-    passed_over = 0
+    passed_over, without_folder = 0, 0
     for path in files_below(split.location, recursive=True):
         image_id = path[len(root) + 1 :]
-        folder, _, name = image_id.partition("/")
-        if name.startswith(".") or not name.lower().endswith(SUFFIXES):
+        folder, _, name = image_id.rpartition("/")
+        folder = folder.partition("/")[0]
+        if (
+            folder.startswith(".")
+            or folder in NO_CLASSES
+            or name.startswith(".")
+            or not name.lower().endswith(SUFFIXES)
+        ):
             passed_over += 1
+            continue
+        if not folder:
+            without_folder += 1
             continue
         if folder not in place:
             raise ListingError(f"{split.location}: folder {folder!r} is not among the {len(place)} class names")
         rows.append((image_id, place[folder], uri_beside(split.location, path), None, None, None))
+    if without_folder:
+        raise ListingError(
+            f"{split.location}: {without_folder} images lie directly in it, in no class folder, so their labels are "
+            "unknown. Name them in a .csv file with the columns path and label, and give that file instead"
+        )
     if passed_over:
-        log.warning("%s: %d files passed over, which aren't images by their names", split.location, passed_over)
+        log.warning("%s: %d files passed over, which are no images by their names", split.location, passed_over)
     return rows

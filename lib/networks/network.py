@@ -77,6 +77,10 @@ class Network:
             output, split = self.model(x).cpu(), self.classifier(self.features(x).cpu())
         except Exception as error:
             raise NetworkError(f"network {self.name!r} can't be split into features and classifier: {error}") from error
+        if not output.isfinite().all():
+            raise NetworkError(
+                f"network {self.name!r}: its output is NaN or infinite for random pixels: check its weights"
+            )
         if output.shape != split.shape or not torch.allclose(
             output, split, rtol=1e-4, atol=1e-4 * float(output.abs().max())
         ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib.util
+import logging
 import os
 import pickle
 import tempfile
@@ -21,7 +22,19 @@ from lib.errors import NetworkError
 from lib.experiment.settings import NetworkSettings
 from lib.storage.files import file_version, read_bytes
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "affine-features"
+log = logging.getLogger(__name__)
+PREFIXES = ("_orig_mod.", "module.", "model.")  # of torch.compile, DataParallel and Lightning
+
+
+def cache_folder() -> Path:
+    """Return where fetched weights are kept: the user's cache, or the temporary folder if there is no home."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "affine-features"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (RuntimeError, OSError):  # no home, or one that cannot be written
+        folder = Path(tempfile.gettempdir()) / f"affine-features-{os.getuid()}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def load_model(name: str, settings: NetworkSettings) -> nn.Module:
@@ -67,10 +80,43 @@ def load_weights(name: str, model: nn.Module, weights: str) -> None:
         ) from error
     if by_order:
         state = in_order(name, state, model.state_dict())
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise NetworkError(f"network {name!r}: {weights} doesn't fit the model: {error}") from error
+    wanted = model.state_dict()
+    state = without_prefixes(name, state, wanted)
+    wrong = state_differences(state, wanted)
+    if wrong:
+        raise NetworkError(f"network {name!r}: {weights} doesn't fit the model: {wrong}")
+    model.load_state_dict(state)
+
+
+def without_prefixes(
+    name: str, state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return the tensors without prefixes that all their names have, and that the model's names do not have."""
+    for _ in PREFIXES:
+        for prefix in PREFIXES:
+            theirs, ours = (all(key.startswith(prefix) for key in keys) for keys in (state, wanted))
+            if state and theirs and not ours:
+                log.warning("network %r: the prefix %r is taken off the names of its weights", name, prefix)
+                state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+    return state
+
+
+def state_differences(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> str:
+    """Say what differs between a file's tensors and the model's, with a few names of each kind; "" if nothing does."""
+    missing = [key for key in wanted if key not in state]
+    unknown = [key for key in state if key not in wanted]
+    shapes = [
+        f"{key} {tuple(state[key].shape)}, not {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    ]
+    kinds = (("lacks", missing), ("has unknown", unknown), ("has other shapes:", shapes))
+    few = 3
+    return "; ".join(
+        f"it {what} {', '.join(names[:few])}" + (f" and {len(names) - few} more" if len(names) > few else "")
+        for what, names in kinds
+        if names
+    )
 
 
 def package_file(name: str, module: str) -> Path:
@@ -114,12 +160,12 @@ def cached(uri: str) -> Path:
     """
     if "://" not in uri:
         return Path(uri).expanduser().absolute()
-    CACHE.mkdir(parents=True, exist_ok=True)
-    path = CACHE / (hashlib.sha256(f"{uri} {file_version(uri)}".encode()).hexdigest()[:24] + Path(uri).suffix)
+    folder = cache_folder()
+    path = folder / (hashlib.sha256(f"{uri} {file_version(uri)}".encode()).hexdigest()[:24] + Path(uri).suffix)
     with open(path.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            with tempfile.NamedTemporaryFile(dir=CACHE, delete=False) as file:
+            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
                 file.write(read_bytes(uri))
             os.replace(file.name, path)
     return path

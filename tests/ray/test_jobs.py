@@ -19,7 +19,7 @@ from jobs.cluster.capacity import Capacity
 from jobs.cluster.runs import Run
 from jobs.extraction.checks import describe_all
 from jobs.extraction.stream import stream_features
-from lib.errors import ExperimentError, RunError
+from lib.errors import ExperimentError, ManifestMismatch, RunError
 from lib.evaluation.examples import EXAMPLES
 from lib.experiment.loading import load_experiment
 from lib.features.extraction import ExtractFeatures
@@ -97,6 +97,18 @@ def test_networks_have_two_batches_at_once_and_one_heap_beside_what_the_job_says
     found = stream_features(work, networks, describe_all(networks), options, 10**6).take_all()
     job = ray.get_runtime_context().runtime_env["env_vars"]
     assert found == 2 * [job | {"MALLOC_ARENA_MAX": "1"}]
+
+
+def test_images_replaced_in_place_are_noticed(experiment: Path, root: Path) -> None:
+    from jobs.extract import extract
+
+    file = next((experiment.parent / "val").rglob("*.JPEG"))
+    status = file.stat()
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    with pytest.raises(ManifestMismatch, match=r"val.*was made from other settings: image_files was"):
+        extract(run_of(experiment, root))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert extract(run_of(experiment, root)) == 0
 
 
 def test_bad_images_are_kept_by_reason_and_too_many_fail_the_run(

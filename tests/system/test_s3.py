@@ -214,7 +214,7 @@ def test_a_public_bucket_is_read_without_credentials(store: Store) -> None:
 def test_weights_are_fetched_again_when_they_change(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lib.networks.weights.CACHE", tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for content in (b"one", b"one", b"three"):
         store.put("w.pth", content)
         path = cached("s3://bucket/w.pth")

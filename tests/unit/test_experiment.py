@@ -70,3 +70,8 @@ def test_root_is_put_into_locations_only_when_asked() -> None:
     assert demo.images.train.location == "{root}/pictures/train"
     assert demo.located("s3://b/demo").images.train.location == "s3://b/demo/pictures/train"
     assert demo.located("/r").networks["resnet"].weights == "/r/networks/resnet.safetensors"
+
+
+def test_networks_cannot_have_the_names_of_other_columns() -> None:
+    with pytest.raises(ExperimentError, match=r"\['label'\] are names of the tables' other columns"):
+        load_experiment("lite", ['networks.label={model="test_resnet"}'], EXPERIMENTS)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from lib.experiment.settings import ExtractSettings, NetworkSettings
-from lib.features.extraction import ExtractFeatures, in_full_batches
+from lib.features.extraction import ExtractFeatures, in_full_batches, reject_not_finite
+from lib.features.schemas import feature_schema
 from lib.images.geometry import Geometry
 from lib.networks.network import Network
 from lib.storage.columns import vector_column
@@ -106,3 +107,26 @@ def test_full_batches_cover_all_rows() -> None:
     doubled = in_full_batches(lambda full: (sizes.append(len(full)), 2 * full)[1], rows, 4)
     np.testing.assert_array_equal(np.concatenate([*doubled]), 2 * rows)
     assert sizes == [4, 4, 4]
+
+
+def test_features_that_are_not_finite_reject_their_image() -> None:
+    """NaN as computed, and numbers beyond the table's type; an image with a reason keeps it."""
+    reasons = np.array([None, None, "empty: 0 bytes", None], object)
+    vectors = np.array([[1, 2], [np.nan, np.inf], [np.nan, 0], [70_000, 3]], np.float32)
+    with np.errstate(over="ignore"):
+        stored = vectors.astype(np.float16)
+    reject_not_finite(reasons, "a", vectors, stored)
+    assert reasons[0] is None
+    assert reasons[1] == "not finite: network 'a', 2 of 2 numbers"
+    assert reasons[2] == "empty: 0 bytes"
+    assert reasons[3].startswith("overflow: network 'a', 1 of 2 numbers, up to 70000")
+    assert 'extract.dtype = "float32"' in reasons[3]
+
+
+def test_an_image_whose_features_overflow_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    extract = ExtractFeatures({"a": NETWORKS["a"]}, ExtractSettings(dtype="float16"), "cpu", {"a": GEOMETRY})
+    monkeypatch.setattr(extract, "vectors", lambda name, images: np.full((len(images), 3), 1e6, np.float32))
+    extract.schema = feature_schema({"a": 3}, "float16")
+    found = extract(batch(3))
+    assert [reason.partition(":")[0] for reason in found["reason"].to_pylist()] == ["overflow", "empty", "overflow"]
+    assert found["a"].null_count == 3

@@ -1,17 +1,19 @@
 """Listings of every format: right labels, right bytes, and errors that name the location."""
 
+import gzip
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from lib.errors import ListingError
-from lib.experiment.settings import Split
+from lib.experiment.settings import Images, Split
 from lib.images.fetching import read_images
-from lib.images.labels import read_classes
+from lib.images.labels import parse_label, read_classes
 from lib.images.listing import list_images
 
 
@@ -120,13 +122,147 @@ def test_parquet_with_the_images_bytes(tmp_path: Path, struct: bool) -> None:
     assert found["image_id"][16].as_py() == ("p16.jpg" if struct else "b.parquet:1")
 
 
-def test_class_names_are_sorted_and_unique(tmp_path: Path) -> None:
+def named(file: Path, **settings: str) -> Images:
+    return Images.model_validate({"train": "t", "val": "v", "classes": str(file), **settings})
+
+
+def test_a_class_files_order_is_kept_or_asked_about(tmp_path: Path) -> None:
     file = tmp_path / "names.txt"
+    file.write_text("n1\nn2\n\n")
+    assert read_classes(named(file)) == ["n1", "n2"]
     file.write_text("n2\nn1\n\n")
-    assert read_classes(str(file)) == ["n1", "n2"]
+    with pytest.raises(ListingError, match=r"'n1' comes after 'n2'.*images\.class_order = \"file\""):
+        read_classes(named(file))
+    assert read_classes(named(file, class_order="file")) == ["n2", "n1"]
+    assert read_classes(named(file, class_order="sorted")) == ["n1", "n2"]
     file.write_text("n2\nn2\n")
     with pytest.raises(ListingError, match="n2"):
-        read_classes(str(file))
+        read_classes(named(file))
+
+
+def test_a_class_file_is_utf8_with_or_without_its_mark(tmp_path: Path) -> None:
+    file = tmp_path / "names.txt"
+    file.write_bytes("é1\né2\n".encode("utf-8-sig"))
+    assert read_classes(named(file)) == ["é1", "é2"]
+    for encoding in ("utf-16", "latin-1"):
+        file.write_bytes("é1\né2\n".encode(encoding))
+        with pytest.raises(ListingError, match=r"names\.txt: expected class names in UTF-8"):
+            read_classes(named(file))
+
+
+def test_class_folders_that_are_numbers_count_by_value(tmp_path: Path) -> None:
+    """ImageNet-V2's layout: as text, "10" comes before "2"."""
+    for k in range(12):
+        (tmp_path / str(k)).mkdir()
+        (tmp_path / str(k) / "a.jpg").write_bytes(b"x")
+    found = list_images(split(tmp_path))
+    assert found["label"].to_pylist() == [int(image_id.partition("/")[0]) for image_id in found["image_id"].to_pylist()]
+    (tmp_path / "3" / "a.jpg").unlink()
+    (tmp_path / "3").rmdir()
+    with pytest.raises(ListingError, match=r"they are not 0 to 10: the largest is 11\. Give images\.classes"):
+        list_images(split(tmp_path))
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(ListingError, match=r"some class folders are numbers, such as '0', and others are not.*'cat'"):
+        list_images(split(tmp_path))
+
+
+def test_folders_that_archives_leave_are_no_classes(tmp_path: Path) -> None:
+    tree(tmp_path)
+    for folder in ("__MACOSX", "lost+found"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "._a.jpg").write_bytes(b"x")
+        (tmp_path / folder / "a.jpg").write_bytes(b"x")
+    found = list_images(split(tmp_path))
+    assert found["image_id"].to_pylist() == ["n1/c.png", "n2/a.jpg", "n2/b.JPEG"]
+    assert found["label"].to_pylist() == [0, 1, 1]
+
+
+def test_images_in_no_class_folder_are_refused_with_what_helps(tmp_path: Path) -> None:
+    for k in range(4):
+        (tmp_path / f"{k}.jpg").write_bytes(b"x")
+    with pytest.raises(ListingError, match=r"4 images lie directly in it, in no class folder.*\.csv"):
+        list_images(split(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("label", "value"),
+    [("3", 3), (" 3 ", 3), ("3.0", 3), (3.0, 3), (3, 3), ("", None), (None, None), (float("nan"), None)],
+)
+def test_labels_are_whole_numbers(label: str | float | None, value: int | None) -> None:
+    assert parse_label("list.csv: row 1", label, {}) == value
+
+
+@pytest.mark.parametrize("label", ["1_0", "0.13", 0.13, "three", "inf", "٣", True, "1e2"])
+def test_other_labels_are_refused_by_row(label: str | float) -> None:
+    with pytest.raises(ListingError, match=r"^list\.csv: row 1: label .* is no whole number"):
+        parse_label("list.csv: row 1", label, {})
+
+
+def test_labels_that_tables_cannot_hold_are_refused() -> None:
+    with pytest.raises(ListingError, match="above 2147483647"):
+        parse_label("x", 2**31, {})
+
+
+def test_a_shard_that_was_cut_short_is_refused_wherever_it_was_cut(tmp_path: Path) -> None:
+    """Python's tarfile ends quietly at a header that is cut or damaged."""
+    file = tmp_path / "0.tar"
+    shard(file, [(f"{k}.{suffix}", b"1") for k in range(4) for suffix in ("jpg", "cls")])
+    whole = file.read_bytes()
+    assert len(list_images(split(tmp_path))) == 4
+    for cut in (4 * 1024, 4 * 1024 + 100, 4 * 1024 + 512, 8 * 1024, 8 * 1024 + 512):
+        file.write_bytes(whole[:cut])
+        with pytest.raises(ListingError, match=r"0\.tar"):
+            list_images(split(tmp_path))
+    file.write_bytes(whole[: 3 * 1024] + bytes(1024) + whole[4 * 1024 :])
+    with pytest.raises(ListingError, match=r"0\.tar: at byte 3072"):
+        list_images(split(tmp_path))
+    file.write_bytes(whole[: 3 * 1024] + b"x" * 512 + whole[3 * 1024 + 512 :])
+    with pytest.raises(ListingError, match=r"0\.tar: at byte 3072"):
+        list_images(split(tmp_path))
+    file.write_bytes(whole + whole.replace(b"1.jpg", b"9.jpg"))
+    with pytest.raises(ListingError, match="concatenated"):
+        list_images(split(tmp_path))
+    file.write_bytes(gzip.compress(whole))
+    with pytest.raises(ListingError, match=r"0\.tar is compressed by gzip.*unpack"):
+        list_images(split(tmp_path))
+
+
+def test_links_in_shards_are_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        info = tarfile.TarInfo("a.jpg")
+        info.type, info.linkname = tarfile.SYMTYPE, "b.jpg"
+        tar.addfile(info)
+    with pytest.raises(ListingError, match=r"0\.tar: member 'a\.jpg' is a link"):
+        list_images(split(tmp_path))
+
+
+def test_shards_take_the_suffixes_and_the_class_names_that_others_take(tmp_path: Path) -> None:
+    shard(tmp_path / "0.tar", [("a.webp", b"A"), ("a.cls", b"cat"), ("b.tiff", b"B"), ("b.cls", b"ant")])
+    assert list_images(split(tmp_path), ["ant", "cat"])["label"].to_pylist() == [1, 0]
+    shard(tmp_path / "0.tar", [("val.001.jpg", b"A"), ("val.001.cls", b"1")])
+    with pytest.raises(ListingError, match=r"'val' has no .*key ends at the first dot"):
+        list_images(split(tmp_path))
+
+
+def test_numbers_as_image_ids_become_text(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image_id": [7, 0], "image": [b"a", b"b"], "label": [1, 0]}), tmp_path / "a.parquet")
+    assert list_images(split(tmp_path))["image_id"].to_pylist() == ["7", "0"]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "found"),
+    [
+        ("image", [[b"a", b"b"]], "list<.*: binary>"),
+        ("image", ["aGVsbG8="], "string"),
+        ("image", [{"path": "a"}], "struct"),
+        ("label", [[1, 2]], "list<.*: int64>"),
+    ],
+)
+def test_columns_of_other_types_are_refused_by_name(tmp_path: Path, column: str, values: list[Any], found: str) -> None:
+    table = pa.table({"image": [b"a"], "label": [1]} | {column: values})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ListingError, match=rf"a\.parquet: column '{column}' is {found}.*expected"):
+        list_images(split(tmp_path))
 
 
 def test_a_missing_file_becomes_an_error_of_its_row(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Networks split into C(F(x)): real timm models with random weights, and the packages' ImageNet weights."""
 
 import importlib.util
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from lib.errors import NetworkError
 from lib.experiment.settings import NetworkSettings
 from lib.networks.network import Network, pooled_features
+from lib.networks.weights import cache_folder
 
 
 def random(model: str, **more: object) -> NetworkSettings:
@@ -148,3 +150,38 @@ def test_loading_leaves_the_callers_random_numbers_as_they_are() -> None:
     first, second = (Network("a", random("test_resnet")).fingerprint() for _ in range(2))
     assert first == second
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "model.", "module._orig_mod."])
+def test_prefixes_that_wrappers_leave_are_taken_off(tmp_path: Path, prefix: str) -> None:
+    state = timm.create_model("test_resnet").state_dict()
+    torch.save({f"{prefix}{key}": tensor for key, tensor in state.items()}, tmp_path / "w.pth")
+    loaded = Network("a", NetworkSettings(model="test_resnet", weights=str(tmp_path / "w.pth")))
+    assert all(torch.equal(tensor, state[key]) for key, tensor in loaded.model.state_dict().items())
+
+
+def test_what_does_not_fit_is_said_in_a_few_words(tmp_path: Path) -> None:
+    state = timm.create_model("test_resnet").state_dict()
+    torch.save({f"other.{key}": tensor for key, tensor in state.items()}, tmp_path / "w.pth")
+    with pytest.raises(
+        NetworkError, match=r"doesn't fit the model: it lacks .* more; it has unknown other\."
+    ) as refusal:
+        Network("a", NetworkSettings(model="test_resnet", weights=str(tmp_path / "w.pth")))
+    assert len(str(refusal.value)) < 500
+
+
+def test_weights_with_nan_are_refused_by_what_they_are() -> None:
+    network = Network("a", random("test_resnet"))
+    next(network.model.parameters()).data.fill_(float("nan"))
+    with pytest.raises(NetworkError, match="'a': its output is NaN or infinite"):
+        network.check_split()
+
+
+def test_without_a_home_weights_are_kept_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", lambda self: (_ for _ in ()).throw(RuntimeError("no home")))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert cache_folder().parent == tmp_path
+    assert cache_folder().stat().st_mode & 0o077 == 0
