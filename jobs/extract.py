@@ -10,7 +10,7 @@ import pyarrow as pa
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run
 from jobs.extraction.checks import check_labels, describe_all
-from jobs.extraction.passes import compute_passes, finish_pass, number_rows, plan_pass
+from jobs.extraction.unfinished_tables import compute_passes, finish_pass, number_rows, plan_pass
 from lib.errors import ExperimentError
 from lib.experiment.layout import SPLITS
 from lib.experiment.settings import Experiment

@@ -15,6 +15,16 @@ def pair_name(source: str, target: str) -> str:
     return f"{source}{TO}{target}"
 
 
+def map_name(source: str, target: str, variant: str | None) -> str:
+    """Return the name of a map's files and of its prediction table.
+
+    The paper's map, whose `variant` is None, has the pair's name alone: "lite0-to-lite2". Others have their variant's
+    name behind it: "lite0-to-lite2.least_squares.rank4".
+    """
+    pair = pair_name(source, target)
+    return pair if variant is None else f"{pair}.{variant}"
+
+
 def pass_name(networks: tuple[str, ...]) -> str:
     """Return the name of a feature table with a column for each of these networks: "lite0+lite2"."""
     return "+".join(networks)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.experiment.layout import pair_name
+from lib.experiment.layout import map_name, pair_name
 from lib.experiment.settings import Experiment, FitSettings
 
 # Disjoint parts of the training rows, as shares of them. The first 2, 3, 4, 5 and all 7 parts make up the SHARES.
@@ -69,9 +69,8 @@ class MapKey:
 
     @property
     def name(self) -> str:
-        """The name of the map's files and of its prediction table. The paper's map has the pair's name alone."""
-        pair = pair_name(self.source, self.target)
-        return pair if self.variant == Variant("affine") else f"{pair}.{self.variant.name}"
+        """The name of the map's files and of its prediction table."""
+        return map_name(self.source, self.target, None if self.variant == Variant("affine") else self.variant.name)
 
     @property
     def title(self) -> str:

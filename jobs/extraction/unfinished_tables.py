@@ -1,4 +1,4 @@
-"""A pass: the table of one split that still lacks some networks' columns."""
+"""Feature tables that are still to be made or finished: what is missing of them, and how they are completed."""
 
 from __future__ import annotations
 
