@@ -24,13 +24,14 @@ def list_listing(split: Split, classes: list[str] | None) -> list[Row]:
     if path.lower().endswith(".parquet"):
         table = pq.read_table(path, filesystem=filesystem)
     else:
-        text = pyarrow.csv.ConvertOptions(column_types={"path": pa.string(), "label": pa.string()})
+        text = pyarrow.csv.ConvertOptions(column_types={"path": pa.string(), split.label_column: pa.string()})
         table = pyarrow.csv.read_csv(pa.BufferReader(read_bytes(split.location)), convert_options=text)
     if "path" not in table.column_names:
         raise ListingError(f"{split.location}: expected the columns path and label, found {table.column_names}")
-    for column in {"path", split.label_column} & set(table.column_names):
-        if table.column_names.count(column) > 1:
-            raise ListingError(f"{split.location}: two columns are called {column!r}; rename one of them")
+    if "label_column" in split.model_fields_set and split.label_column not in table.column_names:
+        raise ListingError(
+            f"{split.location}: no column {split.label_column!r}, which label_column names, found {table.column_names}"
+        )
     check_columns(split.location, table.schema, {"path": (STRING,), split.label_column: (STRING, NUMBER)})
     base = split.base or split.location.rpartition("/")[0] or "."
     labels = table[split.label_column] if split.label_column in table.column_names else pa.nulls(len(table))

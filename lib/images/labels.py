@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import itertools
+import re
+from decimal import Decimal
 
 import pyarrow.fs as pafs
 
@@ -14,6 +16,7 @@ from lib.storage.files import read_bytes
 from lib.storage.uris import resolve
 
 NO_CLASSES = {"__MACOSX", "lost+found"}  # folders that archives and file systems leave beside class folders
+LONGEST = 1000  # digits, below what Python refuses to read
 LARGEST = 2**31 - 1  # labels are int32 in all tables
 
 
@@ -30,9 +33,11 @@ def read_classes(images: Images) -> list[str] | None:
         text = read_bytes(uri).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ListingError(f"{uri}: expected class names in UTF-8: {error}. Save the file as UTF-8") from error
-    names = [line.strip() for line in text.splitlines() if line.strip()]
+    names = [line.strip() for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
+    if not names:
+        raise ListingError(f"{uri}: expected one class name on each line, found none")
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
-    if twice or not names:
+    if twice:
         raise ListingError(f"{uri}: expected one class name on each line, each once; found twice: {twice[:5]}")
     if names != sorted(names) and images.class_order is None:
         before, after = next((a, b) for a, b in itertools.pairwise(names) if a > b)
@@ -84,7 +89,7 @@ def tree_classes(split: Split) -> list[str]:
     return ordered
 
 
-def parse_label(where: str, label: str | float | None, place: dict[str, int]) -> int | None:
+def parse_label(where: str, label: str | float | Decimal | None, place: dict[str, int]) -> int | None:
     """Return a label as an integer; None if it is empty.
 
     A text that is among the class names `place` is its class. Anything else must be a whole number, such as 3 or 3.0.
@@ -99,18 +104,19 @@ def parse_label(where: str, label: str | float | None, place: dict[str, int]) ->
         known = f"none of the {len(place)} class names, and no whole number" if place else "no whole number"
         more = "" if place else ", and no images.classes are given in which to look for it"
         raise ListingError(f"{where}: label {label!r} is {known}{more}")
-    if number > LARGEST:
-        raise ListingError(f"{where}: label {label!r} is above {LARGEST}, the largest that tables hold")
+    if abs(number) > LARGEST:
+        raise ListingError(f"{where}: label {label!r} is beyond {LARGEST}, the largest that tables hold")
     return number
 
 
-def _whole(label: str | float) -> int | None:
+def _whole(label: str | float | Decimal) -> int | None:
     """Return a label as a whole number, None if it is none. "1_0" is none, though Python reads it as 10."""
     if isinstance(label, bool):
         return None
     if isinstance(label, int):
         return label
-    text = label.strip() if isinstance(label, str) else repr(label)
+    text = str(label).strip()
     whole, _, rest = text.partition(".")
-    digits = whole.removeprefix("-")
-    return int(whole) if digits.isascii() and digits.isdecimal() and not rest.strip("0") else None
+    digits = whole[1:] if whole[:1] in ("-", "+") else whole
+    known = digits.isascii() and digits.isdecimal() and len(digits) < LONGEST and not rest.strip("0")
+    return int(whole) if known else None

@@ -26,7 +26,7 @@ def list_images(split: Split, classes: list[str] | None = None, limit: int | Non
         rows = {"tree": list_tree, "listing": list_listing, "webdataset": list_shards, "parquet": list_parquet}[kind](
             split, classes
         )
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise ListingError(f"{split.location} can't be read: {error}") from error
     if not rows:
         raise ListingError(f"{split.location} ({kind}) has no images")

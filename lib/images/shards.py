@@ -7,6 +7,8 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import pyarrow as pa
+
 from lib.errors import ListingError
 from lib.experiment.settings import Split
 from lib.images.labels import parse_label
@@ -18,7 +20,7 @@ from lib.storage.uris import resolve, uri_beside
 # longer than all bytes do.
 SHARDS_AT_ONCE, BUFFER = 16, 2**20  # bytes
 GZIP = bytes.fromhex("1f8b")  # the first bytes of a compressed file
-END = 1024  # bytes of zeros that end an archive
+END = 1024  # bytes of zeros that end an archive, at least
 
 
 def list_shards(split: Split, classes: list[str] | None) -> list[Row]:
@@ -61,8 +63,7 @@ def _shard_samples(
                 for member in tar:
                     _add_member(samples, place, shard, tar, member)
                 end = tar.offset
-            rest = min(max(0, file.size() - end), BUFFER)
-            _check_end(shard, end, bytes(file.read_at(rest, end)) if rest else b"")
+            _check_end(shard, file, end)
     except (tarfile.TarError, OSError, UnicodeDecodeError) as error:
         raise ListingError(f"{shard} can't be read as a tar file: {error}") from error
     return samples
@@ -75,13 +76,14 @@ def _add_member(
     tar: tarfile.TarFile,
     member: tarfile.TarInfo,
 ) -> None:
-    """Add one member to its sample. Links are refused, since what they point at may be another shard's."""
+    """Add one member to its sample. Links and sparse files are refused: their bytes are not what they stand for."""
     folder, _, name = member.name.rpartition("/")
     stem, _, suffix = name.partition(".")
-    if member.islnk() or member.issym():
-        raise ListingError(f"{shard}: member {member.name!r} is a link; shards must hold the images themselves")
-    if not member.isfile() or not stem:
+    if not stem or not (f".{suffix.lower()}" in SUFFIXES or suffix.lower() == "cls" or member.isfile()):
         return
+    if not member.isfile() or member.sparse is not None:
+        kind = "is stored sparse" if member.isfile() else "is a link or no file"
+        raise ListingError(f"{shard}: member {member.name!r} {kind}; shards must hold the images' whole bytes")
     key = f"{folder}/{stem}" if folder else stem
     image, label = samples.get(key, (None, None))
     if f".{suffix.lower()}" in SUFFIXES:
@@ -90,21 +92,27 @@ def _add_member(
         image = (member.offset_data, member.size)
     elif suffix.lower() == "cls":
         content = tar.extractfile(member)
-        label = parse_label(f"{shard}: {member.name}", content.read().decode().strip() if content else "", place)
+        try:
+            text = content.read().decode("utf-8-sig").strip() if content else ""
+        except UnicodeDecodeError as error:
+            raise ListingError(f"{shard}: {member.name} is no text: expected a class name or a whole number") from error
+        label = parse_label(f"{shard}: {member.name}", text, place)
     samples[key] = (image, label)
 
 
-def _check_end(shard: str, end: int, rest: bytes) -> None:
-    """Raise ListingError unless a shard ends with the two blocks of zeros that end an archive, and nothing after them.
+def _check_end(shard: str, file: pa.NativeFile, end: int) -> None:
+    """Raise ListingError unless a shard ends with the blocks of zeros that end an archive, and nothing after them.
 
     Python's tarfile ends quietly at a header that is cut or damaged, as if the archive ended there.
     """
-    if rest.strip(b"\0"):
-        raise ListingError(
-            f"{shard}: at byte {end} there is neither a member nor the archive's end: the shard is damaged, or "
-            "several archives were concatenated. Make it anew"
-        )
-    if len(rest) < END:
+    size = file.size()
+    for start in range(end, size, BUFFER):
+        if bytes(file.read_at(min(BUFFER, size - start), start)).strip(b"\0"):
+            raise ListingError(
+                f"{shard}: at byte {end} there is neither a member nor the archive's end: the shard is damaged, or "
+                "several archives were concatenated. Make it anew"
+            )
+    if size - end < END:
         raise ListingError(
             f"{shard}: the archive's end is missing at byte {end}: the shard was cut short. Copy it again"
         )

@@ -22,27 +22,23 @@ def list_tree(split: Split, classes: list[str] | None) -> list[Row]:
     passed_over, without_folder = 0, 0
     for path in files_below(split.location, recursive=True):
         image_id = path[len(root) + 1 :]
-        folder, _, name = image_id.rpartition("/")
-        folder = folder.partition("/")[0]
-        if (
-            folder.startswith(".")
-            or folder in NO_CLASSES
-            or name.startswith(".")
-            or not name.lower().endswith(SUFFIXES)
-        ):
+        *folders, name = image_id.split("/")
+        hidden = any(part.startswith(".") or part in NO_CLASSES for part in [*folders, name])
+        if hidden or not name.lower().endswith(SUFFIXES):
             passed_over += 1
-            continue
-        if not folder:
+        elif not folders:
             without_folder += 1
-            continue
-        if folder not in place:
-            raise ListingError(f"{split.location}: folder {folder!r} is not among the {len(place)} class names")
-        rows.append((image_id, place[folder], uri_beside(split.location, path), None, None, None))
-    if without_folder:
+        elif folders[0] not in place:
+            raise ListingError(f"{split.location}: folder {folders[0]!r} is not among the {len(place)} class names")
+        else:
+            rows.append((image_id, place[folders[0]], uri_beside(split.location, path), None, None, None))
+    if without_folder and not rows:
         raise ListingError(
             f"{split.location}: {without_folder} images lie directly in it, in no class folder, so their labels are "
             "unknown. Name them in a .csv file with the columns path and label, and give that file instead"
         )
+    if without_folder:
+        log.warning("%s: %d images passed over, which lie in no class folder", split.location, without_folder)
     if passed_over:
         log.warning("%s: %d files passed over, which are no images by their names", split.location, passed_over)
     return rows

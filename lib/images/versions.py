@@ -23,8 +23,12 @@ def files_digest(listing: pa.Table) -> str:
     """
     paths = sorted(pc.unique(listing["path"]).to_pylist())
     remote = sum("://" in path for path in paths)
-    with ThreadPoolExecutor(16) as pool:
-        versions = list(pool.map(_version, paths)) if remote <= ASKED else []
+    versions: list[str | None] = []
+    if not remote:
+        versions = [_version(path) for path in paths]
+    elif remote <= ASKED:
+        with ThreadPoolExecutor(16) as pool:
+            versions = list(pool.map(_version, paths))
     return digest([paths, versions])
 
 

@@ -10,6 +10,7 @@ import os
 import pickle
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import timm.data
@@ -31,6 +32,8 @@ def cache_folder() -> Path:
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "affine-features"
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder} cannot be written")
     except (RuntimeError, OSError):  # no home, or one that cannot be written
         folder = Path(tempfile.gettempdir()) / f"affine-features-{os.getuid()}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,10 +67,12 @@ def load_weights(name: str, model: nn.Module, weights: str) -> None:
             f"network {name!r}: there is no file {weights} with its weights; put it there, or name another"
         )
     try:
-        if path.suffix == ".safetensors":
-            state = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = (
+            safetensors.torch.load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+        if isinstance(state, dict):
             state = state.get("state_dict", state)
     except pickle.UnpicklingError:  # torch's own message advises to load it all the same
         raise NetworkError(
@@ -78,14 +83,19 @@ def load_weights(name: str, model: nn.Module, weights: str) -> None:
         raise NetworkError(
             f"network {name!r}: {weights} isn't a .safetensors or .pth file of weights: {error}"
         ) from error
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(tensor, torch.Tensor) for key, tensor in state.items()
+    ):
+        raise NetworkError(f"network {name!r}: {weights} holds more than tensors by name. Save the model's state_dict")
     if by_order:
         state = in_order(name, state, model.state_dict())
     wanted = model.state_dict()
     state = without_prefixes(name, state, wanted)
-    wrong = state_differences(state, wanted)
-    if wrong:
-        raise NetworkError(f"network {name!r}: {weights} doesn't fit the model: {wrong}")
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        wrong = state_differences(state, wanted) or str(error)
+        raise NetworkError(f"network {name!r}: {weights} doesn't fit the model: {wrong}") from error
 
 
 def without_prefixes(

@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -186,20 +187,31 @@ def test_images_in_no_class_folder_are_refused_with_what_helps(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("label", "value"),
-    [("3", 3), (" 3 ", 3), ("3.0", 3), (3.0, 3), (3, 3), ("", None), (None, None), (float("nan"), None)],
+    [
+        ("3", 3),
+        ("+3", 3),
+        (Decimal(3), 3),
+        (" 3 ", 3),
+        ("3.0", 3),
+        (3.0, 3),
+        (3, 3),
+        ("", None),
+        (None, None),
+        (float("nan"), None),
+    ],
 )
 def test_labels_are_whole_numbers(label: str | float | None, value: int | None) -> None:
     assert parse_label("list.csv: row 1", label, {}) == value
 
 
-@pytest.mark.parametrize("label", ["1_0", "0.13", 0.13, "three", "inf", "٣", True, "1e2"])
+@pytest.mark.parametrize("label", ["1_0", "9" * 5000, "0.13", 0.13, "three", "inf", "٣", True, "1e2"])
 def test_other_labels_are_refused_by_row(label: str | float) -> None:
     with pytest.raises(ListingError, match=r"^list\.csv: row 1: label .* is no whole number"):
         parse_label("list.csv: row 1", label, {})
 
 
 def test_labels_that_tables_cannot_hold_are_refused() -> None:
-    with pytest.raises(ListingError, match="above 2147483647"):
+    with pytest.raises(ListingError, match="beyond 2147483647"):
         parse_label("x", 2**31, {})
 
 
@@ -219,6 +231,9 @@ def test_a_shard_that_was_cut_short_is_refused_wherever_it_was_cut(tmp_path: Pat
     file.write_bytes(whole[: 3 * 1024] + b"x" * 512 + whole[3 * 1024 + 512 :])
     with pytest.raises(ListingError, match=r"0\.tar: at byte 3072"):
         list_images(split(tmp_path))
+    file.write_bytes(whole[: 3 * 1024] + bytes(2**21) + whole[3 * 1024 :])
+    with pytest.raises(ListingError, match=r"0\.tar: at byte 3072"):
+        list_images(split(tmp_path))
     file.write_bytes(whole + whole.replace(b"1.jpg", b"9.jpg"))
     with pytest.raises(ListingError, match="concatenated"):
         list_images(split(tmp_path))
@@ -227,12 +242,32 @@ def test_a_shard_that_was_cut_short_is_refused_wherever_it_was_cut(tmp_path: Pat
         list_images(split(tmp_path))
 
 
+def test_images_in_hidden_folders_do_not_count(tmp_path: Path) -> None:
+    tree(tmp_path)
+    for folder in ("n1/.thumbnails", "n2/__MACOSX"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.jpg").write_bytes(b"x")
+    (tmp_path / "montage.png").write_bytes(b"x")
+    assert list_images(split(tmp_path))["image_id"].to_pylist() == ["n1/c.png", "n2/a.jpg", "n2/b.JPEG"]
+
+
+@pytest.mark.parametrize("column", ["label", "wnid"])
+def test_class_names_are_text_in_whatever_column(tmp_path: Path, column: str) -> None:
+    """Not numbers, though they look like some."""
+    file = tmp_path / "list.csv"
+    file.write_text(f"path,{column}\na.jpg,20\nb.jpg,010\n")
+    assert list_images(split(file, label_column=column), ["010", "20"])["label"].to_pylist() == [1, 0]
+    file.write_text("path,other\na.jpg,20\n")
+    with pytest.raises(ListingError, match=f"no column '{column}', which label_column names"):
+        list_images(split(file, label_column=column))
+
+
 def test_links_in_shards_are_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "0.tar", "w") as tar:
         info = tarfile.TarInfo("a.jpg")
         info.type, info.linkname = tarfile.SYMTYPE, "b.jpg"
         tar.addfile(info)
-    with pytest.raises(ListingError, match=r"0\.tar: member 'a\.jpg' is a link"):
+    with pytest.raises(ListingError, match=r"0\.tar: member 'a\.jpg' is a link or no file"):
         list_images(split(tmp_path))
 
 

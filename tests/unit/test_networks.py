@@ -185,3 +185,16 @@ def test_without_a_home_weights_are_kept_in_the_temporary_folder(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert cache_folder().parent == tmp_path
     assert cache_folder().stat().st_mode & 0o077 == 0
+
+
+def test_counters_that_torch_fills_in_may_be_missing(tmp_path: Path) -> None:
+    state = timm.create_model("test_resnet").state_dict()
+    torch.save({key: value for key, value in state.items() if "num_batches" not in key}, tmp_path / "w.pth")
+    Network("a", NetworkSettings(model="test_resnet", weights=str(tmp_path / "w.pth")))
+
+
+@pytest.mark.parametrize("content", [{1: torch.ones(1)}, {"state_dict": None}, {"x": 0.5}, [torch.ones(1)]])
+def test_files_of_more_than_tensors_by_name_are_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(NetworkError, match="holds more than tensors by name"):
+        Network("a", NetworkSettings(model="test_resnet", weights=str(tmp_path / "w.pth")))
