@@ -8,12 +8,12 @@ import pytest
 
 from lib.networks.memory import ONE_HEAP
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = """
 import resource, sys, torch
 from concurrent.futures import ThreadPoolExecutor
 from lib.networks.devices import compute_on_cpu
-
-pytestmark = pytest.mark.slow
 if sys.argv[1] == "kept":
     compute_on_cpu(1)
 others = ThreadPoolExecutor(2)  # as Ray has some before the project's code runs
