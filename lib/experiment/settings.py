@@ -31,6 +31,9 @@ class Split(Section):
     """The folder to which a listing's paths are relative. None is the listing's own folder."""
     image_column: str = "image"
     """The column with the images' bytes, in Parquet with images."""
+    id_column: str | None = None
+    """The column with the images' ids, in Parquet with images; "#row" numbers the rows. None: image_id or key if there
+    is such a column, else the images' own paths, else row numbers."""
     label_column: str = "label"
     """The column with the labels, in listings and in Parquet with images."""
 

@@ -32,16 +32,19 @@ def list_images(split: Split, classes: list[str] | None = None, limit: int | Non
         raise ListingError(f"{split.location} ({kind}) has no images")
     columns = zip(zip(*rows, strict=True), LISTING, strict=True)
     table = pa.table([pa.array(column, field.type) for column, field in columns], schema=LISTING)
-    _check_unique(split, table)
+    _check_unique(split, table, kind == "parquet")
     smallest = pc.min(table["label"]).as_py()
     if smallest is not None and smallest < 0:
         raise ListingError(f"{split.location}: label {smallest}; labels count from 0, leave unknown ones empty")
     return table if limit is None else table.slice(0, limit)
 
 
-def _check_unique(split: Split, table: pa.Table) -> None:
+def _check_unique(split: Split, table: pa.Table, in_parquet: bool) -> None:
     """Raise ListingError if two images have the same id."""
     counts = table.group_by("image_id").aggregate([("path", "count")])
     twice = counts.filter(pc.greater(counts["path_count"], 1))["image_id"].to_pylist()
     if twice:
-        raise ListingError(f"{split.location}: {len(twice)} image ids stand there more than once, such as {twice[:3]}")
+        cure = '. Set id_column to a column of other ids, or to "#row", which numbers the rows' if in_parquet else ""
+        raise ListingError(
+            f"{split.location}: {len(twice)} image ids stand there more than once, such as {twice[:3]}{cure}"
+        )

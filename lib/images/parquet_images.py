@@ -18,6 +18,8 @@ from lib.images.schemas import Row
 from lib.storage.files import files_below, is_file
 from lib.storage.uris import resolve, uri_beside
 
+ROW = "#row"  # id_column's value for row numbers
+
 
 def list_parquet(split: Split, classes: list[str] | None) -> list[Row]:
     """List images whose bytes are in Parquet, plain or as Hugging Face's struct of bytes and path."""
@@ -31,8 +33,11 @@ def list_parquet(split: Split, classes: list[str] | None) -> list[Row]:
             raise ListingError(f"{file}: no column {split.image_column!r}, found {schema.names}; set image_column")
         check_columns(file, schema, {split.image_column: (BINARY, STRUCT), split.label_column: (STRING, NUMBER)})
         image = schema.field(split.image_column).type
-        names = [name for name in ("image_id", "key") if name in schema.names][:1]
-        if not names and pa.types.is_struct(image) and image.get_field_index("path") >= 0:
+        if split.id_column not in (None, ROW, *schema.names):
+            raise ListingError(f"{file}: no column {split.id_column!r}, found {schema.names}; set id_column")
+        candidates = ("image_id", "key") if split.id_column is None else (split.id_column,)
+        names = [name for name in candidates if name in schema.names][:1]
+        if split.id_column is None and not names and pa.types.is_struct(image) and image.get_field_index("path") >= 0:
             names = [f"{split.image_column}.path"]
         wanted = [*names, *([split.label_column] if split.label_column in schema.names else [])]
         with pq.ParquetFile(file, filesystem=filesystem) as parquet:  # reads a struct's field without its brother

@@ -279,6 +279,20 @@ def test_shards_take_the_suffixes_and_the_class_names_that_others_take(tmp_path:
         list_images(split(tmp_path))
 
 
+def test_equal_file_names_in_parquet_are_refused_with_the_setting_that_helps(tmp_path: Path) -> None:
+    """Hugging Face's path is often the file's name alone, and two classes may have files of one name."""
+    image = pa.StructArray.from_arrays([pa.array([b"a", b"b"]), pa.array(["0.jpg", "0.jpg"])], ["bytes", "path"])
+    pq.write_table(pa.table({"image": image, "label": [0, 1], "name": ["cat", "dog"]}), tmp_path / "a.parquet")
+    with pytest.raises(ListingError, match=r"1 image ids stand there more than once.*Set id_column.*#row"):
+        list_images(split(tmp_path))
+    assert list_images(split(tmp_path, id_column="name"))["image_id"].to_pylist() == ["cat", "dog"]
+    numbered = list_images(split(tmp_path, id_column="#row"))
+    assert numbered["image_id"].to_pylist() == ["a.parquet:0", "a.parquet:1"]
+    assert read_images(numbered) == [b"a", b"b"]
+    with pytest.raises(ListingError, match=r"a\.parquet: no column 'other'"):
+        list_images(split(tmp_path, id_column="other"))
+
+
 def test_numbers_as_image_ids_become_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image_id": [7, 0], "image": [b"a", b"b"], "label": [1, 0]}), tmp_path / "a.parquet")
     assert list_images(split(tmp_path))["image_id"].to_pylist() == ["7", "0"]
