@@ -8,14 +8,15 @@ from __future__ import annotations
 import pyarrow as pa
 
 from jobs.cluster.commands import main
-from jobs.cluster.runs import Run
-from jobs.extraction.checks import check_labels, describe_all
+from jobs.cluster.runs import Run, say
+from jobs.extraction.checks import check_classes, check_labels, check_shared, describe_all
 from jobs.extraction.unfinished_tables import compute_passes, finish_pass, number_rows, plan_pass
 from lib.errors import ExperimentError
 from lib.experiment.layout import SPLITS
 from lib.experiment.settings import Experiment
 from lib.images.labels import read_classes
 from lib.images.listing import list_images
+from lib.networks.descriptions import Description
 from lib.storage.files import write_bytes
 
 
@@ -24,18 +25,13 @@ def extract(run: Run) -> int:
 
     A network that has a column in a finished table is not extracted again.
     """
-    experiment = run.experiment
-    listings = {split: list_split(experiment, split) for split in SPLITS}
-    described = describe_all(experiment.networks, run.begun)
-    if not len(listings["val"]["label"].drop_null()):
-        raise ExperimentError("images.val: no image there has a label, so that nothing can be evaluated")
-    for split in SPLITS:
-        images = experiment.images
-        check_labels(f"images.{split}", images.split(split), images.classes, listings[split], described)
-    for name, network in described.items():
-        write_bytes(run.files.classifier(name), network.classifier)
+    listings = list_splits(run.experiment)
+    described = describe_all(run.experiment.networks, run.begun)
+    check_experiment(run.experiment, listings, described)
     numbered = number_rows(listings)
     planned = [plan_pass(run, split, numbered, described) for split in SPLITS]
+    for name, network in described.items():  # after planning, which refuses what was made from something else
+        write_bytes(run.files.classifier(name), network.classifier)
     passes = [plan for plan in planned if plan is not None]
     for networks in dict.fromkeys(plan.networks for plan in passes):
         compute_passes(run, [plan for plan in passes if plan.networks == networks], described)
@@ -44,9 +40,28 @@ def extract(run: Run) -> int:
     return len(passes)
 
 
-def list_split(experiment: Experiment, split: str) -> pa.Table:
-    """List the images of one split, as the experiment limits them."""
-    return list_images(experiment.images.split(split), read_classes(experiment.images), experiment.limit)
+def list_splits(experiment: Experiment) -> dict[str, pa.Table]:
+    """List the images of both splits, as the experiment limits them.
+
+    Raises ExperimentError if they share more images than the experiment allows, or if no evaluation image has a label.
+    """
+    images, classes = experiment.images, read_classes(experiment.images)
+    listings = {split: list_images(images.split(split), classes, experiment.limit) for split in SPLITS}
+    shared = check_shared(listings["train"], listings["val"], images.max_shared)
+    if shared:
+        say("extract", f"{shared} images of val are in train, too")
+    if not len(listings["val"]["label"].drop_null()):
+        raise ExperimentError("images.val: no image there has a label, so that nothing can be evaluated")
+    return listings
+
+
+def check_experiment(experiment: Experiment, listings: dict[str, pa.Table], described: dict[str, Description]) -> None:
+    """Raise ExperimentError if the images' classes are not those of the networks."""
+    images = experiment.images
+    splits = {f"images.{split}": images.split(split) for split in SPLITS}
+    check_classes(splits, images.classes, read_classes(images), described)
+    for split, listing in listings.items():
+        check_labels(f"images.{split}", listing, described)
 
 
 if __name__ == "__main__":

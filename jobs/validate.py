@@ -16,7 +16,7 @@ from collections import Counter
 from jobs.cluster.arguments import EXPERIMENTS, add_address, positive
 from jobs.cluster.commands import exit_code, refuse_unreadable
 from jobs.cluster.starting import begin_describing, start_ray
-from jobs.extraction.checks import check_labels, check_rejected, describe_all
+from jobs.extraction.checks import check_classes, check_labels, check_rejected, describe_all
 from jobs.extraction.parts import in_batches
 from jobs.extraction.stream import stream_features
 from lib.errors import RunError
@@ -36,9 +36,11 @@ def validate(
     name: str, network: NetworkSettings, images: Images, limit: int | None = None, begun: Describing | None = None
 ) -> Counter[str]:
     """Count the evaluation images: total (readable and labelled), top1, topk, unlabelled, rejected."""
-    listing = list_images(images.val, read_classes(images), limit)
+    classes = read_classes(images)
+    listing = list_images(images.val, classes, limit)
     described = describe_all({name: network}, begun)
-    check_labels("IMAGES", images.val, images.classes, listing, described)
+    check_classes({"IMAGES": images.val}, images.classes, classes, described)
+    check_labels("IMAGES", listing, described)
     judge = TopK(name, Classifier.from_bytes(described[name].classifier), K)
     settings = ExtractSettings()
     blocks = in_batches(listing, settings.batch_size)
@@ -59,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("images", metavar="IMAGES", help="a tree, a listing, shards, or Parquet with images")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override one of its fields")
     parser.add_argument("--classes", help="a file of all class names, for trees that don't hold every class")
+    parser.add_argument("--class-order", choices=("file", "sorted"), help="how networks count the names in that file")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
     parser.add_argument("--root", default="runs", help='what "{root}" in an experiment stands for (default: runs)')
     add_address(parser)
@@ -70,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         folder = join_uri(options.root, options.network.rpartition(":")[0])
         name, network = load_network(options.network, options.set, EXPERIMENTS, folder)
         split = Split(location=options.images)
-        images = Images(train=split, val=split, classes=options.classes)
+        images = Images(train=split, val=split, classes=options.classes, class_order=options.class_order)
         refuse_unreadable(images, {name: network})
         begun = begin_describing({name: network}, options.address)
         start_ray(options.address)

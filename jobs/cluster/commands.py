@@ -12,10 +12,12 @@ from typing import NoReturn
 import ray
 
 from jobs.cluster.arguments import parse
+from jobs.cluster.failures import causes_of, describe, may_pass
 from jobs.cluster.runs import Stage
 from jobs.cluster.starting import begin_describing, start_ray
 from lib.errors import BadURI, ExperimentError, StorageError, UserError
 from lib.experiment.settings import Images, NetworkSettings
+from lib.storage.patterns import folder_of, is_pattern
 from lib.storage.probes import check_readable, check_writable
 
 BAD_EXPERIMENT, FAILED, INTERRUPTED = 2, 1, 130
@@ -68,7 +70,7 @@ def refuse_unreadable(images: Images, networks: dict[str, NetworkSettings]) -> N
         if "{root}" in uri:
             continue
         try:
-            check_readable(uri)
+            check_readable(folder_of(uri) if is_pattern(uri) else uri)
         except StorageError as error:
             raise ExperimentError(f"{field}: {error}") from error
 
@@ -88,16 +90,18 @@ def exit_code(work: Callable[[], object]) -> int:
 
 def report_failure(error: Exception) -> int:
     """Print what went wrong, and return the exit code. The last line says what to do."""
-    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) and error.cause else error
-    if isinstance(cause, ExperimentError | BadURI):
-        print(f"error: {cause}", file=sys.stderr)
-        return BAD_EXPERIMENT
-    if isinstance(cause, UserError):
-        print(f"error: {cause}", file=sys.stderr)
+    causes = causes_of(error)
+    mendable = next((cause for cause in causes if isinstance(cause, UserError)), None)
+    if mendable is not None:
+        print(f"error: {mendable}", file=sys.stderr)
+        return BAD_EXPERIMENT if isinstance(mendable, ExperimentError | BadURI) else FAILED
+    traceback.print_exception(error)
+    if any(map(may_pass, causes)):
+        cure = "run the same command again to go on from there"
     else:
-        traceback.print_exception(error)
-        print(
-            f"error: {type(cause).__name__}. What is finished is kept: run the same command again to go on from there.",
-            file=sys.stderr,
+        cure = (
+            "the same command would fail again, since this is a fault of the program: please report it with the lines "
+            "above"
         )
+    print(f"error: {describe(causes[-1])}. What is finished is kept: {cure}.", file=sys.stderr)
     return FAILED

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 import ray
 
 from lib.experiment.settings import NetworkSettings
 from lib.networks.descriptions import Describing
+
+LOOPBACK = "127.0.0.1"
 
 
 def begin_describing(networks: dict[str, NetworkSettings], address: str | None) -> Describing | None:
@@ -34,8 +37,24 @@ def start_ray(address: str | None) -> None:
     if address:
         ray.init(address=address, log_to_driver=True)
     else:
-        ray.init(
-            address="local", include_dashboard=True
-        )  # Ray Train asks its state service, and complains every second without
+        start_local_ray()
     progress = sys.stderr.isatty()  # no terminal bars in a log file
     ray.data.DataContext.get_current().enable_progress_bars = progress
+
+
+def start_local_ray() -> None:
+    """Start a Ray on this machine that listens on loopback alone, and whose processes know its address.
+
+    Where several Rays run on a machine, helpers of Ray Train otherwise find them all and choose none.
+    """
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port = probe.getsockname()[1]
+    told = {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{LOOPBACK}:{port}"}
+    os.environ |= told  # the processes that Ray starts inherit them
+    try:
+        # Ray Train asks the dashboard's state service, and complains every second without it.
+        ray.init(address="local", include_dashboard=True, _node_ip_address=LOOPBACK)
+    finally:
+        for name in told:
+            del os.environ[name]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import pairwise
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
@@ -12,6 +15,10 @@ from lib.experiment.settings import NetworkSettings, Split
 from lib.images.formats import detect_format
 from lib.images.labels import tree_classes
 from lib.networks.descriptions import Describing, Description, describe_network
+from lib.storage.files import files_below
+from lib.storage.uris import join_uri
+
+FOLDERS_TELL_LABELS = "A folder's place among all classes is its label: give images.classes, a file of all class names"
 
 
 def describe_all(networks: dict[str, NetworkSettings], begun: Describing | None = None) -> dict[str, Description]:
@@ -26,34 +33,78 @@ def describe_all(networks: dict[str, NetworkSettings], begun: Describing | None 
     return dict(zip(networks, ray.get([there.remote(*named) for named in networks.items()]), strict=True))
 
 
-def check_labels(
-    what: str, split: Split, classes: str | None, listing: pa.Table, described: dict[str, Description]
+def check_classes(
+    splits: Mapping[str, Split], file: str | None, names: list[str] | None, described: dict[str, Description]
 ) -> None:
-    """Raise ExperimentError if a label cannot be one of a network's classes, since all would count as wrong.
+    """Raise ExperimentError if there are not as many class names as each network has classes.
 
-    `what` names the images in the message. `classes` is the file of class names, None if there is none.
+    `names` are those of `file`, None if there is no such file. Then the folders of each split that is a tree are the
+    names, and they must be the same in all splits. `splits` has each split by its name in messages.
     """
-    labels = listing["label"].drop_null()
-    if not len(labels):
+    if names is not None:
+        for name, network in described.items():
+            if len(names) != network.classes:
+                raise ExperimentError(
+                    f"{file} has {len(names)} class names, but network {name!r} has {network.classes} classes. "
+                    f"Expected all class names, one on each line, without a header; the first line is {names[0]!r}"
+                )
         return
-    largest = pc.max(labels).as_py()
-    folders = None if classes else tree_size(split)
+    trees = {what: tree_classes(split) for what, split in splits.items() if detect_format(split) == "tree"}
+    for what, folders in trees.items():
+        for name, network in described.items():
+            if folders and len(folders) != network.classes:
+                raise ExperimentError(
+                    f"{what}: {len(folders)} class folders, but network {name!r} has {network.classes} classes."
+                    f"{_empty_folders(splits[what], folders)} {FOLDERS_TELL_LABELS}"
+                )
+    for (one, folders), (other, others) in pairwise(trees.items()):
+        if folders != others:
+            differing = sorted(set(folders) ^ set(others))
+            raise ExperimentError(
+                f"{one} and {other} have other class folders, such as {differing[:3]}. {FOLDERS_TELL_LABELS}"
+            )
+
+
+def _empty_folders(split: Split, folders: list[str]) -> str:
+    """Return a sentence that names the folders with nothing in them, if there are any."""
+    empty = [folder for folder in folders if not files_below(join_uri(split.location, folder), recursive=True)]
+    return f" These folders are empty: {empty[:5]}." if empty else ""
+
+
+def check_labels(what: str, listing: pa.Table, described: dict[str, Description]) -> None:
+    """Raise ExperimentError if a label is none of a network's classes, since all would count as wrong.
+
+    `what` names the images in the message.
+    """
+    largest = pc.max(listing["label"]).as_py()
     for name, network in described.items():
-        count = network.classes
-        if largest >= count:
+        if largest is not None and largest >= network.classes:
             raise ExperimentError(
-                f"{what}: label {largest}, but network {name!r} has {count} classes (0 to {count - 1})"
-            )
-        if folders is not None and folders != count:
-            raise ExperimentError(
-                f"{what}: {folders} class folders, but network {name!r} has {count} classes. "
-                "A folder's place among all classes is its label: give images.classes, a file of all class names"
+                f"{what}: label {largest}, but network {name!r} has {network.classes} classes (0 to "
+                f"{network.classes - 1})"
             )
 
 
-def tree_size(split: Split) -> int | None:
-    """Return how many class folders a tree has. Return None for other formats, which carry their labels."""
-    return len(tree_classes(split)) if detect_format(split) == "tree" else None
+def check_shared(train: pa.Table, val: pa.Table, allowed: float) -> int:
+    """Return how many evaluation images lie at the same place as a training image.
+
+    Raises ExperimentError if they are more than the share `allowed`: a map is not judged on what it was fitted on.
+    """
+    places = _places(val)
+    shared = places.filter(pc.is_in(places, value_set=_places(train)))
+    if len(shared) > allowed * len(places):
+        raise ExperimentError(
+            f"images: {len(shared)} of the {len(places)} images of val are in train, too, such as {shared[0]}. Name "
+            f"one split's files in each, as data/train-*.parquet does, or set images.max_shared, which is {allowed:g}"
+        )
+    return len(shared)
+
+
+def _places(listing: pa.Table) -> pa.Array:
+    """Return where each image lies: its file, and where in it."""
+    start = pc.fill_null(listing["start"].cast(pa.string()), "")
+    separator = pc.if_else(pc.is_null(listing["start"]), "", ":")
+    return pc.binary_join_element_wise(listing["path"], separator, start, "").combine_chunks()
 
 
 def check_rejected(what: str, rejected: int, listed: int, allowed: float, few: list[str]) -> None:

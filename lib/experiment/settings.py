@@ -57,6 +57,8 @@ class Images(Section):
     """How networks count the names in that file: as its lines, or sorted. None refuses a file that is not sorted."""
     max_rejected: Fraction = 0.001
     """The share of a split's images that may be unreadable."""
+    max_shared: Fraction = 0.001
+    """The share of the evaluation images that may be training images, too."""
     max_pixels: Positive = 100_000_000
     """Images with more pixels are rejected before they are decoded."""
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from lib.errors import ListingError
 from lib.experiment.settings import Split
 from lib.storage.files import files_below, is_file, is_folder
+from lib.storage.patterns import files_matching, is_pattern
 from lib.storage.uris import resolve
 
 Format = Literal["tree", "listing", "webdataset", "parquet"]
@@ -19,6 +20,8 @@ def detect_format(split: Split) -> Format:
     if split.format != "auto":
         return split.format
     location = split.location
+    if is_pattern(location):
+        return _format_of_pattern(location)
     if is_file(location):
         if location.lower().endswith(".csv"):
             return "listing"
@@ -36,4 +39,16 @@ def detect_format(split: Split) -> Format:
         raise ListingError(f"{location} is not there, or you may not read it")
     raise ListingError(
         f"{location}: expected a folder of class folders, .tar shards or .parquet files, or a .csv or .parquet file"
+    )
+
+
+def _format_of_pattern(location: str) -> Format:
+    """Return the format of the files that a pattern names."""
+    named = files_matching(location)
+    if any(path.endswith(".tar") for path in named):
+        return "webdataset"
+    if any(path.endswith(".parquet") for path in named):
+        return "parquet"
+    raise ListingError(
+        f"{location}: expected a pattern of .tar or .parquet files, which names {len(named)} other files"
     )

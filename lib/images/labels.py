@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import collections
 import itertools
+import posixpath
 import re
 from decimal import Decimal
-
-import pyarrow.fs as pafs
 
 from lib.errors import ListingError
 from lib.experiment.settings import Images, Split
 from lib.images.formats import detect_format
-from lib.storage.files import read_bytes
-from lib.storage.uris import resolve
+from lib.storage.files import folders_in, read_bytes
 
 NO_CLASSES = {"__MACOSX", "lost+found"}  # folders that archives and file systems leave beside class folders
 LONGEST = 1000  # digits, below what Python refuses to read
@@ -61,15 +59,8 @@ def tree_classes(split: Split) -> list[str]:
     Whole numbers are ordered by value, other names as text. Hidden folders and those that archives leave do not count.
     Raises ListingError if some names are whole numbers and others are not, or if the numbers are not 0, 1, 2, ...
     """
-    filesystem, path = resolve(split.location)
-    found = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
-    names = sorted(
-        info.base_name
-        for info in found
-        if info.type == pafs.FileType.Directory
-        and not info.base_name.startswith(".")
-        and info.base_name not in NO_CLASSES
-    )
+    names = sorted(map(posixpath.basename, folders_in(split.location)))
+    names = [name for name in names if not name.startswith(".") and name not in NO_CLASSES]
     numbers = [name for name in names if name.isdecimal()]
     if not numbers:
         return names

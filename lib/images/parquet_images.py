@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import posixpath
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,53 +15,61 @@ from lib.experiment.settings import Split
 from lib.images.columns import BINARY, NUMBER, STRING, STRUCT, check_columns
 from lib.images.labels import parse_label
 from lib.images.schemas import Row
-from lib.storage.files import files_below, is_file
+from lib.images.split_files import split_files
 from lib.storage.uris import resolve, uri_beside
 
 ROW = "#row"  # id_column's value for row numbers
+IDS = (STRING, NUMBER)
 
 
 def list_parquet(split: Split, classes: list[str] | None) -> list[Row]:
     """List images whose bytes are in Parquet, plain or as Hugging Face's struct of bytes and path."""
-    filesystem, root = resolve(split.location)
-    files = [root] if is_file(split.location) else files_below(split.location, ".parquet", recursive=True)
+    root, files = split_files(split.location, ".parquet", recursive=True)
     place = {name: index for index, name in enumerate(classes or [])}
     rows: list[Row] = []
     for file in files:
-        schema = pq.read_schema(file, filesystem=filesystem)
-        if split.image_column not in schema.names:
-            raise ListingError(f"{file}: no column {split.image_column!r}, found {schema.names}; set image_column")
-        check_columns(file, schema, {split.image_column: (BINARY, STRUCT), split.label_column: (STRING, NUMBER)})
-        image = schema.field(split.image_column).type
-        if split.id_column not in (None, ROW, *schema.names):
-            raise ListingError(f"{file}: no column {split.id_column!r}, found {schema.names}; set id_column")
-        candidates = ("image_id", "key") if split.id_column is None else (split.id_column,)
-        names = [name for name in candidates if name in schema.names][:1]
-        if split.id_column is None and not names and pa.types.is_struct(image) and image.get_field_index("path") >= 0:
-            names = [f"{split.image_column}.path"]
-        wanted = [*names, *([split.label_column] if split.label_column in schema.names else [])]
-        with pq.ParquetFile(file, filesystem=filesystem) as parquet:  # reads a struct's field without its brother
-            table, count = parquet.read(columns=wanted), parquet.metadata.num_rows
-        ids: list[str | None] = [None] * count
-        if names:
-            column = table[names[0].partition(".")[0]].combine_chunks()
-            column = pc.struct_field(column, "path") if pa.types.is_struct(column.type) else column
-            ids = column.cast(pa.string()).to_pylist()  # numbers become text
-        labels = table[split.label_column].to_pylist() if split.label_column in schema.names else [None] * count
-        name = file[len(root) + 1 :] or posixpath.basename(file)
+        ids, labels = _read_ids_and_labels(split, file)
+        name, uri = file[len(root) + 1 :], uri_beside(split.location, file)
         for row, (image_id, label) in enumerate(zip(ids, labels, strict=True)):
-            uri = uri_beside(split.location, file)
-            rows.append(
-                (
-                    image_id if image_id is not None else f"{name}:{row}",
-                    parse_label(f"{file}: row {row}", label, place),
-                    uri,
-                    row,
-                    None,
-                    split.image_column,
-                )
-            )
+            found = parse_label(f"{file}: row {row}", label, place)
+            rows.append((f"{name}:{row}" if image_id is None else image_id, found, uri, row, None, split.image_column))
     return rows
+
+
+def _read_ids_and_labels(split: Split, file: str) -> tuple[list[str | None], list[Any]]:
+    """Return each row's id, None where it has none, and its label as the file has it.
+
+    Raises ListingError if a column is missing or has a type that cannot be used.
+    """
+    filesystem, _ = resolve(split.location)
+    with pq.ParquetFile(file, filesystem=filesystem) as parquet:  # reads a struct's field without its brother
+        schema, count = parquet.schema_arrow, parquet.metadata.num_rows
+        for setting, column in (("image_column", split.image_column), ("id_column", split.id_column)):
+            if column not in (None, ROW, *schema.names):
+                raise ListingError(f"{file}: no column {column!r}, found {schema.names}; set {setting}")
+        id_column = _id_column(split, schema)
+        kinds = {split.image_column: (BINARY, STRUCT), split.label_column: (STRING, NUMBER)}
+        check_columns(file, schema, kinds | ({id_column: IDS} if id_column else {}))
+        in_struct = id_column is None and split.id_column is None and _has_path(schema.field(split.image_column).type)
+        wanted = [f"{split.image_column}.path"] if in_struct else [id_column] if id_column else []
+        table = parquet.read(columns=[*wanted, *({split.label_column} & set(schema.names))])
+    ids: list[str | None] = [None] * count
+    if in_struct:
+        ids = pc.struct_field(table[split.image_column].combine_chunks(), "path").to_pylist()
+    elif id_column is not None:
+        ids = table[id_column].cast(pa.string()).to_pylist()  # numbers become text
+    labels = table[split.label_column].to_pylist() if split.label_column in schema.names else [None] * count
+    return ids, labels
+
+
+def _id_column(split: Split, schema: pa.Schema) -> str | None:
+    """Return the column with the images' ids, None if there is none."""
+    candidates = ("image_id", "key") if split.id_column is None else (split.id_column,)
+    return next((name for name in candidates if name in schema.names), None)
+
+
+def _has_path(image: pa.DataType) -> bool:
+    return bool(pa.types.is_struct(image) and image.get_field_index("path") >= 0)
 
 
 def read_parquet_row(path: str, column: str, row: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,7 +14,7 @@ from lib.errors import ListingError
 from lib.experiment.settings import Split
 from lib.images.labels import parse_label
 from lib.images.schemas import SUFFIXES, Row
-from lib.storage.files import files_below
+from lib.images.split_files import split_files
 from lib.storage.uris import resolve, uri_beside
 
 # A shard is read from end to end to know what is in it. From an object store a request for each member's header takes
@@ -27,7 +28,7 @@ def list_shards(split: Split, classes: list[str] | None) -> list[Row]:
     """List the images of WebDataset shards. Members are grouped by key, wherever in the shard they stand."""
     rows: list[Row] = []
     shard_of: dict[str, str] = {}
-    shards = files_below(split.location, ".tar")
+    _, shards = split_files(split.location, ".tar")
     place = {name: index for index, name in enumerate(classes or [])}
     with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
         found = list(pool.map(partial(_shard_samples, split, place), shards))
@@ -77,6 +78,12 @@ def _add_member(
     member: tarfile.TarInfo,
 ) -> None:
     """Add one member to its sample. Links and sparse files are refused: their bytes are not what they stand for."""
+    try:
+        member.name.encode()
+    except UnicodeEncodeError as error:
+        raise ListingError(
+            f"{shard}: the member name {os.fsencode(member.name)!r} is not UTF-8; make the shard anew"
+        ) from error
     folder, _, name = member.name.rpartition("/")
     stem, _, suffix = name.partition(".")
     if not stem or not (f".{suffix.lower()}" in SUFFIXES or suffix.lower() == "cls" or member.isfile()):

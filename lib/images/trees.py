@@ -8,8 +8,8 @@ from lib.errors import ListingError
 from lib.experiment.settings import Split
 from lib.images.labels import NO_CLASSES, tree_classes
 from lib.images.schemas import SUFFIXES, Row
-from lib.storage.files import files_below
 from lib.storage.uris import resolve, uri_beside
+from lib.storage.walking import walk_files
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +19,13 @@ def list_tree(split: Split, classes: list[str] | None) -> list[Row]:
     place = {name: index for index, name in enumerate(classes or tree_classes(split))}
     root = resolve(split.location)[1].rstrip("/")
     rows: list[Row] = []
-    passed_over, without_folder = 0, 0
-    for path in files_below(split.location, recursive=True):
+    passed_over, without_folder, example = 0, 0, ""
+    for path in walk_files(split.location):
         image_id = path[len(root) + 1 :]
         *folders, name = image_id.split("/")
         hidden = any(part.startswith(".") or part in NO_CLASSES for part in [*folders, name])
         if hidden or not name.lower().endswith(SUFFIXES):
-            passed_over += 1
+            passed_over, example = passed_over + 1, image_id
         elif not folders:
             without_folder += 1
         elif folders[0] not in place:
@@ -36,6 +36,11 @@ def list_tree(split: Split, classes: list[str] | None) -> list[Row]:
         raise ListingError(
             f"{split.location}: {without_folder} images lie directly in it, in no class folder, so their labels are "
             "unknown. Name them in a .csv file with the columns path and label, and give that file instead"
+        )
+    if passed_over and not rows:
+        raise ListingError(
+            f"{split.location}: {passed_over} files, such as {example}, no image by their names (allowed: "
+            f"{', '.join(SUFFIXES)}). If images lie in .parquet files or .tar shards, name their folder"
         )
     if without_folder:
         log.warning("%s: %d images passed over, which lie in no class folder", split.location, without_folder)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from lib.errors import ManifestMismatch
+
 
 @dataclass(frozen=True)
 class Share:
@@ -90,9 +92,9 @@ class ResidentRows:
         return {"generator": self.generator.get_state()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from `state`. Raises ValueError if it is a streamed fit's."""
+        """Continue from `state`. Raises ManifestMismatch if it is a streamed fit's."""
         if "generator" not in state:
-            raise ValueError('this fit was begun with fit.rows = "streamed": set that, or use --overwrite')
+            raise ManifestMismatch('this fit was begun with fit.rows = "streamed": set that, or use --overwrite')
         self.generator.set_state(state["generator"])
 
 
@@ -132,9 +134,9 @@ class StreamedRows:
         return {"drawn": self.drawn}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from `state`. Raises ValueError if it is a resident fit's."""
+        """Continue from `state`. Raises ManifestMismatch if it is a resident fit's."""
         if "drawn" not in state:
-            raise ValueError('this fit was begun with fit.rows = "resident": set that, or use --overwrite')
+            raise ManifestMismatch('this fit was begun with fit.rows = "resident": set that, or use --overwrite')
         self.drawn, self.pool = state["drawn"], None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,9 +20,11 @@ from lib.storage.uris import resolve, uri_beside
 
 @contextmanager
 def naming_uri(what: str, uri: str) -> Iterator[None]:
-    """Turn an OSError into a StorageError that names the URI."""
+    """Turn an OSError, or a name that is not UTF-8, into a StorageError that names the URI."""
     try:
         yield
+    except UnicodeDecodeError as error:
+        raise StorageError(f"cannot {what} {uri}: the name {error.object!r} is not UTF-8: rename it") from error
     except OSError as error:
         raise StorageError(f"cannot {what} {uri}: {error}") from error
 
@@ -60,7 +63,7 @@ def files_below(uri: str, suffix: str = "", recursive: bool = False) -> list[str
     filesystem, path = resolve(uri)
     with naming_uri("list", uri):
         found = filesystem.get_file_info(pafs.FileSelector(path, recursive=recursive, allow_not_found=True))
-    return sorted(info.path for info in found if info.type == pafs.FileType.File and info.path.endswith(suffix))
+        return sorted(info.path for info in found if info.type == pafs.FileType.File and info.path.endswith(suffix))
 
 
 def folders_in(uri: str) -> list[str]:
@@ -68,7 +71,7 @@ def folders_in(uri: str) -> list[str]:
     filesystem, path = resolve(uri)
     with naming_uri("list", uri):
         found = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
-    return sorted(info.path for info in found if info.type == pafs.FileType.Directory)
+        return sorted(info.path for info in found if info.type == pafs.FileType.Directory)
 
 
 def read_bytes(uri: str) -> bytes:
@@ -117,8 +120,18 @@ def read_json(uri: str) -> Any:
 
 
 def write_json(uri: str, value: object) -> None:
-    """Write a JSON value, indented for people."""
-    write_bytes(uri, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    """Write a JSON value, indented for people. Numbers that are not finite, which JSON lacks, become null."""
+    text = json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(uri, (text + "\n").encode())
+
+
+def _without_nan(value: object) -> object:
+    """Return a JSON value with null in place of numbers that are not finite."""
+    if isinstance(value, dict):
+        return {key: _without_nan(below) for key, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(below) for below in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def delete(uri: str) -> None:

@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import os
+import pickle
 import tarfile
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lib.errors import ListingError
+from lib.errors import ListingError, StorageError
 from lib.experiment.settings import Images, Split
 from lib.images.fetching import read_images
 from lib.images.labels import parse_label, read_classes
@@ -320,3 +322,96 @@ def test_a_missing_file_becomes_an_error_of_its_row(tmp_path: Path) -> None:
     (found,) = read_images(list_images(split(file)))
     assert isinstance(found, Exception)
     assert "not-there.jpg" in str(found)
+
+
+def parquet(file: Path, first: int, count: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    data = [f"image {k}".encode() for k in range(first, first + count)]
+    pq.write_table(pa.table({"image_id": range(first, first + count), "image": data, "label": [0] * count}), file)
+
+
+@pytest.mark.parametrize("layout", ["{}-00000-of-00001.parquet", "{}/0000.parquet", "data/{}_1.parquet"])
+def test_a_folder_with_several_splits_is_refused_and_a_pattern_names_one(tmp_path: Path, layout: str) -> None:
+    """marin#2381: each split had the images of both."""
+    parquet(tmp_path / layout.format("train"), 0, 8)
+    parquet(tmp_path / layout.format("validation"), 100, 4)
+    with pytest.raises(ListingError, match=r"several splits: train \(1 files\), val \(1 files\).* such as ") as refused:
+        list_images(split(tmp_path, format="parquet"))
+    named = str(refused.value).rpartition("such as ")[2]
+    assert list_images(split(Path(named)))["image_id"].to_pylist() == [str(k) for k in range(8)]
+    found = list_images(split(Path(named.replace("train", "validation"))))
+    assert found["image_id"].to_pylist() == ["100", "101", "102", "103"]
+    assert read_images(found) == [b"image 100", b"image 101", b"image 102", b"image 103"]
+
+
+def test_parquet_files_below_a_folder_without_any_are_named(tmp_path: Path) -> None:
+    """A Hugging Face repository: its files lie in data/."""
+    parquet(tmp_path / "data" / "train-0.parquet", 0, 1)
+    (tmp_path / "README.md").write_text("x")
+    with pytest.raises(ListingError, match=r"such as data/train-0\.parquet.*name their folder"):
+        list_images(split(tmp_path))
+
+
+def test_shards_of_several_splits_are_told_apart_by_a_pattern(tmp_path: Path) -> None:
+    shard(tmp_path / "train-0.tar", [("a.jpg", b"A")])
+    shard(tmp_path / "val-0.tar", [("b.jpg", b"B")])
+    shard(tmp_path / "trainer-0.tar", [("c.jpg", b"C")])  # no split's name
+    with pytest.raises(ListingError, match=r"several splits: train \(1 files\), val \(1 files\)"):
+        list_images(split(tmp_path))
+    assert list_images(split(tmp_path / "val-*.tar"))["image_id"].to_pylist() == ["b"]
+    with pytest.raises(
+        ListingError, match=r"expected a pattern of \.tar or \.parquet files, which names 0 other files"
+    ):
+        list_images(split(tmp_path / "test-*.tar"))
+
+
+def test_links_of_a_tree_are_followed_noticed_or_refused(tmp_path: Path) -> None:
+    images = tree(tmp_path / "images")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "d.jpg").write_bytes(b"D")
+    (images / "n3").symlink_to(tmp_path / "elsewhere")
+    (images / "n1" / "lost.jpg").symlink_to(tmp_path / "nothing.jpg")
+    found = list_images(split(images))
+    assert found["image_id"].to_pylist() == ["n1/c.png", "n1/lost.jpg", "n2/a.jpg", "n2/b.JPEG", "n3/d.jpg"]
+    read = read_images(found)
+    assert isinstance(read[1], Exception)  # rejected and counted
+    assert read[4] == b"D"
+    (images / "n1" / "up").symlink_to(images)
+    with pytest.raises(StorageError, match=r"n1/up is a link to a folder above it.*remove it"):
+        list_images(split(images))
+
+
+@pytest.mark.parametrize("place", [b"n1/\xff.jpg", b"\xff/a.jpg", b"\xff.jpg"])
+def test_names_that_are_not_utf8_are_named(tmp_path: Path, place: bytes) -> None:
+    path = os.path.join(os.fsencode(tree(tmp_path)), place)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    Path(os.fsdecode(path)).write_bytes(b"x")
+    with pytest.raises(StorageError, match=r"\\xff.* is not UTF-8: rename it"):
+        list_images(split(tmp_path))
+
+
+def test_members_of_shards_that_are_not_utf8_are_named(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo(os.fsdecode(b"\xff.jpg")))
+    with pytest.raises(ListingError, match=r"0\.tar: the member name b'\\xff\.jpg' is not UTF-8"):
+        list_images(split(tmp_path))
+
+
+def test_columns_may_have_dots_in_their_names(tmp_path: Path) -> None:
+    table = pa.table({"a.id": ["x"], "a.image": [b"A"], "a.label": [1], "a": [{"id": "y", "image": b"B"}]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = list_images(split(tmp_path, id_column="a.id", image_column="a.image", label_column="a.label"))
+    assert (found["image_id"].to_pylist(), found["label"].to_pylist()) == (["x"], [1])
+    assert read_images(found) == [b"A"]
+
+
+def test_ids_of_a_type_that_is_no_text_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image_id": [[1]], "image": [b"a"]}), tmp_path / "a.parquet")
+    with pytest.raises(ListingError, match=r"a\.parquet: column 'image_id' is list<.*expected text or numbers"):
+        list_images(split(tmp_path))
+
+
+def test_pickled_labels_are_refused(tmp_path: Path) -> None:
+    shard(tmp_path / "0.tar", [("a.jpg", b"A"), ("a.cls", pickle.dumps(3))])
+    with pytest.raises(ListingError, match=r"0\.tar: a\.cls is no text: expected a class name or a whole number"):
+        list_images(split(tmp_path))

@@ -1,5 +1,6 @@
 """Feature tables and manifests: what was written comes back, by image_id, and other settings are refused."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from lib.errors import ManifestMismatch, StorageError, TableError
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
 from lib.storage.columns import vector_column
-from lib.storage.files import delete
+from lib.storage.files import delete, write_json
 from lib.storage.manifests import Artifact
 from lib.storage.parquet import read_schema, remove_truncated, write_table
 from lib.storage.uris import join_uri, resolve
@@ -150,3 +151,10 @@ def test_parts_of_many_rows_come_back_in_order(tmp_path: Path) -> None:
     a = np.random.default_rng(0).random((999, 5), np.float32)
     write_pass(str(tmp_path / "a"), {"a": a}, [f"i{k:04d}" for k in range(999)], parts=2)
     np.testing.assert_array_equal(read_features(FeatureTables.open(str(tmp_path)), ["a"]).vectors["a"], a)
+
+
+def test_json_has_null_where_a_number_is_not_finite(tmp_path: Path) -> None:
+    """JSON has no NaN, and most readers refuse a file with one."""
+    file = tmp_path / "results.json"
+    write_json(str(file), {"a": [float("nan"), 1.5], "b": {"c": float("-inf")}, "d": (1, True, None)})
+    assert json.loads(file.read_text()) == {"a": [None, 1.5], "b": {"c": None}, "d": [1, True, None]}

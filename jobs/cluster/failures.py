@@ -1,0 +1,46 @@
+"""What stands behind an error that Ray hands on, and whether it may be gone the next time."""
+
+from __future__ import annotations
+
+from ray.exceptions import RayError, RayTaskError
+from ray.train import ControllerError, WorkerGroupError
+
+LONGEST = 300  # characters of an error's text that its last line repeats
+
+
+def causes_of(error: BaseException) -> list[BaseException]:
+    """Return an error and all that it was raised from: in tasks, in Ray Train's workers, in other errors.
+
+    What comes from an error stands before it, so the last one lies deepest.
+    """
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if cause is None or any(cause is other for other in found):
+            continue
+        found.append(cause)
+        if isinstance(cause, RayTaskError):
+            waiting.append(cause.cause)
+        elif isinstance(cause, WorkerGroupError):
+            waiting += cause.worker_failures.values()
+        elif isinstance(cause, ControllerError):
+            waiting.append(cause.controller_failure)
+        waiting.append(cause.__cause__)
+    return found
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether an error may be gone the next time: a process, machine, store or disk failed, or memory was short.
+
+    An actor that could not even be made would fail again.
+    """
+    if isinstance(error, RayTaskError) or getattr(error, "actor_init_failed", False):
+        return False
+    return isinstance(error, RayError | OSError | MemoryError)
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's type and the first line of its text."""
+    text = next(iter(str(error).strip().splitlines()), "")[:LONGEST].rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
