@@ -6,7 +6,7 @@ python -m jobs.fit lite --set fit.iterations=1000
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from typing import Any
 
 import ray
@@ -14,14 +14,15 @@ import ray
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
-from jobs.fitting.adam import quicken_ray_train, train_map
 from jobs.fitting.closed_forms import fit_pair, sum_moments
-from jobs.fitting.streaming import is_streamed
+from jobs.fitting.memory import streamed_pairs
+from jobs.fitting.progress import MapProgress
 from lib.experiment.variants import MapKey, pair_maps
 from lib.features.tables import FeatureTables
-from lib.maps.curves import CURVE, read_curve
-from lib.storage.files import delete
+from lib.maps.curves import read_curve
+from lib.storage.files import delete, files_below
 from lib.storage.manifests import Artifact, file_digest
+from lib.storage.uris import resolve
 
 # These settings change neither a map nor its curve, except for rounding and for which random rows are streamed, so a
 # run may go on with others; or they choose which maps there are.
@@ -29,6 +30,7 @@ NOT_RECORDED = {
     "checkpoint_every", "compile", "rows", "pool_rows", "workers", "cpus", "max_failures",
     "families", "seeds", "ranks", "learning_curve",
 }  # fmt: skip
+SAID = 12  # maps that have a line of their own when they are finished
 
 
 def fit(run: Run) -> int:
@@ -75,38 +77,36 @@ def map_artifact(run: Run, key: MapKey, digests: Digests) -> Artifact:
     if key.variant.family == "affine":
         seed = experiment.seed + key.variant.seed
         made_from |= {"seed": seed, "fit": experiment.fit.model_dump(exclude=NOT_RECORDED)}
-        data += [files.curve(key.name), files.checkpoints_of(key.name)]
+        data += [files.curve(key.name), files.checkpoint(key.name)]
     return Artifact(files.map_manifest(key.name), tuple(data), made_from)
 
 
 def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Artifact]) -> None:
-    """Fit each map by a run of Ray Train of its own, as many at a time as there is room for."""
+    """Fit all these maps in one run of Ray Train, as many at a time as there is room for."""
     if not artifacts:
         return
-    quicken_ray_train()
-    streamed = {key: announce_streaming(run, tables, key) for key in artifacts}
-    side_by_side = Capacity.now().fits(run.experiment.fit, any(streamed.values()))  # more would hold memory and wait
-    pool = ThreadPoolExecutor(side_by_side)
-    fits = {pool.submit(train_map, run.experiment, run.files, tables, key, streamed[key]): key for key in artifacts}
-    try:
-        for done in as_completed(fits):
-            done.result()
-            key = fits[done]
-            curve = read_curve(run.files.curve(key.name))
-            error = curve["error"][-1].as_py()
-            artifacts[key].finish(len(curve), CURVE, fit_error=float(error))
-            say("fit", f"{key.title}: E {error:.4f} after {len(curve)} iterations")
-    finally:  # after a failure the fits that still run go on from their checkpoints in the next run
-        pool.shutdown(wait=False, cancel_futures=True)
-    delete(run.files.checkpoints)
+    from jobs.fitting.training import Work, train_maps  # imports Ray Train, which takes seconds
 
-
-def announce_streaming(run: Run, tables: FeatureTables, key: MapKey) -> bool:
-    """Return whether this fit streams its rows, and log it if so."""
-    streamed = is_streamed(run.experiment.fit, tables, *key.pair)
+    settings = run.experiment.fit
+    streamed = streamed_pairs(settings, tables, sorted({key.pair for key in artifacts}))
     if streamed:
-        say("fit", f"{key.title}: training rows are streamed through its workers' memory")
-    return streamed
+        say("fit", f"training rows of {len(streamed)} pairs are streamed through the workers' memory")
+    teams = min(len(artifacts), Capacity.now().fits(settings, bool(streamed)))  # more would hold memory and wait
+    work = Work(settings, run.experiment.seed, run.files, tables, artifacts, streamed, teams)
+    with MapProgress(partial(count_finished, run, artifacts), len(artifacts)):
+        train_maps(work)
+    delete(run.files.checkpoints)
+    for key in list(artifacts)[:SAID]:
+        curve = read_curve(run.files.curve(key.name))
+        say("fit", f"{key.title}: E {curve['error'][-1].as_py():.4f} after {len(curve)} iterations")
+    if len(artifacts) > SAID:
+        say("fit", f"and {len(artifacts) - SAID} more maps")
+
+
+def count_finished(run: Run, artifacts: Mapping[MapKey, Artifact]) -> int:
+    """Return how many of these maps are finished."""
+    wanted = {resolve(artifact.manifest)[1] for artifact in artifacts.values()}
+    return len(wanted.intersection(files_below(run.files.maps, ".manifest.json")))
 
 
 def fit_in_closed_form(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Artifact]) -> None:

@@ -12,7 +12,7 @@ from jobs.cluster.runs import Run
 from lib.experiment.loading import load_experiment
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
-from lib.maps.adam import AdamFit
+from lib.maps.adam import AdamFits
 from lib.maps.affine import AffineMap
 from lib.maps.batches import ResidentRows
 from lib.maps.curves import read_curve
@@ -47,12 +47,12 @@ def check_maps(run: Run) -> None:
     settings, seed = run.experiment.fit, run.experiment.seed
     for source, target in run.experiment.pairs():
         X, Y = (torch.from_numpy(features.vectors[network]) for network in (source, target))
-        fitting = AdamFit(ResidentRows(X, Y, seed), X.shape[1], Y.shape[1], settings, seed)
+        fitting = AdamFits(ResidentRows(X, [Y], seed), X.shape[1], [Y.shape[1]], settings, seed)
         while fitting.iteration < settings.iterations:
             fitting.step()
-        expected, path = fitting.map(), path_of(run, "maps", f"{source}-to-{target}")
+        expected, path = fitting.maps()[0], path_of(run, "maps", f"{source}-to-{target}")
         found = AffineMap.load(f"{path}.safetensors")
         assert torch.equal(found.weight, expected.weight)
         assert torch.equal(found.bias, expected.bias)
         errors = read_curve(f"{path}.curve.parquet")["error"].to_numpy()
-        np.testing.assert_array_equal(errors, fitting.curve())
+        np.testing.assert_array_equal(errors, fitting.curves()[0])

@@ -13,6 +13,7 @@ import ray
 
 from jobs.cluster.arguments import parse
 from jobs.cluster.failures import causes_of, describe, may_pass
+from jobs.cluster.home import provide_home
 from jobs.cluster.runs import Stage
 from jobs.cluster.starting import begin_describing, start_ray
 from lib.errors import BadURI, ExperimentError, StorageError, UserError
@@ -30,6 +31,8 @@ def main(
 
     If the stage `reads_images`, their locations and those of the networks' weights are checked before Ray starts.
     """
+
+    provide_home()
 
     def work() -> None:
         run, address = parse(description, arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ray.exceptions import RayError, RayTaskError
-from ray.train import ControllerError, WorkerGroupError
 
 LONGEST = 300  # characters of an error's text that its last line repeats
 
@@ -14,19 +13,15 @@ def causes_of(error: BaseException) -> list[BaseException]:
     What comes from an error stands before it, so the last one lies deepest.
     """
     found: list[BaseException] = []
-    waiting: list[BaseException | None] = [error]
+    waiting: list[object] = [error]
     while waiting:
         cause = waiting.pop(0)
-        if cause is None or any(cause is other for other in found):
+        if not isinstance(cause, BaseException) or any(cause is other for other in found):
             continue
         found.append(cause)
-        if isinstance(cause, RayTaskError):
-            waiting.append(cause.cause)
-        elif isinstance(cause, WorkerGroupError):
-            waiting += cause.worker_failures.values()
-        elif isinstance(cause, ControllerError):
-            waiting.append(cause.controller_failure)
-        waiting.append(cause.__cause__)
+        waiting += getattr(cause, "worker_failures", {}).values()  # of Ray Train's WorkerGroupError
+        below = ("cause", "controller_failure", "__cause__")  # a task's, Ray Train's controller's, Python's own
+        waiting += [getattr(cause, name, None) for name in below]
     return found
 
 

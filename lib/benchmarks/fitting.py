@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from lib.benchmarks.timing import Timing, by_turns
 from lib.experiment.settings import FitSettings
-from lib.maps.adam import AdamFit
+from lib.maps.adam import AdamFits
 from lib.maps.batches import ResidentRows
 from lib.networks.devices import best_device
 
@@ -44,13 +44,13 @@ def made_up_features(n: int, d_A: int, d_B: int, device: str = "cpu") -> tuple[t
     return torch.rand(n, d_A, generator=draw, device=device), torch.rand(n, d_B, generator=draw, device=device)
 
 
-def steps(fitting: AdamFit, count: int) -> Callable[[], None]:
+def steps(fitting: AdamFits, count: int) -> Callable[[], None]:
     """Return a function that does `count` steps of a fit."""
 
     def run() -> None:
         for _ in range(count):
             fitting.step()
-        wait(fitting.weight)
+        wait(fitting.errors)
 
     return run
 
@@ -61,9 +61,9 @@ def wait(tensor: torch.Tensor) -> None:
         torch.cuda.synchronize(tensor.device)
 
 
-def fit_of(X: torch.Tensor, Y: torch.Tensor, settings: FitSettings) -> AdamFit:
+def fit_of(X: torch.Tensor, Y: torch.Tensor, settings: FitSettings) -> AdamFits:
     """Return a fit of these features."""
-    return AdamFit(ResidentRows(X, Y, 0), X.shape[1], Y.shape[1], settings, 0)
+    return AdamFits(ResidentRows(X, [Y], 0), X.shape[1], [Y.shape[1]], settings, 0)
 
 
 def bare_loop(
@@ -127,7 +127,7 @@ def beside_a_loader(
     loader = loaded(X, Y, batch, count)
     fitting = fit_of(X, Y, FitSettings(batch_size=batch, iterations=count * (repeats + 1)))
     whole = by_turns(steps(fitting, count), bare_loop(X, Y, batch, count, loader), count, repeats)
-    rows = ResidentRows(X, Y, 0)
+    rows = ResidentRows(X, [Y], 0)
 
     def draw() -> None:
         for _ in range(count):

@@ -57,26 +57,31 @@ class Layout:
         """Return the file of a network's classifier C."""
         return join_uri(self.folder, "classifiers", f"{network}.safetensors")
 
+    @property
+    def maps(self) -> str:
+        """The folder of all maps."""
+        return join_uri(self.folder, "maps")
+
     def map(self, name: str) -> str:
         """Return the file of a map; `name` is lib.experiment.variants.MapKey's."""
-        return join_uri(self.folder, "maps", f"{name}.safetensors")
+        return join_uri(self.maps, f"{name}.safetensors")
 
     def curve(self, name: str) -> str:
         """Return the file with the error of each training batch of a map fitted by Adam."""
-        return join_uri(self.folder, "maps", f"{name}.curve.parquet")
+        return join_uri(self.maps, f"{name}.curve.parquet")
 
     def map_manifest(self, name: str) -> str:
         """Return the file that says what a map was made from."""
-        return join_uri(self.folder, "maps", f"{name}.manifest.json")
+        return join_uri(self.maps, f"{name}.manifest.json")
 
     @property
     def checkpoints(self) -> str:
-        """The folder in which Ray Train keeps the checkpoints of unfinished fits."""
+        """The folder of Ray Train's own files, and of the checkpoints of unfinished fits."""
         return join_uri(self.folder, "train")
 
-    def checkpoints_of(self, name: str) -> str:
-        """Return the folder with the checkpoints of one unfinished fit."""
-        return join_uri(self.checkpoints, name)
+    def checkpoint(self, name: str) -> str:
+        """Return the file with the checkpoint of one unfinished fit."""
+        return join_uri(self.checkpoints, f"{name}.pt")
 
     def predictions(self, name: str) -> str:
         """Return the folder of a prediction table, which has the name of its map or of a network's own composition."""

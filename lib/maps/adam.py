@@ -1,8 +1,8 @@
-"""Fit M_{A->B} as the paper does: Adam on E, rows drawn at random, no labels."""
+"""Fit maps M_{A->B} as the paper does: Adam on E, rows drawn at random, no labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,22 @@ from lib.maps.affine import AffineMap
 from lib.maps.batches import Rows
 from lib.maps.error import error_and_slope
 
+ErrorAndSlope = Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
 
-class AdamFit:
-    """The paper's fit of one map, step by step. Its state can be saved after any step; a restored fit continues
-    identically.
 
-    `rows` gives batches of A's features (d_A numbers a row) and of B's (d_B) on the device that computes; B's have unit
-    length. M' starts at Glorot-uniform random weights, drawn with `seed`; b starts at zero.
+class AdamFits:
+    """The paper's fits of maps from one source A to several targets B_1 ... B_k, step by step, all on the same batches.
 
-    If `settings.workers` is above 1, that many processes, the group of torch.distributed, fit the map together. Each
-    process calls the same methods, gets its share of each batch from `rows`, and has the same map as the others after
+    Each target has its own E, its own map and its own curve. The states can be saved after any step; restored fits
+    continue identically.
+
+    `rows` gives batches of A's features (d_A numbers a row) and of each target's (d_B, in the order of `sizes`) on the
+    device that computes; the targets' have unit length. M' starts at Glorot-uniform random weights, drawn with `seed`;
+    b starts at zero. On a CPU a map is bit by bit the same whichever others are fitted beside it. On a GPU the maps
+    stand below each other in one matrix, so that one wide product serves all targets.
+
+    If `settings.workers` is above 1, that many processes, the `group` of torch.distributed, fit the maps together. Each
+    process calls the same methods, gets its share of each batch from `rows`, and has the same maps as the others after
     every step. Raises ValueError if the group has another size.
 
     Every step writes into the same memory and never waits for the device, which holds the learning rates, the errors
@@ -33,42 +39,46 @@ class AdamFit:
 
     WARM_UP = 3
 
-    def __init__(self, rows: Rows, d_A: int, d_B: int, settings: FitSettings, seed: int) -> None:
-        group = distributed.get_world_size() if settings.workers > 1 and distributed.is_initialized() else 1
-        if group != settings.workers:
-            raise ValueError(f"expected {settings.workers} processes in torch.distributed's group, there are {group}")
-        self.rows, self.settings = rows, settings
+    def __init__(
+        self,
+        rows: Rows,
+        d_A: int,
+        sizes: Sequence[int],
+        settings: FitSettings,
+        seed: int,
+        group: distributed.ProcessGroup | None = None,
+    ) -> None:
+        together = settings.workers > 1 and distributed.is_initialized()
+        processes = distributed.get_world_size(group) if together else 1
+        if processes != settings.workers:
+            raise ValueError(
+                f"expected {settings.workers} processes in torch.distributed's group, there are {processes}"
+            )
+        self.rows, self.settings, self.group = rows, settings, group
         device = rows.device
-        limit = (6 / (d_A + d_B)) ** 0.5  # Glorot and Bengio 2010, equation 16
-        start = torch.rand(d_B, d_A, generator=torch.Generator().manual_seed(seed))
-        self.weight = ((2 * start - 1) * limit).to(device)
-        self.bias = torch.zeros(d_B, device=device)
-        self.message = torch.zeros(d_B * d_A + d_B + 1, device=device)  # what workers add up: slopes and error
-        slopes, slope, self.error = self.message.split([d_B * d_A, d_B, 1])
-        self.weight.grad, self.bias.grad = slopes.view(d_B, d_A), slope
+        wide = device.type == "cuda"
+        self.stacks = [Stack(d_A, part, seed, device) for part in ([list(sizes)] if wide else [[d] for d in sizes])]
         self.iteration = 0  # how many are done
         self.place = torch.zeros(1, dtype=torch.int64, device=device)  # the same on the device
-        self.errors = torch.zeros(settings.iterations, device=device)
+        self.errors = torch.zeros(len(sizes), settings.iterations, device=device)
         decay = (1 - settings.decay) ** torch.arange(settings.iterations, dtype=torch.float64)
         self.rates = (settings.learning_rate * decay).float().to(device)
         self.rate = self.rates[:1].clone()
         self.adam = torch.optim.Adam(
-            [self.weight, self.bias],
+            [parameter for stack in self.stacks for parameter in stack.parameters],
             lr=self.rate,
             betas=(settings.beta1, settings.beta2),
             eps=settings.epsilon,
             fused=True,
-            capturable=device.type == "cuda",
+            capturable=wide,
         )
-        self.error_and_slope: Callable[..., tuple[torch.Tensor, torch.Tensor]] = error_and_slope
-        if settings.compile:
-            self.error_and_slope = torch.compile(error_and_slope)
+        self.error_and_slope: ErrorAndSlope = torch.compile(error_and_slope) if settings.compile else error_and_slope
         self.graph: torch.cuda.CUDAGraph | None = None
         self.plain_steps = 0
 
     def step(self) -> None:
-        """Do one iteration: draw a batch, compute its mean error E, and let Adam step at this iteration's learning
-        rate.
+        """Do one iteration: draw a batch, compute the mean error E of each target, and let Adam step at this
+        iteration's learning rate.
 
         Raises ValueError after the last iteration.
         """
@@ -86,16 +96,17 @@ class AdamFit:
     def iterate(self) -> None:
         """Do what a step does on the device. Nothing here may depend on the iteration except through `place`."""
         torch.index_select(self.rates, 0, self.place, out=self.rate)
-        x, y = self.rows.draw(self.settings.batch_size)
-        predicted = torch.addmm(self.bias, x, self.weight.T)
-        error, slope = self.error_and_slope(predicted, y, self.settings.batch_size)
-        self.error.copy_(error)
-        torch.mm(slope.T, x, out=self.weight.grad)  # y = M' x + b: the slope by M' is the sum of slope x'
-        torch.sum(slope, 0, out=self.bias.grad)
-        if self.settings.workers > 1:
-            distributed.all_reduce(self.message)  # each has its rows' part of the batch's mean
+        x, targets = self.rows.draw(self.settings.batch_size)
+        first = 0
+        for stack in self.stacks:
+            stack.find_slopes(
+                x, targets[first : first + len(stack.sizes)], self.settings.batch_size, self.error_and_slope
+            )
+            if self.settings.workers > 1:
+                distributed.all_reduce(stack.message, group=self.group)  # each has its rows' part of the batch's mean
+            self.errors[first : first + len(stack.sizes)].index_copy_(1, self.place, stack.errors[:, None])
+            first += len(stack.sizes)
         self.adam.step()
-        self.errors.index_copy_(0, self.place, self.error)
         self.place += 1
 
     @property
@@ -111,36 +122,108 @@ class AdamFit:
             self.iterate()
 
     def last_error(self) -> float:
-        """Return E of the last batch. It waits for the device, as `curve` and `state` do."""
-        return float(self.errors[self.iteration - 1])
+        """Return the last batch's mean E over the targets. It waits for the device, as `curves` and `states` do."""
+        return float(self.errors[:, self.iteration - 1].mean())
 
-    def curve(self) -> np.ndarray:
-        """Return E of each batch so far, (iterations,) float32."""
-        return self.errors[: self.iteration].cpu().numpy().copy()
+    def curves(self) -> np.ndarray:
+        """Return E of each batch so far, (k, iterations) float32."""
+        return self.errors[:, : self.iteration].cpu().numpy().copy()
 
-    def map(self) -> AffineMap:
-        """Return the map as it is now."""
-        return AffineMap(self.weight.clone(), self.bias.clone())
+    def maps(self) -> list[AffineMap]:
+        """Return the map to each target as it is now."""
+        return [
+            AffineMap(weight.clone(), bias.clone())
+            for stack in self.stacks
+            for weight, bias in zip(stack.split(stack.weight), stack.split(stack.bias), strict=True)
+        ]
 
-    def state(self) -> dict[str, Any]:
-        """Return all that `restore` needs to continue identically. It must be saved before the next step changes it."""
-        return {
-            "weight": self.weight,
-            "bias": self.bias,
-            "adam": self.adam.state_dict()["state"],
-            "rows": self.rows.state(),
-            "errors": self.errors[: self.iteration].clone(),
-        }
+    def states(self) -> list[dict[str, Any]]:
+        """Return for each target all that `restore` needs to continue identically.
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue where the fit was that gave `state`, whose tensors may lie on another device."""
-        self.weight.copy_(state["weight"])
-        self.bias.copy_(state["bias"])
-        own = self.adam.state_dict()["param_groups"]
-        self.adam.load_state_dict({"state": state["adam"], "param_groups": own})
-        self.adam.param_groups[0]["lr"] = self.rate  # which loading has copied
-        self.rows.restore(state["rows"])
-        self.iteration = len(state["errors"])
-        self.errors[: self.iteration] = state["errors"]
+        They must be saved before the next step changes them.
+        """
+        rows = self.rows.state()
+        found = []
+        for stack in self.stacks:
+            moments = [moment for parameter in stack.parameters for moment in self._moments(parameter)]
+            parts = zip(*(stack.split(tensor) for tensor in (*stack.parameters, *moments)), strict=True)
+            found += [{"tensors": list(tensors), "rows": rows} for tensors in parts]
+        for state, errors in zip(found, self.errors, strict=True):
+            state["errors"] = errors[: self.iteration].clone()
+        return found
+
+    def _moments(self, parameter: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return Adam's moments of a parameter, zeros before the first step."""
+        state = self.adam.state[parameter]
+        return (state["exp_avg"], state["exp_avg_sq"]) if state else (torch.zeros_like(parameter),) * 2
+
+    def restore(self, states: Sequence[dict[str, Any]]) -> None:
+        """Continue where the fits were that gave `states`, whose tensors may lie on another device.
+
+        Raises ValueError if they were not saved after the same iteration.
+        """
+        iterations = {len(state["errors"]) for state in states}
+        if len(iterations) != 1 or len(states) != len(self.errors):
+            raise ValueError(f"expected {len(self.errors)} states after one iteration, got {sorted(iterations)}")
+        self.iteration = iterations.pop()
+        first = 0
+        for stack in self.stacks:
+            mine = states[first : first + len(stack.sizes)]
+            weight, bias, *moments = (torch.cat(parts) for parts in zip(*(s["tensors"] for s in mine), strict=True))
+            stack.weight.copy_(weight)
+            stack.bias.copy_(bias)
+            device = stack.weight.device
+            step = torch.tensor(float(self.iteration), device=device if device.type == "cuda" else None)
+            for parameter, first_moment, second_moment in zip(
+                stack.parameters, moments[::2], moments[1::2], strict=True
+            ):
+                self.adam.state[parameter] = {
+                    "step": step.clone(),
+                    "exp_avg": first_moment.to(device),
+                    "exp_avg_sq": second_moment.to(device),
+                }
+            first += len(stack.sizes)
+        self.rows.restore(states[0]["rows"])
+        self.errors[:, : self.iteration] = torch.stack([state["errors"] for state in states])
         self.place.fill_(self.iteration)
         self.graph, self.plain_steps = None, 0  # the graph's Adam had other memory
+
+
+class Stack:
+    """Maps from one source to targets of `sizes`, whose weights stand below each other in one matrix (D, d_A)."""
+
+    def __init__(self, d_A: int, sizes: list[int], seed: int, device: torch.device) -> None:
+        self.sizes, D = sizes, sum(sizes)
+        self.weight = torch.cat([initial_weight(d_A, d_B, seed) for d_B in sizes]).to(device)
+        self.bias = torch.zeros(D, device=device)
+        self.message = torch.zeros(D * d_A + D + len(sizes), device=device)  # what workers add up: slopes and errors
+        slopes, slope, self.errors = self.message.split([D * d_A, D, len(sizes)])
+        self.weight.grad, self.bias.grad = slopes.view(D, d_A), slope
+        self.parameters = [self.weight, self.bias]
+
+    def split(self, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """Return each target's rows of a tensor (D, ...)."""
+        return list(tensor.split(self.sizes))
+
+    def find_slopes(
+        self, x: torch.Tensor, targets: Sequence[torch.Tensor], size: int, error_and_slope: ErrorAndSlope
+    ) -> None:
+        """Write E of each target and its slopes into `message`, for rows x (n, d_A) and y/|y| (n, d_B) of each target.
+
+        The batch has `size` rows, of which these are n.
+        """
+        predicted = torch.addmm(self.bias, x, self.weight.T).split(self.sizes, dim=1)
+        slopes = []
+        for place, (mapped, unit) in enumerate(zip(predicted, targets, strict=True)):
+            error, slope = error_and_slope(mapped, unit, size)
+            self.errors[place].copy_(error)
+            slopes.append(slope)
+        slope = slopes[0] if len(slopes) == 1 else torch.cat(slopes, dim=1)
+        torch.mm(slope.T, x, out=self.weight.grad)  # y = M' x + b: the slope by M' is the sum of slope x'
+        torch.sum(slope, 0, out=self.bias.grad)
+
+
+def initial_weight(d_A: int, d_B: int, seed: int) -> torch.Tensor:
+    """Return M' (d_B, d_A) as it is before the first step: Glorot and Bengio 2010, equation 16."""
+    limit = (6 / (d_A + d_B)) ** 0.5
+    return (2 * torch.rand(d_B, d_A, generator=torch.Generator().manual_seed(seed)) - 1) * limit

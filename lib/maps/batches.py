@@ -1,8 +1,8 @@
-"""A fit's random batches: rows of A's and B's features of the same images."""
+"""Random batches for fits: rows of a source's and of its targets' features of the same images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,7 +33,8 @@ WHOLE = Share()
 class Rows(Protocol):
     """A source of random batches on the device that computes. A restored source continues identically.
 
-    E depends only on direction, so B's features are normalised to unit length once, here, and not in every step.
+    E depends only on direction, so the targets' features are normalised to unit length once, here, and not in every
+    step.
 
     If several workers share each batch, each worker has a source of its own, and the first worker's state serves all.
     """
@@ -44,10 +45,11 @@ class Rows(Protocol):
     def generator(self) -> torch.Generator | None:
         """The generator that is all of `draw`'s state, if a CUDA graph can hold `draw`; else None."""
 
-    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return this worker's share of the next batch of `size`: x (share, d_A) of A, and y/|y| (share, d_B) of B.
+    def draw(self, size: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return this worker's share of the next batch of `size`: x (share, d_A) of the source, and y/|y| (share, d_B)
+        of each target.
 
-        Row i of both belongs to the same image. The next call may write into the same memory.
+        Row i of all belongs to the same image. The next call may write into the same memory.
         """
 
     def state(self) -> dict[str, Any]:
@@ -60,32 +62,42 @@ class Rows(Protocol):
 class ResidentRows:
     """All rows lie on the device. Each batch is drawn there with replacement; every row is equally likely.
 
-    `X` (n, d_A) are A's features, `Y` (n, d_B) are B's. With `inplace`, Y itself is scaled to unit length, so that the
-    device does not hold it twice. Workers with the same `seed` draw the same whole batches and take their own `share`
-    of each, so that a fit does not depend on the number of workers.
+    `X` (n, d_A) are the source's features, `targets` have each target's (n, d_B). With `inplace`, the targets' features
+    themselves are scaled to unit length, so that the device does not hold them twice. Workers with the same `seed` draw
+    the same whole batches and take their own `share` of each, so that a fit does not depend on the number of workers.
 
-    Raises ValueError if X and Y do not have the same number of rows.
+    Raises ValueError if they do not all have the same number of rows.
     """
 
     def __init__(
-        self, X: torch.Tensor, Y: torch.Tensor, seed: int, share: Share = WHOLE, inplace: bool = False
+        self,
+        X: torch.Tensor,
+        targets: Sequence[torch.Tensor],
+        seed: int,
+        share: Share = WHOLE,
+        inplace: bool = False,
     ) -> None:
-        if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or len(X) == 0:
-            raise ValueError(
-                f"expected features (n, d_A) and (n, d_B), n > 0, got {tuple(X.shape)} and {tuple(Y.shape)}"
-            )
-        self.X, self.Y, self.share = X, functional.normalize(Y, dim=1, out=Y if inplace else None), share
+        for Y in targets:
+            if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or len(X) == 0:
+                raise ValueError(
+                    f"expected features (n, d_A) and (n, d_B), n > 0, got {tuple(X.shape)} and {tuple(Y.shape)}"
+                )
+        self.X, self.share = X, share
+        self.targets = [functional.normalize(Y, dim=1, out=Y if inplace else None) for Y in targets]
         self.device = X.device
         self.generator = torch.Generator(X.device).manual_seed(seed)
-        self.x, self.y = X[:0].clone(), Y[:0].clone()
+        self.drawn = [features[:0].clone() for features in (X, *targets)]
 
-    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self, size: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return this worker's share of the next batch, as Rows says."""
         rows = torch.randint(len(self.X), (size,), device=self.device, generator=self.generator)
         rows = rows[self.share.of(size)]
-        if len(self.x) != len(rows):
-            self.x, self.y = self.X.new_empty(len(rows), self.X.shape[1]), self.Y.new_empty(len(rows), self.Y.shape[1])
-        return torch.index_select(self.X, 0, rows, out=self.x), torch.index_select(self.Y, 0, rows, out=self.y)
+        features = (self.X, *self.targets)
+        if len(self.drawn[0]) != len(rows):
+            self.drawn = [whole.new_empty(len(rows), whole.shape[1]) for whole in features]
+        for whole, into in zip(features, self.drawn, strict=True):
+            torch.index_select(whole, 0, rows, out=into)
+        return self.drawn[0], self.drawn[1:]
 
     def state(self) -> dict[str, Any]:
         """Return the generator's state."""
@@ -98,7 +110,7 @@ class ResidentRows:
         self.generator.set_state(state["generator"])
 
 
-Block = tuple[np.ndarray, np.ndarray]  # A's features (k, d_A) and B's (k, d_B) of the same images, any float
+Block = Sequence[np.ndarray]  # of the same images, any float: the source's features (k, d_A), each target's (k, d_B)
 
 
 class StreamedRows:
@@ -120,7 +132,7 @@ class StreamedRows:
         self.drawn = 0
         self.pool: _Pool | None = None
 
-    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self, size: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return this worker's share of the next batch, as Rows says."""
         if self.pool is None:
             draw = torch.Generator(self.device).manual_seed(self.seed + self.share.rank)
@@ -147,12 +159,11 @@ class _Pool:
         self.blocks, self.size, self.generator = blocks, size, generator
         self.block: Block = next(blocks)
         self.taken = 0  # rows of the block
-        X, Y = (torch.empty(size, part.shape[1], device=generator.device) for part in self.block)
-        self.X, self.Y = X, Y
+        self.features = [torch.empty(size, part.shape[1], device=generator.device) for part in self.block]
         self.gone = torch.arange(size, device=generator.device)  # places to be filled before the next batch
         self.order = self.gone[:0]  # places in which the next batches stand
 
-    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self, size: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return `size` random rows of the pool."""
         if size > self.size:
             raise ValueError(f"expected batches of at most {self.size} rows, the pool's, got {size}")
@@ -160,7 +171,8 @@ class _Pool:
         if len(self.order) < size:
             self.order = torch.randperm(self.size, generator=self.generator, device=self.generator.device)
         self.gone, self.order = self.order[:size], self.order[size:]
-        return self.X[self.gone], self.Y[self.gone]
+        x, *targets = (features[self.gone] for features in self.features)
+        return x, targets
 
     def fill(self) -> None:
         """Put the stream's next rows where rows are gone."""
@@ -168,7 +180,11 @@ class _Pool:
             if self.taken == len(self.block[0]):
                 self.block, self.taken = next(self.blocks), 0
             rows = slice(self.taken, self.taken + len(self.gone))
-            x, y = (torch.from_numpy(part[rows]).to(self.X.device, torch.float32) for part in self.block)
+            device = self.gone.device
+            x, *targets = (torch.from_numpy(part[rows]).to(device, torch.float32) for part in self.block)
             places, self.gone = self.gone[: len(x)], self.gone[len(x) :]
-            self.X[places], self.Y[places] = x, functional.normalize(y, dim=1)
+            for features, new in zip(
+                self.features, [x, *(functional.normalize(y, dim=1) for y in targets)], strict=True
+            ):
+                features[places] = new
             self.taken += len(x)

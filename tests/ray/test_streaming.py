@@ -9,18 +9,21 @@ import pyarrow as pa
 import pytest
 import torch
 
-from jobs.fitting.streaming import is_streamed, shuffled, stream_rows
+from jobs.fitting.memory import streamed_pairs
+from jobs.fitting.streaming import shuffled, stream_rows
+from jobs.fitting.training import Work, train_maps
 from lib.experiment.layout import Layout
-from lib.experiment.settings import Experiment, FitSettings
+from lib.experiment.settings import FitSettings
 from lib.experiment.variants import MapKey, Variant
 from lib.features.tables import FeatureTables
-from lib.maps.adam import AdamFit
+from lib.maps.adam import AdamFits
 from lib.maps.affine import AffineMap
 from lib.maps.batches import ResidentRows, Share
 from lib.maps.curves import read_curve
 from lib.maps.error import unit_distance
 from lib.storage.columns import vector_column
 from lib.storage.files import write_json
+from lib.storage.manifests import Artifact
 from lib.storage.parquet import write_table
 
 FILE, FILES = 40, 15
@@ -53,7 +56,7 @@ def features(written: Tables) -> FeatureTables:
 
 def test_each_pass_over_the_table_has_every_row_once_in_an_order_of_its_own(written: Tables, local_ray: None) -> None:
     _, X, Y = written
-    stream = stream_rows(features(written), "a", "b", seed=1, share=Share())(0)
+    stream = stream_rows(features(written), ["a", "b"], seed=1, share=Share())(0)
     blocks = list(islice(stream, 2 * FILES))
     passes = [np.concatenate([np.hstack(block) for block in half]) for half in (blocks[:FILES], blocks[FILES:])]
     expected = np.hstack([X, Y])
@@ -61,7 +64,7 @@ def test_each_pass_over_the_table_has_every_row_once_in_an_order_of_its_own(writ
         np.testing.assert_array_equal(found[np.argsort(found[:, 0])], expected[np.argsort(expected[:, 0])])
     assert not np.array_equal(*passes)
     np.testing.assert_array_equal(
-        np.hstack(next(stream_rows(features(written), "a", "b", seed=1, share=Share())(0))), passes[0][:FILE]
+        np.hstack(next(stream_rows(features(written), ["a", "b"], seed=1, share=Share())(0))), passes[0][:FILE]
     )
 
 
@@ -76,44 +79,40 @@ def test_workers_read_different_files_and_all_of_them() -> None:
     assert orders[0] != orders[1]
 
 
-@pytest.mark.parametrize(("rows", "streamed"), [("resident", False), ("streamed", True), ("auto", False)])
-def test_rows_are_streamed_where_the_user_says(written: Tables, rows: str, streamed: bool) -> None:
-    assert is_streamed(FitSettings.model_validate({"rows": rows}), features(written), "a", "b") is streamed
+PAIRS = [("a", "b"), ("b", "a")]
+
+
+@pytest.mark.parametrize(("rows", "streamed"), [("resident", []), ("streamed", PAIRS), ("auto", [])])
+def test_rows_are_streamed_where_the_user_says(written: Tables, rows: str, streamed: list[tuple[str, str]]) -> None:
+    found = streamed_pairs(FitSettings.model_validate({"rows": rows}), features(written), PAIRS)
+    assert found == frozenset(streamed)
 
 
 def test_rows_without_room_are_streamed(written: Tables, local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.fitting.streaming.SMALL", 0)
-    assert not is_streamed(FitSettings(), features(written), "a", "b")
-    monkeypatch.setattr("jobs.fitting.streaming.FILL", 1e-9)
-    assert is_streamed(FitSettings(), features(written), "a", "b")
+    monkeypatch.setattr("jobs.fitting.memory.SMALL", 0)
+    assert not streamed_pairs(FitSettings(), features(written), PAIRS)
+    monkeypatch.setattr("jobs.fitting.memory.FILL", 1e-9)
+    assert streamed_pairs(FitSettings(), features(written), PAIRS) == frozenset(PAIRS)
 
 
 def test_a_streamed_fit_is_as_good_as_resident_ones(written: Tables, local_ray: None) -> None:
     """Its E on all rows lies among those of fits that hold all rows, with other seeds."""
-    from jobs.fitting.adam import train_map
-
     folder, X, Y = written
     options = {"iterations": 400, "batch_size": 64, "learning_rate": 0.01, "checkpoint_every": 150}
-    network = {"model": "test_resnet", "weights": "random"}
-    experiment = Experiment.model_validate(
-        {
-            "name": "e",
-            "images": {"train": "t", "val": "v"},
-            "networks": {"a": network, "b": network},
-            "fit": options | {"rows": "streamed", "pool_rows": 200},
-        }
-    )
-    train_map(experiment, Layout(str(folder)), features(written), MapKey("a", "b", Variant("affine")), streamed=True)
+    settings = FitSettings.model_validate(options | {"rows": "streamed", "pool_rows": 200})
+    key, files = MapKey("a", "b", Variant("affine")), Layout(str(folder))
+    artifact = Artifact(files.map_manifest(key.name), (), {})
+    train_maps(Work(settings, 0, files, features(written), {key: artifact}, frozenset([key.pair])))
     found = AffineMap.load(str(folder / "maps" / "a-to-b.safetensors"))
     error = float(unit_distance(found(X), Y).mean())
     resident = []
     for seed in range(8):
-        fit = AdamFit(ResidentRows(X, Y, seed), 6, 4, FitSettings.model_validate(options), seed)
+        fit = AdamFits(ResidentRows(X, [Y], seed), 6, [4], FitSettings.model_validate(options), seed)
         for _ in range(400):
             fit.step()
-        resident.append(float(unit_distance(fit.map()(X), Y).mean()))
+        resident.append(float(unit_distance(fit.maps()[0](X), Y).mean()))
     spread = max(resident) - min(resident)
     assert min(resident) - spread <= error <= max(resident) + spread
     curve = read_curve(str(folder / "maps" / "a-to-b.curve.parquet"))["error"].to_numpy()
     assert len(curve) == 400
-    assert curve[-50:].std() < 2 * fit.curve()[-50:].std()
+    assert curve[-50:].std() < 2 * fit.curves()[0][-50:].std()

@@ -1,4 +1,4 @@
-"""Ray Train's run of one fit, on a real local Ray: several workers fit the map that one fits."""
+"""Ray Train's run of all fits, on a real local Ray: workers share maps or batches, and fit what one process fits."""
 
 from pathlib import Path
 from typing import Any
@@ -7,18 +7,22 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from ray.train import WorkerGroupError
 
-from lib.errors import TableError
+from jobs.cluster.failures import causes_of
+from jobs.fitting.training import Work, train_maps, write_state
+from lib.errors import UserError
 from lib.experiment.layout import Layout
 from lib.experiment.settings import Experiment, FitSettings
 from lib.experiment.variants import MapKey, Variant
 from lib.features.tables import FeatureTables
-from lib.maps.adam import AdamFit
+from lib.maps.adam import AdamFits
 from lib.maps.affine import AffineMap
 from lib.maps.batches import ResidentRows
 from lib.maps.curves import read_curve
 from lib.storage.columns import vector_column
-from lib.storage.files import write_json
+from lib.storage.files import read_json, write_json
+from lib.storage.manifests import Artifact
 from lib.storage.parquet import write_table
 
 KEY = MapKey("a", "b", Variant("affine"))
@@ -33,7 +37,7 @@ def write_features(folder: Path, n: int = 400) -> tuple[torch.Tensor, torch.Tens
     table = pa.table(ids | {"a": vector_column(a), "b": vector_column(b)})
     place = folder / "features" / "train" / "a+b"
     write_table(str(place / "part.parquet"), table)
-    write_json(str(place / "manifest.json"), {})
+    write_json(str(place / "manifest.json"), {"rows": n})
     return torch.from_numpy(a), torch.from_numpy(b)
 
 
@@ -50,31 +54,59 @@ def experiment(seed: int = 7, **fit: Any) -> Experiment:
     )
 
 
-def test_two_workers_fit_the_map_that_one_process_fits(tmp_path: Path, local_ray: None) -> None:
-    """The second run goes on from the first one's last checkpoint: its own seed, another one, changes nothing."""
-    from jobs.fitting.adam import train_map
+def work_of(experiment: Experiment, folder: Path, keys: list[MapKey], teams: int = 1) -> Work:
+    files = Layout(str(folder))
+    artifacts = {key: Artifact(files.map_manifest(key.name), (files.map(key.name),), {}) for key in keys}
+    return Work(
+        experiment.fit, experiment.seed, files, FeatureTables.open(files.features("train")), artifacts, teams=teams
+    )
 
+
+def test_two_workers_fit_the_map_that_one_process_fits(tmp_path: Path, local_ray: None) -> None:
+    """One team of two workers, from a checkpoint: its seed, another one than this run's, goes on."""
     X, Y = write_features(tmp_path)
-    tables = FeatureTables.open(str(tmp_path / "features" / "train"))
-    for seed, iterations in ((7, 20), (8, 50)):
-        shared = experiment(seed, iterations=iterations, batch_size=33, checkpoint_every=20, workers=2)
-        train_map(shared, Layout(str(tmp_path)), tables, KEY)
+    begun = AdamFits(ResidentRows(X, [Y], seed=7), 6, [4], FitSettings(batch_size=33, iterations=50), seed=7)
+    for _ in range(20):
+        begun.step()
+    shared = experiment(8, iterations=50, batch_size=33, checkpoint_every=20, workers=2)
+    work = work_of(shared, tmp_path, [KEY])
+    write_state(work, KEY, begun.states()[0])
+    train_maps(work)
     written = read_curve(str(tmp_path / "maps" / "a-to-b.curve.parquet"))
     M = AffineMap.load(str(tmp_path / "maps" / "a-to-b.safetensors"))
 
-    alone = AdamFit(ResidentRows(X, Y, seed=7), 6, 4, FitSettings(batch_size=33, iterations=50), seed=7)
+    alone = AdamFits(ResidentRows(X, [Y], seed=7), 6, [4], FitSettings(batch_size=33, iterations=50), seed=7)
     for _ in range(50):
         alone.step()
-    weight = alone.map().weight
+    weight = alone.maps()[0].weight
     torch.testing.assert_close(M.weight, weight, rtol=0, atol=1e-5 * float(weight.abs().max()))
     assert written["iteration"].to_pylist() == list(range(1, 51))
-    np.testing.assert_allclose(np.asarray(written["error"]), alone.curve(), rtol=1e-5)
-    assert alone.curve()[-1] < alone.curve()[0] / 3
-    assert (tmp_path / "train" / "a-to-b").is_dir(), "checkpoints"
+    np.testing.assert_allclose(np.asarray(written["error"]), alone.curves()[0], rtol=1e-5)
+    assert alone.curves()[0][-1] < alone.curves()[0][0] / 3
+    assert not (tmp_path / "train" / "a-to-b.pt").exists(), "a finished map needs no checkpoint"
 
 
-def test_what_went_wrong_in_a_worker_is_said_without_ray_trains_words(tmp_path: Path, local_ray: None) -> None:
-    from jobs.fitting.adam import train_map
+def test_two_teams_share_the_maps_and_skip_those_that_are_finished(tmp_path: Path, local_ray: None) -> None:
+    X, Y = write_features(tmp_path)
+    keys = [MapKey(*pair, Variant("affine", seed=seed)) for pair in (("a", "b"), ("b", "a")) for seed in (0, 1)]
+    work = work_of(experiment(7, iterations=30, batch_size=16), tmp_path, keys, teams=2)
+    work.artifacts[keys[1]].finish(1)
+    train_maps(work)
+    assert not (tmp_path / "maps" / f"{keys[1].name}.safetensors").exists()
+    for key in (keys[0], *keys[2:]):
+        source, target = (X, Y) if key.source == "a" else (Y, X)
+        seed = 7 + key.variant.seed
+        rows = ResidentRows(source, [target], seed)
+        alone = AdamFits(rows, source.shape[1], [target.shape[1]], FitSettings(batch_size=16, iterations=30), seed)
+        for _ in range(30):
+            alone.step()
+        found = AffineMap.load(str(tmp_path / "maps" / f"{key.name}.safetensors"))
+        assert torch.equal(found.weight, alone.maps()[0].weight)
+        assert read_json(str(tmp_path / "maps" / f"{key.name}.manifest.json"))["fit_error"] == alone.curves()[0][-1]
 
-    with pytest.raises(TableError, match="no finished feature table of 'a'"):
-        train_map(experiment(max_failures=0), Layout(str(tmp_path)), FeatureTables.open(str(tmp_path)), KEY)
+
+def test_what_went_wrong_in_a_worker_is_found(tmp_path: Path, local_ray: None) -> None:
+    with pytest.raises(WorkerGroupError) as failed:
+        train_maps(work_of(experiment(max_failures=0), tmp_path, [KEY]))
+    (cause,) = (cause for cause in causes_of(failed.value) if isinstance(cause, UserError))
+    assert str(cause).startswith("no finished feature table of 'a'")

@@ -132,7 +132,7 @@ def worker_killed(longer: Path, undisturbed: Run, tmp_path_factory: pytest.TempP
 
 
 def checkpoints(run: Run) -> int:
-    return len(list(Path(path_of(run, "train")).rglob("fit.pt")))
+    return len(list(Path(path_of(run, "train")).glob("*.pt")))
 
 
 @pytest.mark.timeout(2400)

@@ -62,11 +62,10 @@ def test_a_stopped_job_leaves_nothing_running_and_goes_on_when_submitted_again(
     """Stopped while it fits; then the same command ends well, from the checkpoint, with a log fit for a file."""
     run = Run(load_experiment(command[0], list(command[4::2])), command[2])
     folder = Path(run.files.folder)
-    noted = "train/*/checkpoint_manager_snapshot.json"  # Ray Train goes on from checkpoints that it has noted there
 
     def fits() -> bool:
         assert json.loads(head.ask(f"/api/jobs/{first}"))["status"] != "FAILED", head.job("logs", first).stdout.decode()
-        return any(folder.glob(noted))
+        return any(folder.glob("train/*.pt"))
 
     wait_until(fits, 900, lambda: head.job("logs", first).stdout.decode())
     assert "RayTrainWorker" in " ".join(head.computing())

@@ -13,7 +13,7 @@ from hypothesis import settings as limits
 from torch.nn import functional
 
 from lib.experiment.settings import FitSettings
-from lib.maps.adam import AdamFit
+from lib.maps.adam import AdamFits
 from lib.maps.affine import AffineMap
 from lib.maps.batches import ResidentRows, Share
 from lib.maps.error import error_and_slope, unit_distance
@@ -52,8 +52,8 @@ def known_pair(n: int = 2000) -> tuple[torch.Tensor, torch.Tensor, AffineMap]:
     return X, true(X), true
 
 
-def fit_of(X: torch.Tensor, Y: torch.Tensor, settings: FitSettings, seed: int) -> AdamFit:
-    return AdamFit(ResidentRows(X, Y, seed), X.shape[1], Y.shape[1], settings, seed)
+def fit_of(X: torch.Tensor, Y: torch.Tensor, settings: FitSettings, seed: int) -> AdamFits:
+    return AdamFits(ResidentRows(X, [Y], seed), X.shape[1], [Y.shape[1]], settings, seed)
 
 
 def test_a_known_map_is_found_again_up_to_the_length_that_e_leaves_open() -> None:
@@ -62,17 +62,17 @@ def test_a_known_map_is_found_again_up_to_the_length_that_e_leaves_open() -> Non
     for _ in range(2500):
         fitting.step()
     held_out = torch.rand(500, 6, generator=torch.Generator().manual_seed(9))
-    assert fitting.curve()[-1] < 1e-4 < fitting.curve()[0]
-    assert float(unit_distance(true(held_out), fitting.map()(held_out)).mean()) < 1e-4
+    assert fitting.curves()[0][-1] < 1e-4 < fitting.curves()[0][0]
+    assert float(unit_distance(true(held_out), fitting.maps()[0](held_out)).mean()) < 1e-4
 
 
 def test_first_step_is_adams_as_kingma_and_ba_write_it() -> None:
     """The first Adam step moves each parameter by the learning rate, against the sign of its gradient."""
     X, Y, _ = known_pair(300)
     fitting = fit_of(X, Y, FitSettings(batch_size=64), seed=3)
-    before = fitting.map().weight
+    before = fitting.maps()[0].weight
     fitting.step()
-    moved = (fitting.map().weight - before).abs()
+    moved = (fitting.maps()[0].weight - before).abs()
     torch.testing.assert_close(moved, torch.full_like(moved, 0.1), rtol=1e-3, atol=1e-4)
 
 
@@ -93,15 +93,15 @@ def test_a_restored_fit_ends_equal_to_an_undisturbed_one() -> None:
     for _ in range(12):
         first.step()
     file = io.BytesIO()
-    torch.save(first.state(), file)
+    torch.save(first.states(), file)
     file.seek(0)
     second = fit_of(X, Y, FitSettings(batch_size=32, decay=1e-2), seed=5)
     second.restore(torch.load(file, weights_only=True))
     assert second.iteration == 12
     for _ in range(18):
         second.step()
-    assert torch.equal(second.map().weight, whole.map().weight)
-    np.testing.assert_array_equal(second.curve(), whole.curve())
+    assert torch.equal(second.maps()[0].weight, whole.maps()[0].weight)
+    np.testing.assert_array_equal(second.curves()[0], whole.curves()[0])
 
 
 def plain_loop(X: torch.Tensor, Y: torch.Tensor, settings: FitSettings, seed: int) -> tuple[torch.Tensor, list[float]]:
@@ -132,8 +132,8 @@ def test_a_fit_is_a_plain_loop() -> None:
     for _ in range(50):
         fitting.step()
     weight, errors = plain_loop(X, Y, settings, seed=5)
-    torch.testing.assert_close(fitting.map().weight, weight, rtol=0, atol=1e-5 * float(weight.abs().max()))
-    np.testing.assert_allclose(fitting.curve(), errors, rtol=1e-5)
+    torch.testing.assert_close(fitting.maps()[0].weight, weight, rtol=0, atol=1e-5 * float(weight.abs().max()))
+    np.testing.assert_allclose(fitting.curves()[0], errors, rtol=1e-5)
 
 
 def fit_in_group(rank: int, folder: str, settings: FitSettings) -> None:
@@ -141,11 +141,11 @@ def fit_in_group(rank: int, folder: str, settings: FitSettings) -> None:
     store = torch.distributed.FileStore(f"{folder}/store", settings.workers)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=settings.workers)
     X, Y, _ = known_pair(300)
-    rows = ResidentRows(X, Y, seed=5, share=Share(rank, settings.workers))
-    fitting = AdamFit(rows, X.shape[1], Y.shape[1], settings, seed=5)
+    rows = ResidentRows(X, [Y], seed=5, share=Share(rank, settings.workers))
+    fitting = AdamFits(rows, X.shape[1], [Y.shape[1]], settings, seed=5)
     for _ in range(settings.iterations):
         fitting.step()
-    torch.save({"weight": fitting.map().weight, "errors": fitting.curve().tolist()}, f"{folder}/{rank}.pt")
+    torch.save({"weight": fitting.maps()[0].weight, "errors": fitting.curves()[0].tolist()}, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -175,9 +175,11 @@ def test_a_step_works_in_the_same_memory_as_the_one_before() -> None:
     fitting = fit_of(X, Y, FitSettings(batch_size=32), seed=5)
 
     def places() -> list[int]:
-        (weight, bias) = (fitting.adam.state[parameter] for parameter in (fitting.weight, fitting.bias))
-        tensors = [fitting.weight, fitting.bias, fitting.error, fitting.errors, fitting.place, fitting.rate]
-        tensors += [*weight.values(), *bias.values(), *fitting.rows.draw(32), fitting.adam.param_groups[0]["lr"]]
+        (stack,) = fitting.stacks
+        x, targets = fitting.rows.draw(32)
+        tensors = [stack.weight, stack.bias, stack.message, fitting.errors, fitting.place, fitting.rate, x, *targets]
+        tensors += [tensor for parameter in stack.parameters for tensor in fitting.adam.state[parameter].values()]
+        tensors.append(fitting.adam.param_groups[0]["lr"])
         return [tensor.data_ptr() for tensor in tensors]
 
     fitting.step()
@@ -215,7 +217,7 @@ def test_a_captured_fit_equals_a_plain_one_and_goes_on_equally(compiled: bool) -
     assert plain.graph is None
     assert captured.graph is not None
     file = io.BytesIO()
-    torch.save(captured.state(), file)
+    torch.save(captured.states(), file)
     file.seek(0)
     restored.restore(torch.load(file, weights_only=True, map_location="cpu"))
     for _ in range(20):
@@ -223,5 +225,41 @@ def test_a_captured_fit_equals_a_plain_one_and_goes_on_equally(compiled: bool) -
         captured.step()
         restored.step()
     for other in (captured, restored):
-        assert torch.equal(other.map().weight, plain.map().weight)
-        np.testing.assert_array_equal(other.curve(), plain.curve())
+        assert torch.equal(other.maps()[0].weight, plain.maps()[0].weight)
+        np.testing.assert_array_equal(other.curves()[0], plain.curves()[0])
+
+
+@pytest.mark.parametrize("dimensions", [(6, 4, 5), (129, 77, 200), (64, 64, 64)])
+def test_a_map_is_the_same_whichever_others_are_fitted_beside_it(dimensions: tuple[int, ...]) -> None:
+    """Bit by bit on a CPU, also after it was restored beside others than before."""
+    draw = torch.Generator().manual_seed(2)
+    X, *targets = (torch.rand(300, d, generator=draw) for d in dimensions)
+    settings = FitSettings(batch_size=32, iterations=20, decay=1e-2)
+    together = AdamFits(ResidentRows(X, targets, 5), X.shape[1], [Y.shape[1] for Y in targets], settings, 5)
+    for _ in range(12):
+        together.step()
+    states = together.states()
+    for place, Y in enumerate(targets):
+        alone = fit_of(X, Y, settings, seed=5)
+        restored = fit_of(X, Y, settings, seed=9)
+        restored.restore([states[place]])
+        for _ in range(12):
+            alone.step()
+        assert torch.equal(alone.maps()[0].weight, together.maps()[place].weight)
+        for _ in range(8):
+            alone.step()
+            restored.step()
+        assert torch.equal(alone.maps()[0].weight, restored.maps()[0].weight)
+        assert torch.equal(alone.maps()[0].bias, restored.maps()[0].bias)
+        np.testing.assert_array_equal(alone.curves(), restored.curves())
+
+
+def test_states_of_other_iterations_are_refused() -> None:
+    X, Y, _ = known_pair(50)
+    settings = FitSettings(batch_size=8, iterations=3)
+    fits = AdamFits(ResidentRows(X, [Y, Y], 0), 6, [4, 4], settings, 0)
+    fits.step()
+    early = fits.states()
+    fits.step()
+    with pytest.raises(ValueError, match=r"expected 2 states after one iteration, got \[1, 2\]"):
+        fits.restore([early[0], fits.states()[1]])

@@ -12,34 +12,36 @@ from lib.maps.batches import WHOLE, Block, ResidentRows, Share, StreamedRows
 CPU = torch.device("cpu")
 
 
-def numbered(n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows that say which they are, B's by their direction alone."""
+def numbered(n: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Rows that say which they are, the targets' by their direction alone."""
     count = torch.arange(float(n))[:, None]
-    return count.repeat(1, 3), torch.cat([-count, torch.ones(n, 1)], 1)
+    return count.repeat(1, 3), [torch.cat([-count, torch.ones(n, width)], 1) for width in (1, 2)]
 
 
-def check_together(x: torch.Tensor, y: torch.Tensor) -> None:
-    """These are rows of `numbered`, B's beside A's and at unit length."""
-    torch.testing.assert_close(y[:, 0] / y[:, 1], -x[:, 0])
-    torch.testing.assert_close(torch.linalg.vector_norm(y, dim=1), torch.ones(len(y)))
+def check_together(x: torch.Tensor, targets: list[torch.Tensor]) -> None:
+    """These are rows of `numbered`, the targets' beside the source's and at unit length."""
+    for y in targets:
+        torch.testing.assert_close(y[:, 0] / y[:, -1], -x[:, 0])
+        torch.testing.assert_close(torch.linalg.vector_norm(y, dim=1), torch.ones(len(y)))
 
 
 def test_rows_belong_together_and_come_equally_often() -> None:
     rows = ResidentRows(*numbered(10), seed=0)
-    x, y = rows.draw(20_000)
+    x, targets = rows.draw(20_000)
     assert x.shape == (20_000, 3)
-    check_together(x, y)
+    check_together(x, targets)
     shares = torch.bincount(x[:, 0].long(), minlength=10) / 20_000
     torch.testing.assert_close(shares, torch.full((10,), 0.1), atol=0.02, rtol=0)
 
 
 def test_features_are_left_as_they_are_unless_they_may_be_scaled_where_they_lie() -> None:
-    (X, Y), (_, untouched) = numbered(10), numbered(10)
-    copied = ResidentRows(X, Y, seed=0).draw(5)
-    assert torch.equal(Y, untouched)
-    scaled = ResidentRows(X, Y, seed=0, inplace=True)
-    assert scaled.Y.data_ptr() == Y.data_ptr()
-    assert torch.equal(scaled.draw(5)[1], copied[1])
+    (X, targets), (_, untouched) = numbered(10), numbered(10)
+    copied = ResidentRows(X, targets, seed=0).draw(5)[1]
+    scaled_in_place = [Y.clone() for Y in targets]
+    assert all(map(torch.equal, targets, untouched))
+    scaled = ResidentRows(X, scaled_in_place, seed=0, inplace=True)
+    assert [Y.data_ptr() for Y in scaled.targets] == [Y.data_ptr() for Y in scaled_in_place]
+    assert all(map(torch.equal, scaled.draw(5)[1], copied))
 
 
 def test_a_restored_source_goes_on() -> None:
@@ -51,7 +53,7 @@ def test_a_restored_source_goes_on() -> None:
 
 def test_features_of_other_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(3, 2\) and \(4, 2\)"):
-        ResidentRows(torch.ones(3, 2), torch.ones(4, 2), seed=0)
+        ResidentRows(torch.ones(3, 2), [torch.ones(3, 1), torch.ones(4, 2)], seed=0)
 
 
 def test_workers_shares_are_the_whole_batch() -> None:
@@ -64,8 +66,8 @@ def test_workers_shares_are_the_whole_batch() -> None:
 def blocks(first: int = 0, size: int = 7) -> Iterator[Block]:
     """An endless stream of rows that say which they are."""
     for start in count(first, size):
-        x, y = numbered(start + size)
-        yield x[start:].numpy().astype("f2"), y[start:].numpy().astype("f2")
+        x, targets = numbered(start + size)
+        yield [features[start:].numpy().astype("f2") for features in (x, *targets)]
 
 
 def streamed(pool: int, share: Share = WHOLE, seed: int = 0) -> StreamedRows:
@@ -75,8 +77,9 @@ def streamed(pool: int, share: Share = WHOLE, seed: int = 0) -> StreamedRows:
 def test_streamed_rows_come_once_each_in_random_order() -> None:
     rows = streamed(pool=50)
     batches = [rows.draw(8) for _ in range(100)]
-    x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    check_together(x, y)
+    x = torch.cat([x for x, _ in batches])
+    for batch in batches:
+        check_together(*batch)
     assert x.dtype == torch.float32
     drawn = x[:, 0].long().tolist()
     assert len(set(drawn)) == 800, "none twice"

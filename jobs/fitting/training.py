@@ -1,0 +1,213 @@
+"""All affine maps by the paper's Adam: one run of Ray Train, whose workers share the maps out among themselves.
+
+Each map is written as soon as it is fitted, and unfinished ones have checkpoints of their own, so that a worker's death
+costs only what was in flight.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray.train
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from jobs.cluster.capacity import Capacity, one_machine
+from jobs.fitting.memory import FILL, worker_memory
+from jobs.fitting.plan import bytes_of, group, share_out
+from jobs.fitting.progress import GroupProgress
+from jobs.fitting.streaming import stream_rows
+from lib.experiment.layout import Layout
+from lib.experiment.settings import FitSettings
+from lib.experiment.variants import MapKey
+from lib.features.reading import read_features
+from lib.features.tables import FeatureTables
+from lib.maps.adam import AdamFits
+from lib.maps.batches import ResidentRows, Rows, Share, StreamedRows
+from lib.maps.curves import CURVE, write_curve
+from lib.networks.devices import best_device
+from lib.storage.files import delete, files_below, read_bytes, write_bytes
+from lib.storage.manifests import Artifact
+from lib.storage.uris import resolve
+
+# Ray Train's workers start anew when one dies; they share the maps out as before and skip those that are finished.
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that the workers need to know."""
+
+    settings: FitSettings
+    seed: int  # the experiment's
+    files: Layout
+    tables: FeatureTables
+    artifacts: Mapping[MapKey, Artifact]  # the maps to fit
+    streamed: frozenset[tuple[str, str]] = frozenset()  # pairs whose rows no worker's memory holds
+    teams: int = 1  # that fit side by side, if there is room; each has settings.workers workers
+
+
+def train_maps(work: Work) -> None:
+    """Run Ray Train until all maps, their curves and their manifests are written."""
+    quicken_ray_train()
+    gpu = Capacity.now().gpus > 0
+    workers, most = work.settings.workers, work.settings.workers * work.teams
+    num_workers = most if one_machine() or most == workers else (workers, most)  # clusters grow and shrink
+    filesystem, path = resolve(work.files.checkpoints)
+    trainer = TorchTrainer(
+        fit_share,
+        train_loop_config={"work": work},
+        torch_config=TorchConfig(backend=None if workers > 1 else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=num_workers,  # type: ignore[arg-type] # mypy sees version 1
+            use_gpu=gpu,
+            resources_per_worker={"CPU": work.settings.cpus, **({"GPU": 1} if gpu else {})},
+        ),
+        run_config=RunConfig(  # type: ignore[call-arg] # mypy sees version 1
+            name="maps",
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=FailureConfig(max_failures=work.settings.max_failures),
+            worker_runtime_env={"env_vars": {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0"}},  # it prints every line twice
+        ),
+    )
+    trainer.fit()
+
+
+def quicken_ray_train() -> None:
+    """Set environment variables that Ray Train reads, unless the user has set them.
+
+    Its controller asks every 2 seconds how the workers are; it asks more often here, so that small fits end soon. On
+    one machine it needs no process that watches for machines about to be taken away.
+    """
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
+    if one_machine():
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+
+
+def fit_share(config: dict[str, Work]) -> None:
+    """Fit one worker's share of the maps, group after group. It is what each of Ray Train's workers does."""
+    work = config["work"]
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    team = Team.of(rank, world, work.settings.workers)
+    device = best_device()
+    if device.type == "cpu":
+        torch.set_num_threads(work.settings.cpus)
+    torch.backends.cuda.matmul.allow_tf32 = work.settings.tf32
+    if team is None:  # a cluster gave more workers than make up whole teams
+        return
+    room = team.least(FILL * worker_memory(context.get_local_world_size()))
+    for keys, states in groups_of_team(work, team, room, world // work.settings.workers):
+        fit_group(work, team, device, keys, states)
+
+
+@dataclass(frozen=True)
+class Team:
+    """Workers that share each batch of the same maps."""
+
+    number: int
+    share: Share
+    group: torch.distributed.ProcessGroup | None  # None if the team is one worker
+
+    @classmethod
+    def of(cls, rank: int, world: int, workers: int) -> Team | None:
+        """Return the team of `workers` workers to which this one belongs; None if it is left over."""
+        teams = world // workers
+        groups = [
+            torch.distributed.new_group(list(range(first, first + workers))) if workers > 1 else None  # by all workers
+            for first in range(0, teams * workers, workers)
+        ]
+        number = rank // workers
+        if number >= teams:
+            return None
+        group = groups[number]
+        return cls(number, Share(rank % workers, workers), group if workers > 1 else None)  # type: ignore[arg-type]
+
+    def least(self, number: float) -> float:
+        """Return the least of the numbers that the team's workers give here."""
+        if self.group is None:
+            return number
+        found = torch.tensor(number, dtype=torch.float64, device=best_device())
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MIN, group=self.group)
+        return float(found)
+
+
+State = dict[str, Any]
+
+
+def groups_of_team(work: Work, team: Team, room: float, teams: int) -> Iterator[tuple[list[MapKey], list[State]]]:
+    """Yield the groups of maps that a team has still to fit, with their states if they were begun."""
+    sizes = work.tables.sizes(sorted({network for key in work.artifacts for network in key.pair}))
+    mine = share_out(list(work.artifacts), sizes, teams)[team.number]
+    finished = set(files_below(work.files.maps, ".manifest.json"))
+    written = set(files_below(work.files.checkpoints))
+    todo = [key for key in mine if resolve(work.artifacts[key].manifest)[1] not in finished]
+    begun = [key for key in todo if resolve(work.files.checkpoint(key.name))[1] in written]
+    states = {key: read_state(work, key) for key in begun}
+    iterations = {key: len(state["errors"]) for key, state in states.items()}
+
+    def size(keys: Sequence[MapKey]) -> float:
+        rows = work.settings.pool_rows if keys[0].pair in work.streamed else work.tables.rows(keys[0].source)
+        return bytes_of(keys, sizes, rows, work.settings)
+
+    for keys in group(todo, iterations, work.streamed, size, room):
+        yield keys, [states.pop(key) for key in keys if key in states]
+
+
+def fit_group(work: Work, team: Team, device: torch.device, keys: list[MapKey], states: list[State]) -> None:
+    """Fit maps of one source and seed, and write them with their curves and manifests.
+
+    The team's workers all have the same maps after each step; the first one writes them.
+    """
+    settings, seed = work.settings, work.seed + keys[0].variant.seed
+    rows = rows_of(work, team.share, device, keys, seed)
+    source, targets = keys[0].source, [key.target for key in keys]
+    sizes = work.tables.sizes([source, *targets])
+    fits = AdamFits(rows, sizes[source], [sizes[target] for target in targets], settings, seed, team.group)
+    if states:
+        fits.restore(states)
+    title = keys[0].title if len(keys) == 1 else f"{source} -> {len(keys)} targets"
+    progress = GroupProgress(title, fits.iteration, settings.iterations)
+    while fits.iteration < settings.iterations:
+        fits.step()
+        if team.share.rank == 0:
+            progress.show(fits)
+            if fits.iteration % settings.checkpoint_every == 0 and fits.iteration < settings.iterations:
+                for key, state in zip(keys, fits.states(), strict=True):
+                    write_state(work, key, state)
+    if team.share.rank == 0:
+        for key, map_, curve in zip(keys, fits.maps(), fits.curves(), strict=True):
+            write_curve(work.files.curve(key.name), curve)
+            map_.save(work.files.map(key.name))
+            work.artifacts[key].finish(len(curve), CURVE, fit_error=float(curve[-1]))
+            delete(work.files.checkpoint(key.name))
+
+
+def rows_of(work: Work, share: Share, device: torch.device, keys: list[MapKey], seed: int) -> Rows:
+    """Return the source of batches for maps of one source."""
+    networks = [keys[0].source, *(key.target for key in keys)]
+    if keys[0].pair in work.streamed:
+        stream = stream_rows(work.tables, networks, seed, share)
+        return StreamedRows(stream, work.settings.pool_rows, device, seed, share)
+    vectors = read_features(work.tables, networks).vectors
+    X, *targets = (torch.from_numpy(vectors[network]).to(device) for network in networks)
+    return ResidentRows(X, targets, seed, share, inplace=True)
+
+
+def write_state(work: Work, key: MapKey, state: State) -> None:
+    """Write the checkpoint of one map."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    write_bytes(work.files.checkpoint(key.name), file.getvalue())
+
+
+def read_state(work: Work, key: MapKey) -> State:
+    """Read the checkpoint of one map."""
+    file = io.BytesIO(read_bytes(work.files.checkpoint(key.name)))
+    state: State = torch.load(file, weights_only=True, map_location="cpu")
+    return state
