@@ -43,7 +43,7 @@ def start_ray(address: str | None) -> None:
 
 
 def start_local_ray() -> None:
-    """Start a Ray on this machine that listens on loopback alone, and whose processes know its address.
+    """Start a Ray on this machine whose processes know its address.
 
     Where several Rays run on a machine, helpers of Ray Train otherwise find them all and choose none.
     """
@@ -54,7 +54,7 @@ def start_local_ray() -> None:
     os.environ |= told  # the processes that Ray starts inherit them
     try:
         # Ray Train asks the dashboard's state service, and complains every second without it.
-        ray.init(address="local", include_dashboard=True, _node_ip_address=LOOPBACK)
+        ray.init(address="local", include_dashboard=True)
     finally:
         for name in told:
             del os.environ[name]

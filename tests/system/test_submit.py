@@ -1,6 +1,5 @@
 """Jobs submitted to a running head that wants a token, as to a cluster: stopped, gone on with, refused."""
 
-import ipaddress
 import json
 import os
 import re
@@ -96,53 +95,15 @@ def test_a_stopped_job_leaves_nothing_running_and_goes_on_when_submitted_again(
 
 
 @pytest.mark.timeout(2400)
-def test_a_run_without_an_address_has_a_ray_of_its_own_on_loopback(
-    head: Head, experiment: Path, tmp_path: Path
-) -> None:
-    """Beside the head; Ray Train's helpers find the run's own Ray, and nobody else can reach it."""
+def test_a_run_without_an_address_has_a_ray_of_its_own(head: Head, experiment: Path, tmp_path: Path) -> None:
+    """Beside the head; Ray Train's helpers find the run's own Ray."""
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     sets = ('fit.families=["affine"]', "fit.iterations=2000")
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            command_line(experiment, tmp_path, *sets), cwd=PROJECT, env=environment, stdout=log,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-
-    def said() -> str:
-        return (tmp_path / "log").read_text()
-
-    wait_until(lambda: "[extract] val: 48 extracted" in said() or process.poll() is not None, 600, said)
-    listening = listening_addresses(process.pid)
-    assert process.wait(600) == 0, said()
-    assert listening
-    assert {address for address in listening if not address.startswith(("127.", "[::1]", "[::ffff:127."))} == set()
-    assert "E 0." in said()
+    done = subprocess.run(
+        command_line(experiment, tmp_path, *sets), cwd=PROJECT, env=environment, capture_output=True, text=True
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "E 0." in said
     for words in ("multiple active Ray", "Traceback", "Connecting to existing Ray"):
-        assert words not in said()
-
-
-def listening_addresses(session: int) -> set[str]:
-    """Addresses, host:port, at which the processes of a session listen for connections."""
-    listed = subprocess.run(["ps", "-eo", "sid=,pid="], capture_output=True, text=True, check=True).stdout
-    pids = {int(pid) for sid, pid in map(str.split, listed.splitlines()) if sid == str(session)}
-    sockets = {
-        os.readlink(link).removeprefix("socket:[").removesuffix("]")
-        for pid in pids
-        for link in Path(f"/proc/{pid}/fd").glob("*")
-        if link.exists() or link.is_symlink()
-    }
-    found = set()
-    for table, size in (("tcp", 8), ("tcp6", 32)):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            _, local, _, state, *rest = line.split()
-            if state == "0A" and rest[5] in sockets:
-                found.add(readable(local, size))
-    return found
-
-
-def readable(local: str, size: int) -> str:
-    """An address of /proc/net/tcp, whose words are in the machine's byte order, as people write it."""
-    host, port = local.split(":")
-    words = [bytes.fromhex(host[start : start + 8])[::-1] for start in range(0, size, 8)]
-    address = ipaddress.ip_address(b"".join(words))
-    return f"[{address}]:{int(port, 16)}" if size == 32 else f"{address}:{int(port, 16)}"
+        assert words not in said
