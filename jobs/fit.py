@@ -14,7 +14,7 @@ import ray
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
-from jobs.fitting.closed_forms import fit_pair, sum_moments
+from jobs.fitting.closed_forms import start_closed_forms
 from jobs.fitting.memory import streamed_pairs
 from jobs.fitting.progress import MapProgress
 from lib.experiment.variants import MapKey, pair_maps
@@ -110,20 +110,19 @@ def count_finished(run: Run, artifacts: Mapping[MapKey, Artifact]) -> int:
 
 
 def fit_in_closed_form(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Artifact]) -> None:
-    """Sum over the training features once, then fit each pair's maps in one task."""
+    """Fit each source's maps in tasks of its own."""
     if not artifacts:
         return
-    networks = {network for key in artifacts if key.variant.needs_sums for network in key.pair}
-    moments = sum_moments(tables, sorted(networks)) if networks else []
-    pairs: dict[tuple[str, str], list[MapKey]] = {}
+    tasks = start_closed_forms(run.experiment.fit, run.files, tables, artifacts)
+    with MapProgress(partial(count_finished, run, artifacts), len(artifacts)):
+        ray.get(tasks)
+    pairs: dict[tuple[str, str], list[str]] = {}
     for key in artifacts:
-        pairs.setdefault(key.pair, []).append(key)
-    tasks = [fit_pair.remote(run.files, keys, moments) for keys in pairs.values()]
-    for (source, target), described in zip(pairs, ray.get(tasks), strict=True):
-        for key in pairs[source, target]:
-            artifacts[key].finish(1, **described[key])
-        names = ", ".join(key.variant.name for key in pairs[source, target])
-        say("fit", f"{source} -> {target}: {names} in closed form")
+        pairs.setdefault(key.pair, []).append(key.variant.name)
+    for (source, target), names in list(pairs.items())[:SAID]:
+        say("fit", f"{source} -> {target}: {', '.join(names)} in closed form")
+    if len(pairs) > SAID:
+        say("fit", f"and {len(pairs) - SAID} more pairs in closed form")
 
 
 if __name__ == "__main__":

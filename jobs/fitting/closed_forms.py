@@ -1,49 +1,113 @@
-"""Closed-form maps on a cluster: sums over the training features in one pass, then a task for each pair of networks."""
+"""Closed-form maps on a cluster: a task for each source and a block of its targets, as many as its memory holds.
+
+A task reads the training rows once, sums, and fits the maps. Nothing but what manifests say goes through Ray.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import ray
 
-from jobs.cluster.sums import distributed_sum
+from jobs.cluster.capacity import Capacity
+from jobs.fitting.memory import FILL, memory_of_a_fit
 from lib.experiment.layout import Layout
+from lib.experiment.settings import FitSettings
 from lib.experiment.variants import PARTS, MapKey, assign_parts
 from lib.features.chunks import SUMMED_ROWS, Chunk, read_chunk, split_into_chunks
+from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
-from lib.maps.closed_forms import closed_form_maps
-from lib.maps.moments import JointMoments
+from lib.maps.closed_forms import ClosedForms, map_of_classifiers
+from lib.maps.moments import SourceMoments
+from lib.maps.row_space import row_space
 from lib.networks.classifiers import Classifier
 from lib.storage.columns import column_vectors
+from lib.storage.manifests import Artifact
+
+BASES = 2 * 17  # matrices of a source besides its sums: its bases, and held-out sums in them
 
 
-def sum_moments(tables: FeatureTables, networks: list[str]) -> list[ray.ObjectRef]:
-    """Return the JointMoments of each of the PARTS of the training rows, in the object store."""
-    chunks = split_into_chunks(tables, networks, SUMMED_ROWS)
-    return distributed_sum(chunks, partial(moments_of_parts, networks=networks), len(PARTS))
+def start_closed_forms(
+    settings: FitSettings, files: Layout, tables: FeatureTables, artifacts: Mapping[MapKey, Artifact]
+) -> list[ray.ObjectRef]:
+    """Start the tasks that fit all these maps and write them with their manifests. Return what to wait for."""
+    tasks = max(1, int(Capacity.now().cpus // settings.cpus))
+    room = FILL * ray.get(memory_of_a_fit.options(num_cpus=settings.cpus).remote(settings.cpus, tasks))
+    started = []
+    for block in blocks_of(list(artifacts), tables, room):
+        mine = {key: artifacts[key] for key in block}
+        started.append(fit_block.options(num_cpus=settings.cpus).remote(settings.cpus, files, tables, mine))
+    return started
 
 
-def moments_of_parts(chunk: Chunk, networks: list[str]) -> list[JointMoments]:
+def blocks_of(keys: Sequence[MapKey], tables: FeatureTables, room: float) -> Iterator[list[MapKey]]:
+    """Yield blocks of maps of one source: all maps of as many targets as fit in `room` bytes, of one at least."""
+    pairs: dict[str, dict[str, list[MapKey]]] = {}
+    for key in keys:
+        pairs.setdefault(key.source, {}).setdefault(key.target, []).append(key)
+    for source, targets in pairs.items():
+        sizes = tables.sizes([source, *targets])
+        d_A = min(sizes[source], tables.rows(source))
+        block: list[MapKey] = []
+        taken = own = 8.0 * d_A * d_A * (len(PARTS) + BASES)
+        for target, maps in targets.items():
+            more = 8.0 * d_A * sizes[target] * (len(PARTS) + 4)  # and what the maps of one pair take
+            if block and taken + more > room:
+                yield block
+                block, taken = [], own
+            block, taken = block + maps, taken + more
+        yield block
+
+
+@ray.remote
+def fit_block(cpus: int, files: Layout, tables: FeatureTables, artifacts: Mapping[MapKey, Artifact]) -> None:
+    """Fit maps of one source, and write them with their manifests."""
+    from lib.networks.devices import compute_on_cpu  # imported here, since the driver computes nothing
+
+    compute_on_cpu(cpus)
+    source = next(iter(artifacts)).source
+    targets = list(dict.fromkeys(key.target for key in artifacts))
+    classifiers = {name: Classifier.load(files.classifier(name)) for name in [source, *targets]}
+    summed = list(dict.fromkeys(key.target for key in artifacts if key.variant.needs_sums))
+    forms = sum_rows(tables, source, summed) if summed else None
+    for target in targets:
+        mine = [key for key in artifacts if key.target == target]
+        for key in mine:
+            if not key.variant.needs_sums:
+                map_of_classifiers(classifiers[source], classifiers[target]).save(files.map(key.name))
+                artifacts[key].finish(1)
+        wanted = [key.variant for key in mine if key.variant.needs_sums]
+        if forms is None or not wanted:
+            continue
+        for variant, map_, described in forms.maps(target, wanted, classifiers[target]):
+            key = MapKey(source, target, variant)
+            map_.save(files.map(key.name))
+            artifacts[key].finish(1, **described)
+
+
+def sum_rows(tables: FeatureTables, source: str, targets: list[str]) -> ClosedForms:
+    """Sum over all training rows of a source and its targets. Fewer rows than source features are compressed."""
+    rows, size = tables.rows(source), tables.sizes([source])[source]
+    space = row_space(read_features(tables, [source]).vectors[source]) if 0 < rows < size else None
+    total: list[SourceMoments] | None = None
+    for chunk in split_into_chunks(tables, [source, *targets], SUMMED_ROWS):
+        sums = sums_of_parts(chunk, source, targets, space)
+        total = sums if total is None else [before + found for before, found in zip(total, sums, strict=True)]
+    if total is None:
+        raise ValueError(f"expected training rows of {source!r}, there are none")
+    return ClosedForms(total, space)
+
+
+def sums_of_parts(chunk: Chunk, source: str, targets: list[str], space: np.ndarray | None) -> list[SourceMoments]:
     """Return the sums over a chunk's rows, those of each of the PARTS by themselves."""
     rows = read_chunk(chunk)
     part = assign_parts(rows["image_id"].to_pylist())
-    vectors = {network: column_vectors(rows, network) for network in networks}
+    X = column_vectors(rows, source)
+    if space is not None:
+        X = X.astype(np.float64) @ space
+    vectors = {network: column_vectors(rows, network) for network in targets}
     return [
-        JointMoments.of({network: F[part == place] for network, F in vectors.items()}) for place in range(len(PARTS))
+        SourceMoments.of(X[part == place], {network: F[part == place] for network, F in vectors.items()})
+        for place in range(len(PARTS))
     ]
-
-
-@ray.remote(num_cpus=1)
-def fit_pair(files: Layout, keys: Sequence[MapKey], moments: list[ray.ObjectRef]) -> dict[MapKey, dict[str, Any]]:
-    """Fit and save these maps of one pair, and return what their manifests say of each."""
-    source, target = keys[0].pair
-    C_S, C_T = (Classifier.load(files.classifier(network)) for network in (source, target))
-    parts = [part.pair(source, target) for part in ray.get(moments)]
-    described = {}
-    for variant, map_, made in closed_form_maps([key.variant for key in keys], parts, C_S, C_T):
-        key = MapKey(source, target, variant)
-        map_.save(files.map(key.name))
-        described[key] = made
-    return described

@@ -9,13 +9,19 @@ import torch
 
 from lib.storage.files import read_bytes, write_bytes
 
+FACTORS = ("left", "right")  # of a map of low rank, as its file names them
+
 
 @dataclass(frozen=True)
 class AffineMap:
-    """M_{A->B} F_A = M' F_A + b (paper, section 3). `weight` is M' (d_B, d_A), `bias` is b (d_B,)."""
+    """M_{A->B} F_A = M' F_A + b (paper, section 3). `weight` is M' (d_B, d_A), `bias` is b (d_B,).
+
+    A map of rank k also has the two `factors` of M', (d_B, k) and (k, d_A), which its file holds in place of M'.
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor
+    factors: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __post_init__(self) -> None:
         if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
@@ -33,13 +39,22 @@ class AffineMap:
         """Return the map that changes nothing."""
         return cls(torch.eye(size), torch.zeros(size))
 
+    @classmethod
+    def of_factors(cls, left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor) -> AffineMap:
+        """Return the map of rank k with M' = left @ right, (d_B, k) and (k, d_A)."""
+        return cls(left @ right, bias, (left, right))
+
     def save(self, uri: str) -> None:
-        """Write the map as a .safetensors file."""
-        tensors = {"weight": self.weight.detach().cpu().contiguous(), "bias": self.bias.detach().cpu().contiguous()}
+        """Write the map as a .safetensors file: weight and bias, or left, right and bias of a map of low rank."""
+        weight = {"weight": self.weight} if self.factors is None else dict(zip(FACTORS, self.factors, strict=True))
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in (weight | {"bias": self.bias}).items()}
         write_bytes(uri, safetensors.torch.save(tensors))
 
     @classmethod
     def load(cls, uri: str) -> AffineMap:
         """Read a map that `python -m jobs.fit` wrote. Raises StorageError if there is none."""
         tensors = safetensors.torch.load(read_bytes(uri))
+        if "weight" not in tensors:
+            left, right = (tensors[name] for name in FACTORS)
+            return cls.of_factors(left, right, tensors["bias"])
         return cls(tensors["weight"], tensors["bias"])

@@ -1,8 +1,10 @@
-"""All maps of one pair in closed form, each from the parts of the training rows that its variant asks for."""
+"""All maps of one source in closed form, each from the parts of the training rows that its variant asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -10,62 +12,97 @@ import numpy as np
 from lib.experiment.variants import PARTS, Variant
 from lib.maps.affine import AffineMap
 from lib.maps.classifier_maps import from_classifiers
-from lib.maps.moments import Moments
+from lib.maps.moments import Moments, SourceMoments
 from lib.maps.procrustes import orthogonal
-from lib.maps.ridge import choose_ridge, least_squares, low_rank
+from lib.maps.ridge import best_ridge, least_squares, low_rank, score_metric
+from lib.maps.spectrum import Basis, Spectrum
 from lib.networks.classifiers import Classifier
 
+Chosen = tuple[int, ...]  # numbers of some of the PARTS of the rows
 
-def closed_form_maps(
-    wanted: Sequence[Variant], parts: Sequence[Moments], C_S: Classifier, C_T: Classifier
-) -> Iterator[tuple[Variant, AffineMap, dict[str, Any]]]:
-    """Yield each wanted map of the pair, with what its manifest says of it.
 
-    `parts` are the sums over each of the PARTS of the training rows; they may be missing if no variant needs sums.
+class ClosedForms:
+    """Maps from one source to each of its targets, from the sums over each of the PARTS of the training rows.
+
+    What all targets need of the source, its sums over several parts and their eigenvectors, is computed once. If there
+    is a `space` (d_A, r), the source's rows have been compressed to it (lib.maps.row_space).
     """
-    ridges = Ridges(parts, label_rows(C_T)[0])
-    low = [variant for variant in wanted if variant.rank is not None]
-    for variant in wanted:
-        if variant.family == "classifiers":
-            yield variant, from_classifiers(*label_rows(C_S), *label_rows(C_T)), {}
-        elif variant.rank is None:
-            moments = added(parts[: variant.parts])
+
+    def __init__(self, parts: Sequence[SourceMoments], space: np.ndarray | None = None) -> None:
+        self.parts, self.space = parts, space
+        self.bases: dict[Chosen, Basis] = {}
+        self.held_out: dict[tuple[Chosen, Chosen], np.ndarray] = {}
+        self.sums: dict[Chosen, SourceMoments] = {}
+
+    def maps(
+        self, target: str, wanted: Sequence[Variant], C_T: Classifier
+    ) -> Iterator[tuple[Variant, AffineMap, dict[str, Any]]]:
+        """Yield each wanted map to a target whose classifier is C_T, with what its manifest says of it."""
+        ridges: dict[int, float] = {}
+        metric = score_metric(label_rows(C_T)[0], C_T.weight.shape[1])
+
+        def ridge_for(variant: Variant) -> float:
+            if variant.parts not in ridges:
+                ridges[variant.parts] = self.choose_ridge(target, variant.parts, metric)
+            return ridges[variant.parts]
+
+        low = [variant for variant in wanted if variant.rank is not None]
+        for variant in wanted:
+            if variant.rank is not None:
+                continue
+            chosen = tuple(range(variant.parts))
+            moments = self.moments(target, chosen)
             described: dict[str, Any] = {"training_rows": moments.n}
             if variant.family == "orthogonal":
                 yield variant, orthogonal(moments), described
             else:
-                ridge = ridges(variant)
-                yield variant, least_squares(moments, ridge), described | {"ridge": ridge}
-    if low:  # all ranks come from one decomposition
-        moments, ridge = added(parts), ridges(low[0])
-        maps = low_rank(moments, ridge, [variant.rank for variant in low if variant.rank])
-        for variant, map_ in zip(low, maps.values(), strict=True):
-            yield variant, map_, {"training_rows": moments.n, "ridge": ridge}
+                ridge = ridge_for(variant)
+                yield variant, least_squares(moments, ridge, self.basis(chosen)), described | {"ridge": ridge}
+        if low:  # all ranks come from one decomposition
+            whole = tuple(range(len(PARTS)))
+            moments, ridge = self.moments(target, whole), ridge_for(low[0])
+            maps = low_rank(moments, ridge, [variant.rank for variant in low if variant.rank], self.basis(whole))
+            for variant, map_ in zip(low, maps.values(), strict=True):
+                yield variant, map_, {"training_rows": moments.n, "ridge": ridge}
+
+    def choose_ridge(self, target: str, parts: int, metric: np.ndarray) -> float:
+        """Return the ridge for the first `parts` of the PARTS, chosen by cross-validation without labels."""
+        folds = folds_of(parts)
+        splits = []
+        for fold in folds:
+            others = tuple(sorted(set(range(parts)) - set(fold)))
+            spectrum = Spectrum.of(self.moments(target, others), self.basis(others))
+            held_out = self.moments(target, fold)
+            if (others, fold) not in self.held_out:
+                self.held_out[others, fold] = spectrum.basis.held_out(held_out)
+            splits.append((spectrum, held_out, self.held_out[others, fold]))
+        return best_ridge(splits, metric)[0]
+
+    def basis(self, chosen: Chosen) -> Basis:
+        """Return the source's basis over some of the parts."""
+        if chosen not in self.bases:
+            self.bases[chosen] = Basis.of(self.moments(next(iter(self.parts[0].targets)), chosen))
+        return self.bases[chosen]
+
+    def moments(self, target: str, chosen: Chosen) -> Moments:
+        """Return the sums of one pair over some of the parts."""
+        if chosen not in self.sums:
+            bare = [SourceMoments(part.n, part.x, part.XX, {}) for part in (self.parts[place] for place in chosen)]
+            self.sums[chosen] = reduce(add, bare)
+        source = self.sums[chosen]
+        sums = reduce(add, (self.parts[place].targets[target] for place in chosen))
+        return SourceMoments(source.n, source.x, source.XX, {target: sums}).pair(target, self.space)
 
 
-class Ridges:
-    """The ridge for each share of the training rows, chosen once by cross-validation without labels."""
-
-    def __init__(self, parts: Sequence[Moments], classifier_weight: np.ndarray) -> None:
-        self.parts, self.classifier_weight = parts, classifier_weight
-        self.chosen: dict[float, float] = {}
-
-    def __call__(self, variant: Variant) -> float:
-        """Return the ridge for the variant's share of the rows."""
-        if variant.share not in self.chosen:
-            mine = self.parts[: variant.parts]
-            smaller = [part for part, share in zip(mine, PARTS, strict=False) if share < PARTS[variant.parts - 1]]
-            folds = [*([added(smaller)] if smaller else []), *mine[len(smaller) :]]  # of about equal size
-            self.chosen[variant.share], _ = choose_ridge(folds, classifier_weight=self.classifier_weight)
-        return self.chosen[variant.share]
+def folds_of(parts: int) -> list[Chosen]:
+    """Return the first `parts` of the PARTS as folds of about equal size: those smaller than the last make up one."""
+    smaller = tuple(place for place in range(parts) if PARTS[place] < PARTS[parts - 1])
+    return [*([smaller] if smaller else []), *((place,) for place in range(len(smaller), parts))]
 
 
-def added(parts: Sequence[Moments]) -> Moments:
-    """Return the sums over the rows of all these parts."""
-    total, *others = parts
-    for part in others:
-        total = total + part
-    return total
+def map_of_classifiers(C_S: Classifier, C_T: Classifier) -> AffineMap:
+    """Return the map that is made from the two classifiers alone."""
+    return from_classifiers(*label_rows(C_S), *label_rows(C_T))
 
 
 def label_rows(classifier: Classifier) -> tuple[np.ndarray, np.ndarray]:

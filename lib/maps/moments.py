@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import permutations
 
 import numpy as np
 
@@ -16,24 +15,26 @@ class Moments:
     y has unit length because the experiment's error, E = || x/|x| - y/|y| ||^2, does not depend on lengths. What E
     leaves open is kept as one number, `length`, the sum of B's lengths. A target row of length zero stays zero. Parts
     of the rows merge with +, in any order; the order changes no more than the last bits.
+
+    If `space` (d_A, r) is there, its columns are orthonormal and span all source rows; x then has their r coordinates
+    in it (lib.maps.row_space).
     """
 
     n: int
     length: float  # sum of |F_B|
+    with_length: int  # rows of B that are not zero
     x: np.ndarray  # (d_A,) sum of x
     y: np.ndarray  # (d_B,) sum of y
     XX: np.ndarray  # (d_A, d_A) sum of x x^T
     XY: np.ndarray  # (d_A, d_B) sum of x y^T
-    YY: np.ndarray  # (d_B, d_B) sum of y y^T
+    space: np.ndarray | None = None
 
     @classmethod
     def of(cls, F_A: np.ndarray, F_B: np.ndarray) -> Moments:
         """Sum over features (n, d_A) and (n, d_B) of the same images. Raises ValueError on other shapes, NaN and
         infinity.
         """
-        rows = _checked({"A": F_A, "B": F_B})
-        X, (Y, lengths) = rows["A"], _unit_rows(rows["B"])
-        return cls(len(X), float(lengths.sum()), X.sum(0), Y.sum(0), X.T @ X, X.T @ Y, Y.T @ Y)
+        return SourceMoments.of(F_A, {"B": F_B}).pair("B")
 
     @classmethod
     def empty(cls, d_A: int, d_B: int) -> Moments:
@@ -47,104 +48,84 @@ class Moments:
         return Moments(
             self.n + other.n,
             self.length + other.length,
+            self.with_length + other.with_length,
             self.x + other.x,
             self.y + other.y,
             self.XX + other.XX,
             self.XY + other.XY,
-            self.YY + other.YY,
+            self.space,
         )
 
-    def about(self, x0: np.ndarray, y0: np.ndarray) -> Moments:
-        """Return the sums over the same rows, with x - x0 in place of x and y - y0 in place of y. `length` stays."""
-        return Moments(
-            self.n,
-            self.length,
-            self.x - self.n * x0,
-            self.y - self.n * y0,
-            _about(self.XX, self.x, self.x, x0, x0, self.n),
-            _about(self.XY, self.x, self.y, x0, y0, self.n),
-            _about(self.YY, self.y, self.y, y0, y0, self.n),
-        )
+    @property
+    def d_A(self) -> int:
+        """The source's feature size."""
+        return len(self.x) if self.space is None else len(self.space)
+
+    def XX_about(self, x0: np.ndarray) -> np.ndarray:
+        """Return XX of the same rows with x - x0 in place of x, (d_A, d_A)."""
+        return _about(self.XX, self.x, self.x, x0, x0, self.n)
+
+    def XY_about(self, x0: np.ndarray, y0: np.ndarray) -> np.ndarray:
+        """Return XY of the same rows with x - x0 in place of x and y - y0 in place of y, (d_A, d_B)."""
+        return _about(self.XY, self.x, self.y, x0, y0, self.n)
 
     def mean_length(self) -> float:
-        """Return the mean |F_B| of the rows that have a length. Valid only for the original sums, not for those of
-        `about`.
-        """
-        with_length = round(float(np.trace(self.YY)))  # |y|^2 is 1, or 0 for a row of zeros
-        return self.length / max(with_length, 1)
+        """Return the mean |F_B| of the rows that have a length."""
+        return self.length / max(self.with_length, 1)
 
 
 @dataclass(frozen=True, eq=False)
-class JointMoments:
-    """Sums over the same rows of several networks, enough for every ordered pair. What pairs share is summed once.
+class TargetSums:
+    """Sums over the rows of one target, beside those of a source."""
 
-    N networks take N(N + 1) matrices, where N(N - 1) separate `Moments` would take 3 N(N - 1). At d = 2048 each matrix
-    has 32 MiB and takes 2 n d^2 operations. Parts of the rows merge with +.
+    length: float  # sum of |F_B|
+    with_length: int  # rows that are not zero
+    y: np.ndarray  # (d_B,)
+    XY: np.ndarray  # (d_A, d_B)
+
+    def __add__(self, other: TargetSums) -> TargetSums:
+        """Return the sums over the rows of both."""
+        return TargetSums(
+            self.length + other.length, self.with_length + other.with_length, self.y + other.y, self.XY + other.XY
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SourceMoments:
+    """Sums over the same rows of one source A and several targets, enough for each pair. What pairs share is summed
+    once.
+
+    They take d_A^2 + d_A (d_1 + ... + d_k) numbers of 8 bytes. Parts of the rows merge with +.
     """
 
     n: int
-    length: dict[str, float]  # sum of |F|
-    raw: dict[str, np.ndarray]  # (d,) sum of F
-    unit: dict[str, np.ndarray]  # (d,) sum of F/|F|
-    raw_raw: dict[str, np.ndarray]  # (d, d)
-    unit_unit: dict[str, np.ndarray]  # (d, d)
-    raw_unit: dict[tuple[str, str], np.ndarray]  # (source, target): (d_source, d_target)
+    x: np.ndarray  # (d_A,)
+    XX: np.ndarray  # (d_A, d_A)
+    targets: dict[str, TargetSums]
 
     @classmethod
-    def of(cls, features: dict[str, np.ndarray]) -> JointMoments:
-        """Sum over features (n, d) of each network; row i of all belongs to the same image. Raises ValueError as
+    def of(cls, F_A: np.ndarray, targets: dict[str, np.ndarray]) -> SourceMoments:
+        """Sum over the source's features (n, d_A) and each target's (n, d_B) of the same images. Raises ValueError as
         Moments.of.
         """
-        raw = _checked(features)
-        unit, lengths = {}, {}
-        for name, F in raw.items():
-            unit[name], lengths[name] = _unit_rows(F)
-        return cls(
-            n=len(next(iter(raw.values()))),
-            length={name: float(lengths[name].sum()) for name in raw},
-            raw={name: F.sum(0) for name, F in raw.items()},
-            unit={name: F.sum(0) for name, F in unit.items()},
-            raw_raw={name: F.T @ F for name, F in raw.items()},
-            unit_unit={name: F.T @ F for name, F in unit.items()},
-            raw_unit={(source, target): raw[source].T @ unit[target] for source, target in permutations(raw, 2)},
-        )
+        X, *others = _checked([F_A, *targets.values()], ["the source", *map(repr, targets)])
+        sums = {}
+        for name, rows in zip(targets, others, strict=True):
+            Y, lengths = _unit_rows(rows)
+            sums[name] = TargetSums(float(lengths.sum()), int(np.count_nonzero(lengths)), Y.sum(0), X.T @ Y)
+        return cls(len(X), X.sum(0), X.T @ X, sums)
 
-    @classmethod
-    def empty(cls, sizes: dict[str, int]) -> JointMoments:
-        """Return the sums over no rows; `sizes` maps network name to d."""
-        return cls.of({name: np.empty((0, d)) for name, d in sizes.items()})
+    def __add__(self, other: SourceMoments) -> SourceMoments:
+        """Return the sums over the rows of both. Raises ValueError if their targets differ."""
+        if self.targets.keys() != other.targets.keys():
+            raise ValueError(f"expected the same targets, got {sorted(self.targets)} and {sorted(other.targets)}")
+        targets = {name: sums + other.targets[name] for name, sums in self.targets.items()}
+        return SourceMoments(self.n + other.n, self.x + other.x, self.XX + other.XX, targets)
 
-    def sizes(self) -> dict[str, int]:
-        """Return each network's feature size d."""
-        return {name: len(F) for name, F in self.raw.items()}
-
-    def __add__(self, other: JointMoments) -> JointMoments:
-        """Return the sums over the rows of both. Raises ValueError if their networks differ."""
-        if self.sizes() != other.sizes():
-            raise ValueError(f"expected moments of the same networks, got {self.sizes()} and {other.sizes()}")
-        return JointMoments(
-            n=self.n + other.n,
-            length={name: self.length[name] + other.length[name] for name in self.length},
-            raw={name: self.raw[name] + other.raw[name] for name in self.raw},
-            unit={name: self.unit[name] + other.unit[name] for name in self.unit},
-            raw_raw={name: self.raw_raw[name] + other.raw_raw[name] for name in self.raw_raw},
-            unit_unit={name: self.unit_unit[name] + other.unit_unit[name] for name in self.unit_unit},
-            raw_unit={pair: self.raw_unit[pair] + other.raw_unit[pair] for pair in self.raw_unit},
-        )
-
-    def pair(self, source: str, target: str) -> Moments:
-        """Return one pair's sums without copying. Raises ValueError if there is no such pair."""
-        if (source, target) not in self.raw_unit:
-            raise ValueError(f"expected two of {sorted(self.raw)}, got {source!r} and {target!r}")
-        return Moments(
-            n=self.n,
-            length=self.length[target],
-            x=self.raw[source],
-            y=self.unit[target],
-            XX=self.raw_raw[source],
-            XY=self.raw_unit[source, target],
-            YY=self.unit_unit[target],
-        )
+    def pair(self, target: str, space: np.ndarray | None = None) -> Moments:
+        """Return one pair's sums without copying; `space` is what the source's rows were compressed to."""
+        sums = self.targets[target]
+        return Moments(self.n, sums.length, sums.with_length, self.x, sums.y, self.XX, sums.XY, space)
 
 
 def _about(UV: np.ndarray, u: np.ndarray, v: np.ndarray, u0: np.ndarray, v0: np.ndarray, n: int) -> np.ndarray:
@@ -152,17 +133,17 @@ def _about(UV: np.ndarray, u: np.ndarray, v: np.ndarray, u0: np.ndarray, v0: np.
     return UV - np.outer(u0, v) - np.outer(u - n * u0, v0)
 
 
-def _checked(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _checked(features: list[np.ndarray], names: list[str]) -> list[np.ndarray]:
     """Return the features as float64, so that sums over millions of rows stay exact enough. One NaN would spoil them
     all.
     """
-    shapes = {name: np.shape(F) for name, F in features.items()}
-    if not features or any(len(shape) != 2 for shape in shapes.values()) or len({s[0] for s in shapes.values()}) != 1:
+    shapes = [np.shape(F) for F in features]
+    if any(len(shape) != 2 for shape in shapes) or len({shape[0] for shape in shapes}) != 1:
         raise ValueError(f"expected features (n, d) with one n for all networks, got {shapes}")
-    rows = {name: np.asarray(F, np.float64) for name, F in features.items()}
-    for name, F in rows.items():
+    rows = [np.asarray(F, np.float64) for F in features]
+    for name, F in zip(names, rows, strict=True):
         if not np.isfinite(F).all():
-            raise ValueError(f"expected finite features, {name!r} has NaN or infinity")
+            raise ValueError(f"expected finite features, {name} has NaN or infinity")
     return rows
 
 

@@ -19,15 +19,16 @@ def orthogonal(moments: Moments) -> AffineMap:
     d_B, W has orthonormal rows: A is projected by the transpose of B's best isometric embedding, and s is the best for
     this W, since a least-squares projection has no closed form (Gower and Dijksterhuis 2004, "Procrustes Problems").
 
-    If the centred X^T Y lacks full rank (fewer rows than dimensions), arbitrary orthonormal directions complete W, and
-    another LAPACK may choose others. If x is constant, s is 0. Raises ValueError if there are no rows.
+    If the centred X^T Y lacks full rank, as with fewer rows than dimensions, W = P_r Q_r^T of the reached rank r: the
+    one of least norm, with no part in directions that no row reaches. If x is constant, s is 0. Raises ValueError if
+    there are no rows.
     """
     mean_x, mean_y = means(moments)
-    centred = moments.about(mean_x, mean_y)
     # sum |v - s W u|^2 = sum |v|^2 - 2 s tr(W S_uv) + s^2 sum |W u|^2, and sum |W u|^2 = sum |u|^2 where W^T W = 1.
     # W = P Q^T of the SVD S_vu = P diag(sigma) Q^T maximises the trace, to sum sigma; then s is a parabola's minimum.
-    P, sigma, Qt = linalg.svd(centred.XY.T, full_matrices=False)
-    W = P @ Qt
-    spread = np.sum((W @ centred.XX) * W)
-    scale = sigma.sum() / spread if spread > rounding(moments) else 0.0
-    return affine_from_centred(scale * W, mean_x, mean_y, moments.mean_length())
+    P, sigma, Qt = linalg.svd(moments.XY_about(mean_x, mean_y).T, full_matrices=False)
+    reached = sigma > max(moments.n, *moments.XY.shape) * np.finfo(float).eps * np.linalg.norm(moments.XY)
+    W = P[:, reached] @ Qt[reached]
+    spread = np.sum((W @ moments.XX_about(mean_x)) * W)
+    scale = sigma[reached].sum() / spread if spread > rounding(moments) else 0.0
+    return affine_from_centred(scale * W, mean_x, mean_y, moments.mean_length(), moments.space)

@@ -1,16 +1,23 @@
 """Closed-form maps, against solvers that know nothing of sums: numpy's lstsq on the rows, scipy's Procrustes, ALS."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from scipy import linalg, spatial
 
+from lib.experiment.variants import PARTS, SHARES, Variant
 from lib.maps.affine import AffineMap
 from lib.maps.classifier_maps import from_classifiers
+from lib.maps.closed_forms import ClosedForms, folds_of
 from lib.maps.error import unit_distance
-from lib.maps.moments import Moments
+from lib.maps.moments import Moments, SourceMoments
 from lib.maps.procrustes import orthogonal
 from lib.maps.ridge import RIDGES, choose_ridge, least_squares, low_rank
+from lib.maps.row_space import row_space
+from lib.networks.classifiers import Classifier
 
 
 def correlated(n: int = 200, d_A: int = 6, d_B: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +140,9 @@ def test_held_out_errors_are_those_of_refits_on_the_rows(by_scores: bool) -> Non
                 scores = wrong @ C_B.T
                 wrong = scores - scores.mean(1, keepdims=True)
             expected[ridge] += (wrong**2).sum() / 90
-    assert found[1] == pytest.approx(expected, rel=1e-9)
+    first = next(iter(expected))  # errors are told up to what is the same for all
+    differences = ({ridge: errors[ridge] - errors[first] for ridge in expected} for errors in (found[1], expected))
+    assert next(differences) == pytest.approx(next(differences), rel=1e-9, abs=1e-12)
     assert found[0] == min(expected, key=expected.__getitem__)
 
 
@@ -190,12 +199,82 @@ def test_projection_is_the_transpose_of_the_targets_best_embedding() -> None:
     np.testing.assert_allclose(found.weight, mean_length(F_B) * scale * embedding, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("sizes", [(5, 5), (3, 8), (8, 3), (60, 50)])
+@pytest.mark.parametrize("sizes", [(5, 5), (3, 8), (8, 3)])
 def test_smaller_side_of_the_weight_is_orthonormal_up_to_one_scale(sizes: tuple[int, int]) -> None:
-    weight = orthogonal(Moments.of(*correlated(40, *sizes))).weight.double().numpy()  # 40 rows: (60, 50) lacks rank
+    weight = orthogonal(Moments.of(*correlated(40, *sizes))).weight.double().numpy()
     gram = weight.T @ weight if sizes[0] < sizes[1] else weight @ weight.T
     np.testing.assert_allclose(gram, gram[0, 0] * np.eye(min(sizes)), atol=1e-6 * gram[0, 0])
     assert gram[0, 0] > 0
+
+
+@pytest.mark.parametrize("sizes", [(60, 50), (50, 60)])
+def test_without_enough_rows_procrustes_is_the_one_of_least_norm(sizes: tuple[int, int]) -> None:
+    """40 rows reach 39 directions; the weight has no part in others, in either space."""
+    F_A, F_B = correlated(40, *sizes)
+    weight = orthogonal(Moments.of(F_A, F_B)).weight.double().numpy()
+    sigma = np.linalg.svd(weight, compute_uv=False)
+    np.testing.assert_allclose(sigma[:39], sigma[0], rtol=1e-5)
+    assert (sigma[39:] < 1e-5 * sigma[0]).all()
+    for rows, size, side in ((F_A, sizes[0], weight), (unit(F_B), sizes[1], weight.T)):
+        reached = np.linalg.svd(rows - rows.mean(0))[2][:39]
+        nothing = np.eye(size) - reached.T @ reached
+        np.testing.assert_allclose(side @ nothing, 0, atol=1e-5 * sigma[0])
+
+
+@pytest.mark.parametrize(
+    "fit", [orthogonal, lambda sums: least_squares(sums, 0.1), lambda sums: low_rank(sums, 0.1, [3])[3]]
+)
+def test_maps_of_compressed_rows_are_those_of_the_rows(fit: Any) -> None:
+    F_A, F_B = correlated(25, 40, 30)
+    space = row_space(F_A)
+    found = fit(SourceMoments.of(F_A @ space, {"B": F_B}).pair("B", space))
+    expected = fit(Moments.of(F_A, F_B))
+    torch.testing.assert_close(found.weight, expected.weight, rtol=1e-4, atol=1e-5 * float(expected.weight.abs().max()))
+    torch.testing.assert_close(found.bias, expected.bias, rtol=1e-4, atol=1e-4)
+
+
+def test_low_rank_maps_keep_their_factors(tmp_path: Path) -> None:
+    found = low_rank(Moments.of(*correlated(80, 6, 4)), 0.1, [2, 4])
+    assert found[4].factors is None
+    left, right = found[2].factors or ()
+    assert (left.shape, right.shape) == ((4, 2), (2, 6))
+    found[2].save(str(tmp_path / "m.safetensors"))
+    read = AffineMap.load(str(tmp_path / "m.safetensors"))
+    assert torch.equal(read.weight, found[2].weight)
+    assert torch.equal(read.bias, found[2].bias)
+
+
+def test_all_maps_of_a_source_are_those_of_each_pair() -> None:
+    """From sums over the parts, each decomposed once, against sums and decompositions of each pair's own."""
+    F_A, F_B = correlated(400, 7, 5)
+    F_C = F_A[:, :3] ** 2
+    part = np.searchsorted(np.cumsum(PARTS), np.random.default_rng(1).random(400), side="right")
+    of_parts = [SourceMoments.of(F_A[part == k], {"B": F_B[part == k], "C": F_C[part == k]}) for k in range(len(PARTS))]
+    forms = ClosedForms(of_parts)
+    wanted = [
+        Variant("least_squares"), Variant("orthogonal"), Variant("least_squares", rank=2),
+        *(Variant("least_squares", share=share) for share in SHARES[:-1]),
+    ]  # fmt: skip
+    for target, F in (("B", F_B), ("C", F_C)):
+        C_T = np.random.default_rng(2).normal(size=(9, F.shape[1]))
+        classifier = Classifier(torch.from_numpy(C_T).float(), torch.zeros(9))
+        found = {variant: (map_, described) for variant, map_, described in forms.maps(target, wanted, classifier)}
+        assert found.keys() == set(wanted)
+        for variant, (map_, described) in found.items():
+            rows = part < variant.parts
+            moments = Moments.of(F_A[rows], F[rows])
+            assert described["training_rows"] == rows.sum()
+            if variant.family == "orthogonal":
+                expected = orthogonal(moments)
+            else:
+                folds = [np.isin(part, fold) for fold in folds_of(variant.parts)]
+                assert sum(folds).tolist() == rows.astype(int).tolist()
+                ridge = choose_ridge([Moments.of(F_A[fold], F[fold]) for fold in folds], classifier_weight=C_T)[0]
+                assert described["ridge"] == ridge
+                ranks = [variant.rank] if variant.rank else []
+                expected = low_rank(moments, ridge, ranks)[ranks[0]] if ranks else least_squares(moments, ridge)
+            torch.testing.assert_close(map_.weight, expected.weight, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(map_.bias, expected.bias, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("sizes", [(3, 3), (7, 3)])
