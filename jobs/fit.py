@@ -30,7 +30,7 @@ NOT_RECORDED = {
     "checkpoint_every", "compile", "rows", "pool_rows", "workers", "cpus", "max_failures",
     "families", "seeds", "ranks", "learning_curve",
 }  # fmt: skip
-SAID = 12  # maps that have a line of their own when they are finished
+SAID = 12  # maps or pairs that have lines of their own
 
 
 def fit(run: Run) -> int:
@@ -39,6 +39,7 @@ def fit(run: Run) -> int:
     sizes = tables.sizes(list(run.experiment.networks))
     digests = Digests(run, tables)
     missing: dict[MapKey, Artifact] = {}
+    finished: list[tuple[str, str]] = []
     for source, target in run.experiment.pairs():
         artifacts = {
             key: map_artifact(run, key, digests) for key in pair_maps(run.experiment.fit, source, target, sizes)
@@ -46,7 +47,11 @@ def fit(run: Run) -> int:
         begun = {key: artifact for key, artifact in artifacts.items() if artifact.begin(run.overwrite)}
         missing |= begun
         if not begun:
-            say("fit", f"{source} -> {target} is finished, skipped")
+            finished.append((source, target))
+    for source, target in finished[:SAID]:
+        say("fit", f"{source} -> {target} is finished, skipped")
+    if len(finished) > SAID:
+        say("fit", f"and {len(finished) - SAID} more pairs are finished, skipped")
     by_adam = {key: artifact for key, artifact in missing.items() if key.variant.family == "affine"}
     fit_by_adam(run, tables, by_adam)
     fit_in_closed_form(run, tables, {key: artifact for key, artifact in missing.items() if key not in by_adam})

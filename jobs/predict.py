@@ -6,7 +6,9 @@ python -m jobs.predict lite
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby
 from typing import Any
 
 import ray
@@ -25,6 +27,7 @@ from lib.storage.manifests import Artifact, digest
 from lib.storage.parquet import write_table
 
 ROWS = 4096  # that one task judges, about
+TARGETS = 16  # of a source, whose features one task holds at once
 
 
 @dataclass(frozen=True)
@@ -42,29 +45,44 @@ class Composition:
 
 
 def predict(run: Run) -> int:
-    """Make the missing prediction tables, every chunk of rows in a task, and return how many tables that were."""
+    """Make the missing prediction tables, and return how many tables that were.
+
+    A task takes a chunk of rows of one source and some of its targets, so that features are read once for all of them.
+    """
     tables = FeatureTables.open(run.files.features("val"))
     missing: dict[Composition, Artifact] = {}
-    tasks = []
     for source, target in [*((name, name) for name in run.experiment.networks), *run.experiment.pairs()]:
         artifacts = {found: artifact(run, tables, found) for found in compositions(run, tables, source, target)}
         begun = {found: product for found, product in artifacts.items() if product.begin(run.overwrite)}
-        if not begun:
-            say("predict", f"{source} -> {target} is finished, skipped")
-            continue
         for found in begun:  # delete what an interrupted run left
             delete_files(run.files.predictions(found.name), lambda file: file.endswith(".parquet"))
         missing |= begun
-        work = split_into_chunks(tables, list(dict.fromkeys([source, target])), ROWS)
-        tasks += [judge.remote(run.files, list(begun), *numbered) for numbered in enumerate(work)]
+    if not missing:
+        say("predict", "all predictions are finished, skipped")
+        return 0
+    tasks = []
+    for block in blocks_of(list(missing)):
+        networks = list(dict.fromkeys([block[0].source, *(found.target for found in block)]))
+        work = split_into_chunks(tables, networks, ROWS)
+        tasks += [judge.remote(run.files, block, *numbered) for numbered in enumerate(work)]
     rows: Counter[Composition] = Counter()
     for counted in ray.get(tasks):
         rows.update(counted)
     for found, product in missing.items():
         product.finish(rows[found], MAPPED_PREDICTIONS if found.mapped else PREDICTIONS)
-    if missing:
-        say("predict", f"{len(missing)} compositions of {max(rows.values())} images")
+    say("predict", f"{len(missing)} compositions of {max(rows.values())} images")
     return len(missing)
+
+
+def blocks_of(compositions: Sequence[Composition]) -> Iterator[list[Composition]]:
+    """Yield the compositions of one source and TARGETS targets at most."""
+    pairs: dict[str, dict[str, list[Composition]]] = {}
+    for found in compositions:
+        pairs.setdefault(found.source, {}).setdefault(found.target, []).append(found)
+    for targets in pairs.values():
+        lists = list(targets.values())
+        for first in range(0, len(lists), TARGETS):
+            yield list(chain(*lists[first : first + TARGETS]))
 
 
 def compositions(run: Run, tables: FeatureTables, source: str, target: str) -> list[Composition]:
@@ -89,16 +107,17 @@ def artifact(run: Run, tables: FeatureTables, composition: Composition) -> Artif
 
 @ray.remote(num_cpus=1)
 def judge(files: Layout, compositions: list[Composition], number: int, chunk: Chunk) -> dict[Composition, int]:
-    """Write one chunk's part of these prediction tables, which have one source and one target.
+    """Write one chunk's part of these prediction tables, which have one source.
 
     Return how many rows each part has. A repeated task writes the same files.
     """
     rows = read_chunk(chunk)
-    classifier = Classifier.load(files.classifier(compositions[0].target))
-    for found in compositions:
-        map_ = AffineMap.load(files.map(found.name)) if found.mapped else None
-        predicted = Predict(found.source, found.target, classifier, map_)(rows)
-        write_table(files.prediction_part(found.name, number), predicted)
+    for target, alike in groupby(compositions, lambda found: found.target):
+        classifier = Classifier.load(files.classifier(target))
+        for found in alike:
+            map_ = AffineMap.load(files.map(found.name)) if found.mapped else None
+            predicted = Predict(found.source, found.target, classifier, map_)(rows)
+            write_table(files.prediction_part(found.name, number), predicted)
     return dict.fromkeys(compositions, len(rows))
 
 

@@ -6,6 +6,7 @@ A task reads the training rows once, sums, and fits the maps. Nothing but what m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 import ray
@@ -18,7 +19,8 @@ from lib.experiment.variants import PARTS, MapKey, assign_parts
 from lib.features.chunks import SUMMED_ROWS, Chunk, read_chunk, split_into_chunks
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
-from lib.maps.closed_forms import ClosedForms, map_of_classifiers
+from lib.maps.classifier_maps import from_classifiers
+from lib.maps.closed_forms import ClosedForms, label_rows
 from lib.maps.moments import SourceMoments
 from lib.maps.row_space import row_space
 from lib.networks.classifiers import Classifier
@@ -26,6 +28,7 @@ from lib.storage.columns import column_vectors
 from lib.storage.manifests import Artifact
 
 BASES = 2 * 17  # matrices of a source besides its sums: its bases, and held-out sums in them
+SOURCES = 16  # whose classifiers are joined with a target's at once
 
 
 def start_closed_forms(
@@ -34,10 +37,17 @@ def start_closed_forms(
     """Start the tasks that fit all these maps and write them with their manifests. Return what to wait for."""
     tasks = max(1, int(Capacity.now().cpus // settings.cpus))
     room = FILL * ray.get(memory_of_a_fit.options(num_cpus=settings.cpus).remote(settings.cpus, tasks))
+    summed = [key for key in artifacts if key.variant.needs_sums]
     started = []
-    for block in blocks_of(list(artifacts), tables, room):
+    for block in blocks_of(summed, tables, room):
         mine = {key: artifacts[key] for key in block}
         started.append(fit_block.options(num_cpus=settings.cpus).remote(settings.cpus, files, tables, mine))
+    others = sorted((key for key in artifacts if not key.variant.needs_sums), key=lambda key: key.target)
+    for _, alike in groupby(others, lambda key: key.target):
+        keys = list(alike)
+        for first in range(0, len(keys), SOURCES):
+            mine = {key: artifacts[key] for key in keys[first : first + SOURCES]}
+            started.append(join_classifiers.options(num_cpus=settings.cpus).remote(settings.cpus, files, mine))
     return started
 
 
@@ -62,28 +72,32 @@ def blocks_of(keys: Sequence[MapKey], tables: FeatureTables, room: float) -> Ite
 
 @ray.remote
 def fit_block(cpus: int, files: Layout, tables: FeatureTables, artifacts: Mapping[MapKey, Artifact]) -> None:
-    """Fit maps of one source, and write them with their manifests."""
+    """Fit maps of one source from sums over the rows, and write them with their manifests."""
     from lib.networks.devices import compute_on_cpu  # imported here, since the driver computes nothing
 
     compute_on_cpu(cpus)
     source = next(iter(artifacts)).source
     targets = list(dict.fromkeys(key.target for key in artifacts))
-    classifiers = {name: Classifier.load(files.classifier(name)) for name in [source, *targets]}
-    summed = list(dict.fromkeys(key.target for key in artifacts if key.variant.needs_sums))
-    forms = sum_rows(tables, source, summed) if summed else None
+    forms = sum_rows(tables, source, targets)
     for target in targets:
-        mine = [key for key in artifacts if key.target == target]
-        for key in mine:
-            if not key.variant.needs_sums:
-                map_of_classifiers(classifiers[source], classifiers[target]).save(files.map(key.name))
-                artifacts[key].finish(1)
-        wanted = [key.variant for key in mine if key.variant.needs_sums]
-        if forms is None or not wanted:
-            continue
-        for variant, map_, described in forms.maps(target, wanted, classifiers[target]):
+        wanted = [key.variant for key in artifacts if key.target == target]
+        for variant, map_, described in forms.maps(target, wanted, Classifier.load(files.classifier(target))):
             key = MapKey(source, target, variant)
             map_.save(files.map(key.name))
             artifacts[key].finish(1, **described)
+
+
+@ray.remote
+def join_classifiers(cpus: int, files: Layout, artifacts: Mapping[MapKey, Artifact]) -> None:
+    """Make maps to one target from the classifiers alone, and write them with their manifests."""
+    from lib.networks.devices import compute_on_cpu
+
+    compute_on_cpu(cpus)
+    target = label_rows(Classifier.load(files.classifier(next(iter(artifacts)).target)))
+    sources = [label_rows(Classifier.load(files.classifier(key.source))) for key in artifacts]
+    for (key, artifact), map_ in zip(artifacts.items(), from_classifiers(sources, target), strict=True):
+        map_.save(files.map(key.name))
+        artifact.finish(1)
 
 
 def sum_rows(tables: FeatureTables, source: str, targets: list[str]) -> ClosedForms:

@@ -11,7 +11,6 @@ import numpy as np
 
 from lib.experiment.variants import PARTS, Variant
 from lib.maps.affine import AffineMap
-from lib.maps.classifier_maps import from_classifiers
 from lib.maps.moments import Moments, SourceMoments
 from lib.maps.procrustes import orthogonal
 from lib.maps.ridge import best_ridge, least_squares, low_rank, score_metric
@@ -98,11 +97,6 @@ def folds_of(parts: int) -> list[Chosen]:
     """Return the first `parts` of the PARTS as folds of about equal size: those smaller than the last make up one."""
     smaller = tuple(place for place in range(parts) if PARTS[place] < PARTS[parts - 1])
     return [*([smaller] if smaller else []), *((place,) for place in range(len(smaller), parts))]
-
-
-def map_of_classifiers(C_S: Classifier, C_T: Classifier) -> AffineMap:
-    """Return the map that is made from the two classifiers alone."""
-    return from_classifiers(*label_rows(C_S), *label_rows(C_T))
 
 
 def label_rows(classifier: Classifier) -> tuple[np.ndarray, np.ndarray]:

@@ -343,7 +343,7 @@ def classifiers(classes: int, d_S: int, d_T: int) -> tuple[np.ndarray, np.ndarra
 def test_targets_classifier_gives_the_sources_scores(d_T: int) -> None:
     W_S, b_S, W_T, b_T = classifiers(7, 5, d_T)
     F_S = np.random.default_rng(6).normal(size=(30, 5))
-    mapped = applied(from_classifiers(W_S, b_S, W_T, b_T), F_S)
+    mapped = applied(from_classifiers([(W_S, b_S)], (W_T, b_T))[0], F_S)
     np.testing.assert_allclose(mapped @ W_T.T + b_T, F_S @ W_S.T + b_S, atol=1e-5)
 
 
@@ -351,14 +351,17 @@ def test_more_classes_than_target_features_give_the_nearest_scores() -> None:
     W_S, b_S, W_T, b_T = classifiers(9, 5, 4)
     F_S = np.random.default_rng(6).normal(size=(30, 5))
     nearest = np.array([np.linalg.lstsq(W_T, W_S @ f + b_S - b_T, rcond=None)[0] for f in F_S])
-    tensors = [torch.from_numpy(a).float() for a in (W_S, b_S, W_T, b_T)]  # as lib.networks.Classifier has them
-    np.testing.assert_allclose(applied(from_classifiers(*tensors), F_S), nearest, rtol=1e-4, atol=1e-5)
+    W_S, b_S, W_T, b_T = (torch.from_numpy(a).float() for a in (W_S, b_S, W_T, b_T))  # as a Classifier has them
+    other = classifiers(9, 3, 4)
+    found = from_classifiers([(W_S, b_S), other[:2]], (W_T, b_T))
+    np.testing.assert_allclose(applied(found[0], F_S), nearest, rtol=1e-4, atol=1e-5)
+    assert found[1].weight.shape == (4, 3)
 
 
 def test_other_classes_are_refused() -> None:
     W_S, b_S, W_T, b_T = classifiers(7, 5, 6)
     with pytest.raises(ValueError, match=r"\(7, 5\).*\(6, 6\).*background"):
-        from_classifiers(W_S, b_S, W_T[1:], b_T[1:])
+        from_classifiers([(W_S, b_S)], (W_T[1:], b_T[1:]))
 
 
 def test_what_no_map_can_be_made_of_is_refused() -> None:
