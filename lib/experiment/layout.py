@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from lib.storage.uris import join_uri
 
 SPLITS = ("train", "val")
+LONGEST = 100  # characters of the networks' names that the name of a feature table repeats
 TO = "-to-"  # stands between source and target, so no network's name may contain it
 
 
@@ -26,13 +28,14 @@ def map_name(source: str, target: str, variant: str | None) -> str:
 
 
 def pass_name(networks: tuple[str, ...]) -> str:
-    """Return the name of a feature table with a column for each of these networks: "lite0+lite2"."""
-    return "+".join(networks)
+    """Return the name of a feature table with a column for each of these networks: "lite0+lite2".
 
-
-def networks_of_pass(name: str) -> list[str]:
-    """Return the networks whose columns a feature table of this name has."""
-    return name.split("+")
+    File names have 255 bytes, so that of many networks the name has the first, how many follow, and a digest of all.
+    """
+    name = "+".join(networks)
+    if len(name) <= LONGEST:
+        return name
+    return f"{networks[0][:LONGEST]}+{len(networks) - 1}more-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from lib.errors import TableError
-from lib.experiment.layout import manifest_in, networks_of_pass
+from lib.experiment.layout import manifest_in
 from lib.storage.files import folders_in, is_file, read_json
 from lib.storage.manifests import digest
 from lib.storage.parquet import read_schema
@@ -30,7 +31,7 @@ class FeatureTable:
         if not is_file(manifest):
             return None
         schema = read_schema(folder)
-        sizes = {name: schema.field(name).type.list_size for name in networks_of_pass(posixpath.basename(folder))}
+        sizes = {field.name: field.type.list_size for field in schema if pa.types.is_fixed_size_list(field.type)}
         return cls(folder, sizes, read_json(manifest))
 
     @property

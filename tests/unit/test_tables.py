@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lib.errors import ManifestMismatch, StorageError, TableError
+from lib.experiment.layout import pass_name
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
 from lib.storage.columns import vector_column
@@ -158,3 +159,11 @@ def test_json_has_null_where_a_number_is_not_finite(tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     write_json(str(file), {"a": [float("nan"), 1.5], "b": {"c": float("-inf")}, "d": (1, True, None)})
     assert json.loads(file.read_text()) == {"a": [None, 1.5], "b": {"c": None}, "d": [1, True, None]}
+
+
+def test_the_name_of_a_table_of_many_networks_fits_into_a_file_system() -> None:
+    networks = tuple(f"tf_efficientnetv2_{k:03}.in21k_ft_in1k" for k in range(100))
+    assert pass_name(("lite0", "lite2")) == "lite0+lite2"
+    assert len(pass_name(networks)) < 200
+    assert pass_name(networks) != pass_name(networks[:-1] + ("other",))
+    assert pass_name(networks).startswith("tf_efficientnetv2_000.in21k_ft_in1k+99more-")
