@@ -165,5 +165,5 @@ def test_the_name_of_a_table_of_many_networks_fits_into_a_file_system() -> None:
     networks = tuple(f"tf_efficientnetv2_{k:03}.in21k_ft_in1k" for k in range(100))
     assert pass_name(("lite0", "lite2")) == "lite0+lite2"
     assert len(pass_name(networks)) < 200
-    assert pass_name(networks) != pass_name(networks[:-1] + ("other",))
+    assert pass_name(networks) != pass_name((*networks[:-1], "other"))
     assert pass_name(networks).startswith("tf_efficientnetv2_000.in21k_ft_in1k+99more-")
