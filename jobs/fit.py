@@ -36,6 +36,15 @@ SAID = 12  # maps or pairs that have lines of their own
 def fit(run: Run) -> int:
     """Fit the maps that are missing, and return how many that were."""
     tables = FeatureTables.open(run.files.features("train"))
+    missing = find_missing(run, tables)
+    by_adam = {key: artifact for key, artifact in missing.items() if key.variant.family == "affine"}
+    fit_by_adam(run, tables, by_adam)
+    fit_in_closed_form(run, tables, {key: artifact for key, artifact in missing.items() if key not in by_adam})
+    return len(missing)
+
+
+def find_missing(run: Run, tables: FeatureTables) -> dict[MapKey, Artifact]:
+    """Return the maps that are still to be fitted. Raises ManifestMismatch if one was fitted to something else."""
     sizes = tables.sizes(list(run.experiment.networks))
     digests = Digests(run, tables)
     missing: dict[MapKey, Artifact] = {}
@@ -52,10 +61,7 @@ def fit(run: Run) -> int:
         say("fit", f"{source} -> {target} is finished, skipped")
     if len(finished) > SAID:
         say("fit", f"and {len(finished) - SAID} more pairs are finished, skipped")
-    by_adam = {key: artifact for key, artifact in missing.items() if key.variant.family == "affine"}
-    fit_by_adam(run, tables, by_adam)
-    fit_in_closed_form(run, tables, {key: artifact for key, artifact in missing.items() if key not in by_adam})
-    return len(missing)
+    return missing
 
 
 class Digests:
