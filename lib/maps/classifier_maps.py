@@ -34,6 +34,6 @@ def from_classifiers(sources: Sequence[Numbers], target: Numbers) -> list[Affine
                 f"{W_S.shape}, {b_S.shape} and {W_T.shape}, {b_T.shape}: is a background class in one of them?"
             )
         wanted.append(np.column_stack([W_S, b_S - b_T]))
-    solution = linalg.lstsq(W_T, np.hstack(wanted))[0]  # of least norm, as the pseudo-inverse's
+    solution = linalg.pinv(W_T) @ np.hstack(wanted)
     edges = np.cumsum([scores.shape[1] for scores in wanted])[:-1]
     return [AffineMap(float32_tensor(part[:, :-1]), float32_tensor(part[:, -1])) for part in np.hsplit(solution, edges)]
