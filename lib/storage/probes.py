@@ -26,8 +26,8 @@ def check_writable(uri: str) -> None:
 
 def check_readable(uri: str) -> None:
     """Raise StorageError if there is nothing at `uri`, or if it, or what it holds, cannot be read."""
-    filesystem, path = resolve(uri, PROBING)
     try:
+        filesystem, path = resolve(uri, PROBING)
         info = filesystem.get_file_info(path)
         if info.type == pafs.FileType.NotFound:
             raise StorageError(f"{uri} is not there{_without_bucket(filesystem, uri, path)}")
@@ -35,7 +35,9 @@ def check_readable(uri: str) -> None:
         if file is not None:
             with filesystem.open_input_file(file.path) as stream:
                 stream.read(1)
-    except OSError as error:
+    except StorageError:
+        raise
+    except Exception as error:  # fsspec's file systems, as of hf://, raise errors of their own
         raise StorageError(f"cannot read {uri}: {error}. Check that you may list and read what is there") from error
 
 

@@ -1,6 +1,8 @@
 """What a command refuses before any work, by its URI and with exit code 2; credentials that it doesn't repeat."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from lib.experiment.settings import Split
 from lib.images.listing import list_images
 
 pytest.importorskip("moto.server")
+from project import PROJECT
+from runs import command
 from store import DENIED, KEY, Answer, Store
 
 
@@ -67,6 +71,19 @@ def test_an_endpoint_that_is_not_there_is_refused_soon(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     said = refused(capsys, monkeypatch, str(experiment), "--root", "s3://bucket/runs")
     assert re.search(r"cannot write under s3://bucket/runs/tiny: .*127\.0\.0\.1:9", said)
+
+
+def test_a_hub_that_is_not_there_is_refused_soon(experiment: Path, tmp_path: Path) -> None:
+    """In a process of its own, since huggingface_hub reads its endpoint when it is imported."""
+    sets = ("images.train=hf://datasets/somebody/images/data/train-*.parquet",)
+    done = subprocess.run(
+        command(experiment, tmp_path, *sets),
+        cwd=PROJECT, capture_output=True, text=True, timeout=120,
+        env=os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_DISABLE_TELEMETRY": "1"},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert re.search(r"^error: images\.train: cannot read hf://datasets/somebody/images/data: .*\n$", done.stderr, re.M)
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
