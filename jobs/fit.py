@@ -17,6 +17,7 @@ from jobs.cluster.runs import Run, say
 from jobs.fitting.closed_forms import start_closed_forms
 from jobs.fitting.memory import streamed_pairs
 from jobs.fitting.progress import MapProgress
+from lib.errors import RunError
 from lib.experiment.variants import MapKey, pair_maps
 from lib.features.tables import FeatureTables
 from lib.maps.curves import read_curve
@@ -106,6 +107,9 @@ def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Arti
     work = Work(settings, run.experiment.seed, run.files, tables, artifacts, streamed, teams)
     with MapProgress(partial(count_finished, run, artifacts), len(artifacts)):
         train_maps(work)
+    missing = len(artifacts) - count_finished(run, artifacts)
+    if missing:
+        raise RunError(f"{missing} of {len(artifacts)} maps are not there after all fits: run the same command again")
     delete(run.files.checkpoints)
     for key in list(artifacts)[:SAID]:
         curve = read_curve(run.files.curve(key.name))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from jobs.cluster.runs import say
+from lib.errors import StorageError
 from lib.maps.adam import AdamFits
 
 SECONDS = 10.0
@@ -57,7 +58,10 @@ class MapProgress:
 
     def _run(self) -> None:
         while not self.ended.wait(SECONDS):
-            done = self.count()
+            try:
+                done = self.count()
+            except StorageError:  # the store may answer the next time, and the fits go on without this line
+                continue
             if not done:
                 continue
             a_minute = 60 * done / (time.monotonic() - self.begin)
