@@ -25,9 +25,10 @@ def extract(run: Run) -> int:
 
     A network that has a column in a finished table is not extracted again.
     """
-    listings = list_splits(run.experiment)
+    classes = read_classes(run.experiment.images)
+    listings = list_splits(run.experiment, classes)
     described = describe_all(run.experiment.networks, run.begun)
-    check_experiment(run.experiment, listings, described)
+    check_experiment(run.experiment, classes, listings, described)
     numbered = number_rows(listings)
     planned = [plan_pass(run, split, numbered, described) for split in SPLITS]
     for name, network in described.items():  # after planning, which refuses what was made from something else
@@ -40,12 +41,12 @@ def extract(run: Run) -> int:
     return len(passes)
 
 
-def list_splits(experiment: Experiment) -> dict[str, pa.Table]:
+def list_splits(experiment: Experiment, classes: list[str] | None) -> dict[str, pa.Table]:
     """List the images of both splits, as the experiment limits them.
 
     Raises ExperimentError if they share more images than the experiment allows, or if no evaluation image has a label.
     """
-    images, classes = experiment.images, read_classes(experiment.images)
+    images = experiment.images
     listings = {split: list_images(images.split(split), classes, experiment.limit) for split in SPLITS}
     shared = check_shared(listings["train"], listings["val"], images.max_shared)
     if shared:
@@ -55,11 +56,13 @@ def list_splits(experiment: Experiment) -> dict[str, pa.Table]:
     return listings
 
 
-def check_experiment(experiment: Experiment, listings: dict[str, pa.Table], described: dict[str, Description]) -> None:
+def check_experiment(
+    experiment: Experiment, classes: list[str] | None, listings: dict[str, pa.Table], described: dict[str, Description]
+) -> None:
     """Raise ExperimentError if the images' classes are not those of the networks."""
     images = experiment.images
     splits = {f"images.{split}": images.split(split) for split in SPLITS}
-    check_classes(splits, images.classes, read_classes(images), described)
+    check_classes(splits, images.classes, classes, described)
     for split, listing in listings.items():
         check_labels(f"images.{split}", listing, described)
 

@@ -6,7 +6,6 @@ python -m jobs.fit lite --set fit.iterations=1000
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import ray
@@ -16,14 +15,13 @@ from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
 from jobs.fitting.closed_forms import start_closed_forms
 from jobs.fitting.memory import streamed_pairs
-from jobs.fitting.progress import MapProgress
+from jobs.fitting.progress import MapProgress, finished_maps
 from lib.errors import RunError
 from lib.experiment.variants import MapKey, pair_maps
 from lib.features.tables import FeatureTables
 from lib.maps.curves import read_curve
-from lib.storage.files import delete, files_below
+from lib.storage.files import delete
 from lib.storage.manifests import Artifact, file_digest
-from lib.storage.uris import resolve
 
 # These settings change neither a map nor its curve, except for rounding and for which random rows are streamed, so a
 # run may go on with others; or they choose which maps there are.
@@ -105,9 +103,9 @@ def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Arti
         say("fit", f"training rows of {len(streamed)} pairs are streamed through the workers' memory")
     teams = min(len(artifacts), Capacity.now().fits(settings, bool(streamed)))  # more would hold memory and wait
     work = Work(settings, run.experiment.seed, run.files, tables, artifacts, streamed, teams)
-    with MapProgress(partial(count_finished, run, artifacts), len(artifacts)):
+    with MapProgress(run.files, artifacts):
         train_maps(work)
-    missing = len(artifacts) - count_finished(run, artifacts)
+    missing = len(artifacts) - len(finished_maps(run.files, artifacts))
     if missing:
         raise RunError(f"{missing} of {len(artifacts)} maps are not there after all fits: run the same command again")
     delete(run.files.checkpoints)
@@ -118,18 +116,12 @@ def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Arti
         say("fit", f"and {len(artifacts) - SAID} more maps")
 
 
-def count_finished(run: Run, artifacts: Mapping[MapKey, Artifact]) -> int:
-    """Return how many of these maps are finished."""
-    wanted = {resolve(artifact.manifest)[1] for artifact in artifacts.values()}
-    return len(wanted.intersection(files_below(run.files.maps, ".manifest.json")))
-
-
 def fit_in_closed_form(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Artifact]) -> None:
     """Fit each source's maps in tasks of its own."""
     if not artifacts:
         return
     tasks = start_closed_forms(run.experiment.fit, run.files, tables, artifacts)
-    with MapProgress(partial(count_finished, run, artifacts), len(artifacts)):
+    with MapProgress(run.files, artifacts):
         ray.get(tasks)
     pairs: dict[tuple[str, str], list[str]] = {}
     for key in artifacts:

@@ -17,7 +17,7 @@ from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
 from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS, Predict
 from lib.experiment.layout import Layout, manifest_in
-from lib.experiment.variants import own_name, pair_maps
+from lib.experiment.variants import by_source, own_name, pair_maps
 from lib.features.chunks import Chunk, read_chunk, split_into_chunks
 from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
@@ -76,13 +76,9 @@ def predict(run: Run) -> int:
 
 def blocks_of(compositions: Sequence[Composition]) -> Iterator[list[Composition]]:
     """Yield the compositions of one source and TARGETS targets at most."""
-    pairs: dict[str, dict[str, list[Composition]]] = {}
-    for found in compositions:
-        pairs.setdefault(found.source, {}).setdefault(found.target, []).append(found)
-    for targets in pairs.values():
-        lists = list(targets.values())
-        for first in range(0, len(lists), TARGETS):
-            yield list(chain(*lists[first : first + TARGETS]))
+    for targets in by_source(compositions).values():
+        for first in range(0, len(targets), TARGETS):
+            yield list(chain(*targets[first : first + TARGETS]))
 
 
 def compositions(run: Run, tables: FeatureTables, source: str, target: str) -> list[Composition]:

@@ -13,12 +13,10 @@ import ray
 
 from jobs.cluster.arguments import parse
 from jobs.cluster.failures import causes_of, describe, may_pass
-from jobs.cluster.home import provide_home
 from jobs.cluster.runs import Stage
 from jobs.cluster.starting import begin_describing, start_ray
 from lib.errors import BadURI, ExperimentError, StorageError, UserError
 from lib.experiment.settings import Images, NetworkSettings
-from lib.storage.patterns import folder_of, is_pattern
 from lib.storage.probes import check_readable, check_writable
 
 BAD_EXPERIMENT, FAILED, INTERRUPTED = 2, 1, 130
@@ -31,8 +29,6 @@ def main(
 
     If the stage `reads_images`, their locations and those of the networks' weights are checked before Ray starts.
     """
-
-    provide_home()
 
     def work() -> None:
         run, address = parse(description, arguments)
@@ -73,7 +69,7 @@ def refuse_unreadable(images: Images, networks: dict[str, NetworkSettings]) -> N
         if "{root}" in uri:
             continue
         try:
-            check_readable(folder_of(uri) if is_pattern(uri) else uri)
+            check_readable(uri)
         except StorageError as error:
             raise ExperimentError(f"{field}: {error}") from error
 

@@ -8,6 +8,7 @@ import sys
 
 import ray
 
+from jobs.cluster.home import provide_home
 from lib.experiment.settings import NetworkSettings
 from lib.networks.descriptions import Describing
 
@@ -33,6 +34,7 @@ def start_ray(address: str | None) -> None:
     """
     if ray.is_initialized():
         return
+    provide_home()
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, log_to_driver=True)

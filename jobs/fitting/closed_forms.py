@@ -15,7 +15,7 @@ from jobs.cluster.capacity import Capacity
 from jobs.fitting.memory import FILL, memory_of_a_fit
 from lib.experiment.layout import Layout
 from lib.experiment.settings import FitSettings
-from lib.experiment.variants import PARTS, MapKey, assign_parts
+from lib.experiment.variants import PARTS, MapKey, assign_parts, by_source
 from lib.features.chunks import SUMMED_ROWS, Chunk, read_chunk, split_into_chunks
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
@@ -53,16 +53,13 @@ def start_closed_forms(
 
 def blocks_of(keys: Sequence[MapKey], tables: FeatureTables, room: float) -> Iterator[list[MapKey]]:
     """Yield blocks of maps of one source: all maps of as many targets as fit in `room` bytes, of one at least."""
-    pairs: dict[str, dict[str, list[MapKey]]] = {}
-    for key in keys:
-        pairs.setdefault(key.source, {}).setdefault(key.target, []).append(key)
-    for source, targets in pairs.items():
-        sizes = tables.sizes([source, *targets])
+    for source, targets in by_source(keys).items():
+        sizes = tables.sizes([source, *(maps[0].target for maps in targets)])
         d_A = min(sizes[source], tables.rows(source))
         block: list[MapKey] = []
         taken = own = 8.0 * d_A * d_A * (len(PARTS) + BASES)
-        for target, maps in targets.items():
-            more = 8.0 * d_A * sizes[target] * (len(PARTS) + 4)  # and what the maps of one pair take
+        for maps in targets:
+            more = 8.0 * d_A * sizes[maps[0].target] * (len(PARTS) + 4)  # and what the maps of one pair take
             if block and taken + more > room:
                 yield block
                 block, taken = [], own

@@ -38,6 +38,7 @@ def group(
     """
 
     def together(key: MapKey) -> tuple[str, int, int, bool]:
+        """Return what maps that are fitted at once have in common."""
         return key.source, key.variant.seed, iterations.get(key, 0), key.pair in streamed
 
     for _, alike in groupby(sorted(keys, key=together), together):

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from jobs.cluster.runs import say
 from lib.errors import StorageError
+from lib.experiment.layout import Layout
+from lib.experiment.variants import MapKey
 from lib.maps.adam import AdamFits
+from lib.storage.files import files_below
+from lib.storage.manifests import Artifact
+from lib.storage.uris import resolve
 
 SECONDS = 10.0
+
+
+def finished_maps(files: Layout, artifacts: Mapping[MapKey, Artifact]) -> set[MapKey]:
+    """Return which of these maps are finished, by one look into their folder."""
+    written = set(files_below(files.maps, ".manifest.json"))
+    return {key for key, artifact in artifacts.items() if resolve(artifact.manifest)[1] in written}
 
 
 class GroupProgress:
@@ -38,13 +49,10 @@ class GroupProgress:
 
 
 class MapProgress:
-    """While it is entered, says every ten seconds how many of `total` maps are finished, maps a minute, and time left.
+    """While it is entered, says every ten seconds how many of these maps are finished, maps a minute, and time left."""
 
-    `count` returns how many are finished.
-    """
-
-    def __init__(self, count: Callable[[], int], total: int) -> None:
-        self.count, self.total = count, total
+    def __init__(self, files: Layout, artifacts: Mapping[MapKey, Artifact]) -> None:
+        self.files, self.artifacts = files, artifacts
         self.begin, self.ended = time.monotonic(), threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
@@ -59,11 +67,11 @@ class MapProgress:
     def _run(self) -> None:
         while not self.ended.wait(SECONDS):
             try:
-                done = self.count()
+                done = len(finished_maps(self.files, self.artifacts))
             except StorageError:  # the store may answer the next time, and the fits go on without this line
                 continue
             if not done:
                 continue
             a_minute = 60 * done / (time.monotonic() - self.begin)
-            left = (self.total - done) / a_minute
-            say("fit", f"{done} of {self.total} maps, {a_minute:.0f} maps/min, {left:.1f} min left")
+            left = (len(self.artifacts) - done) / a_minute
+            say("fit", f"{done} of {len(self.artifacts)} maps, {a_minute:.0f} maps/min, {left:.1f} min left")

@@ -1,7 +1,7 @@
 """All affine maps by the paper's Adam: one run of Ray Train, whose workers share the maps out among themselves.
 
 Each map is written as soon as it is fitted, and unfinished ones have checkpoints of their own, so that a worker's death
-costs only what was in flight.
+costs only what was in flight: all workers start anew, share the maps out as before, and skip those that are finished.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from jobs.cluster.capacity import Capacity, one_machine
 from jobs.fitting.memory import FILL, worker_memory
 from jobs.fitting.plan import bytes_of, group, share_out
-from jobs.fitting.progress import GroupProgress
+from jobs.fitting.progress import GroupProgress, finished_maps
 from jobs.fitting.streaming import stream_rows
 from lib.experiment.layout import Layout
 from lib.experiment.settings import FitSettings
@@ -34,8 +34,6 @@ from lib.networks.devices import best_device
 from lib.storage.files import delete, files_below, read_bytes, write_bytes
 from lib.storage.manifests import Artifact
 from lib.storage.uris import resolve
-
-# Ray Train's workers start anew when one dies; they share the maps out as before and skip those that are finished.
 
 
 @dataclass(frozen=True)
@@ -144,14 +142,15 @@ def groups_of_team(work: Work, team: Team, room: float, teams: int) -> Iterator[
     """Yield the groups of maps that a team has still to fit, with their states if they were begun."""
     sizes = work.tables.sizes(sorted({network for key in work.artifacts for network in key.pair}))
     mine = share_out(list(work.artifacts), sizes, teams)[team.number]
-    finished = set(files_below(work.files.maps, ".manifest.json"))
+    finished = finished_maps(work.files, work.artifacts)
     written = set(files_below(work.files.checkpoints))
-    todo = [key for key in mine if resolve(work.artifacts[key].manifest)[1] not in finished]
+    todo = [key for key in mine if key not in finished]
     begun = [key for key in todo if resolve(work.files.checkpoint(key.name))[1] in written]
     states = {key: read_state(work, key) for key in begun}
     iterations = {key: len(state["errors"]) for key, state in states.items()}
 
     def size(keys: Sequence[MapKey]) -> float:
+        """Return the bytes that these maps take."""
         rows = work.settings.pool_rows if keys[0].pair in work.streamed else work.tables.rows(keys[0].source)
         return bytes_of(keys, sizes, rows, work.settings)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -93,6 +94,29 @@ def variants(fit: FitSettings, smaller: int) -> list[Variant]:
         found += [Variant("least_squares", rank=rank) for rank in sorted(set(fit.ranks)) if rank < smaller]
         found += [Variant("least_squares", share=share) for share in SHARES[:-1] if fit.learning_curve]
     return found
+
+
+class Directed(Protocol):
+    """What leads from the features of one network to another's classifier or feature space."""
+
+    @property
+    def source(self) -> str:
+        """The network that gives the features."""
+
+    @property
+    def target(self) -> str:
+        """The network that takes them."""
+
+
+Item = TypeVar("Item", bound=Directed)
+
+
+def by_source(items: Iterable[Item]) -> dict[str, list[list[Item]]]:
+    """Return for each source the items of each of its targets, in the order of their first ones."""
+    found: dict[str, dict[str, list[Item]]] = {}
+    for item in items:
+        found.setdefault(item.source, {}).setdefault(item.target, []).append(item)
+    return {source: list(targets.values()) for source, targets in found.items()}
 
 
 def pair_maps(fit: FitSettings, source: str, target: str, sizes: Mapping[str, int]) -> list[MapKey]:

@@ -41,6 +41,7 @@ class ClosedForms:
         metric = score_metric(label_rows(C_T)[0], C_T.weight.shape[1])
 
         def ridge_for(variant: Variant) -> float:
+            """Return the ridge for the variant's parts of the rows, chosen once."""
             if variant.parts not in ridges:
                 ridges[variant.parts] = self.choose_ridge(target, variant.parts, metric)
             return ridges[variant.parts]

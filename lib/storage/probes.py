@@ -8,6 +8,7 @@ import pyarrow.fs as pafs
 
 from lib.errors import StorageError
 from lib.storage.files import write_atomically
+from lib.storage.patterns import folder_of, is_pattern
 from lib.storage.s3 import PROBING
 from lib.storage.uris import join_uri, resolve
 
@@ -25,7 +26,11 @@ def check_writable(uri: str) -> None:
 
 
 def check_readable(uri: str) -> None:
-    """Raise StorageError if there is nothing at `uri`, or if it, or what it holds, cannot be read."""
+    """Raise StorageError if there is nothing at `uri`, or if it, or what it holds, cannot be read.
+
+    Of a pattern, its folder is looked at.
+    """
+    uri = folder_of(uri) if is_pattern(uri) else uri
     try:
         filesystem, path = resolve(uri, PROBING)
         info = filesystem.get_file_info(path)

@@ -7,6 +7,9 @@ import pytest
 from jobs.fitting import progress
 from jobs.fitting.progress import MapProgress
 from lib.errors import StorageError
+from lib.experiment.layout import Layout
+from lib.experiment.variants import MapKey, Variant
+from lib.storage.manifests import Artifact
 
 
 def test_finished_maps_are_said_while_the_fits_run(
@@ -15,13 +18,15 @@ def test_finished_maps_are_said_while_the_fits_run(
     monkeypatch.setattr(progress, "SECONDS", 0.02)
     answers = iter([0, StorageError("no answer"), 3])
 
-    def count() -> int:
+    def finished(files: Layout, artifacts: dict[MapKey, Artifact]) -> set[MapKey]:
         answer = next(answers, 6)
         if isinstance(answer, StorageError):
             raise answer
-        return answer
+        return set(list(artifacts)[:answer])
 
-    with MapProgress(count, 12):
+    monkeypatch.setattr(progress, "finished_maps", finished)
+    keys = [MapKey("a", "b", Variant("affine", seed=seed)) for seed in range(12)]
+    with MapProgress(Layout(""), {key: Artifact("", (), {}) for key in keys}):
         deadline = time.monotonic() + 10
         said = ""
         while "6 of 12" not in said and time.monotonic() < deadline:
