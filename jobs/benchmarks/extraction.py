@@ -179,6 +179,7 @@ def extract(photographs: Photographs, number: int) -> Extraction:
         file = Path(root) / "timed.toml"
         sections = [f'[networks.{name}]\nmodel = "{model}"\nweights = "random"\n' for name, model in HEAVY.items()]
         splits = f'[images]\ntrain = "{photographs.written(number)}"\nval = "{photographs.written(1)}"\n'
+        splits += "max_shared = 1\n"  # nothing is judged
         file.write_text(splits + "".join(sections))
         return follow([sys.executable, "-m", "jobs.extract", str(file), "--root", root], Path(root) / "timed")
 

@@ -22,6 +22,7 @@ from jobs.benchmarks.extraction import (
     Photographs,
     Sizes,
     bare_loop,
+    extract,
     follow,
     networks_of,
     start,
@@ -202,6 +203,13 @@ def test_a_runs_steps_are_told_from_what_it_says_and_writes(tmp_path: Path) -> N
         follow([sys.executable, "-c", "raise SystemExit(3)"], tmp_path)
 
 
+@pytest.mark.slow
+def test_the_timed_command_extracts_the_images(photographs: Photographs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.benchmarks.extraction.HEAVY", {"one": "test_resnet", "two": "test_efficientnet"})
+    found = extract(photographs, 10)
+    assert 0 < found.ray < found.listed < found.first <= found.last
+
+
 def test_steady_state_is_the_difference_of_two_runs(photographs: Photographs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Starts of 9 and 11 s and 2 images/s: neither a start nor its noise shows in the rate."""
     monkeypatch.setattr("jobs.benchmarks.extraction.HEAVY", {"one": "test_resnet", "two": "test_efficientnet"})
@@ -213,7 +221,7 @@ def test_steady_state_is_the_difference_of_two_runs(photographs: Photographs, mo
     )
     monkeypatch.setattr("jobs.benchmarks.extraction.least_start", lambda listing: 8.0)
     sizes = Sizes(short=10, long=40)
-    extract, start, beside = steady(photographs, 2, sizes)
-    assert extract.project == pytest.approx((2, 2))
+    whole, start, beside = steady(photographs, 2, sizes)
+    assert whole.project == pytest.approx((2, 2))
     assert start.ratio == pytest.approx((12 / 9 + 12 / 11) / 2)
     assert beside.ratio == pytest.approx(8 / 10)
