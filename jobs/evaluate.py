@@ -1,170 +1,216 @@
-"""Prediction tables -> results.json: one Ray task joins them on image_id and counts, others measure the features.
+"""Prediction tables -> results.json: a Ray task for each target joins them on image_id and counts.
+
+Beside results.json stand tables: maps.parquet (every map), classes/ (every class), examples.parquet.
 
 python -m jobs.evaluate lite
 """
 
 from __future__ import annotations
 
-from functools import partial
-from itertools import combinations
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray
 
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
-from jobs.cluster.sums import distributed_sum
-from lib.evaluation.cka import CrossSums
-from lib.evaluation.examples import examples_table, pick_examples
-from lib.evaluation.joining import join_and_judge
-from lib.evaluation.judging import Mapped, evaluate_maps, main_maps
-from lib.evaluation.neighbours import nearest_neighbours, neighbour_overlap, sample_rows
-from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS
-from lib.evaluation.results import EvaluationResults, Example, ImageCounts, MeasureResults, PublishedValue, Results
-from lib.experiment.layout import SPLITS, Layout, manifest_in
-from lib.experiment.settings import EvaluateSettings, Experiment
-from lib.experiment.variants import all_maps, own_name
-from lib.features.chunks import SUMMED_ROWS, Chunk, read_chunk, split_into_chunks
-from lib.features.reading import read_features
+from jobs.evaluation.measures import measure_features
+from lib.evaluation.cka import Directions
+from lib.evaluation.classes import count_by_class
+from lib.evaluation.examples import pick_examples, thumbnails_table
+from lib.evaluation.joining import Reference, judge_pair
+from lib.evaluation.judging import (
+    Mapped,
+    correct_mappings,
+    correct_maps,
+    counted,
+    evaluate_map,
+    main_mapping,
+    network_results,
+)
+from lib.evaluation.predictions import PREDICTIONS, mapped_schema
+from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS
+from lib.evaluation.results import Counted, ImageCounts, MappingResults, PublishedValue, Results
+from lib.experiment.layout import SPLITS, Layout, manifest_in, pair_name
+from lib.experiment.settings import Experiment
+from lib.experiment.variants import Variant, curve_variants, full_variants
 from lib.features.tables import FeatureTables
 from lib.images.labels import class_names
 from lib.networks.classifiers import Classifier
-from lib.storage.columns import column_vectors
-from lib.storage.files import read_json, write_json
-from lib.storage.manifests import Artifact, digest, versions
+from lib.storage.files import write_json
+from lib.storage.manifests import Artifact, digest, read_manifests, versions
 from lib.storage.parquet import read_rows, write_table
 
 
+@dataclass(frozen=True)
+class MappedTable:
+    """A table of predictions with mapped features: of one pair and some kinds of map."""
+
+    source: str
+    target: str
+    folder: str
+    maps: tuple[Mapped, ...]
+
+
+@dataclass(frozen=True)
+class TargetResults:
+    """What is counted of one target's classifier, fed by itself and by all others."""
+
+    own: Counted
+    mappings: list[MappingResults]
+    maps: pa.Table  # MAPS, not yet corrected
+    examples: pa.Table  # EXAMPLES
+
+
 def evaluate(run: Run) -> int:
-    """Write results.json and examples.parquet, unless they were made from the same predictions.
+    """Write results.json and the tables beside it, unless they were made from the same predictions.
 
     Results hold nothing of their own, so they are made anew if the predictions are others, as when a network was added.
     """
-    tables = FeatureTables.open(run.files.features("val"))
-    maps = read_maps(run, tables)
+    experiment, files = run.experiment, run.files
+    tables = FeatureTables.open(files.features("val"))
+    networks = list(experiment.networks)
+    sizes = tables.sizes(networks)
+    manifests = read_predictions(run, sizes)
     artifact = Artifact(
-        manifest=run.files.results_manifest,
-        data=(run.files.results, run.files.examples),
-        made_from=results_made_from(run, maps),
+        manifest=files.results_manifest,
+        data=(files.results, files.maps_table, files.classes, files.examples, files.thumbnails),
+        made_from={
+            "predictions": digest({folder: manifest["made_from"] for folder, manifest in manifests.items()}),
+            "published": [row.model_dump() for row in experiment.published],
+            "evaluate": experiment.evaluate.model_dump(),
+        },
     )
     if not artifact.begin(overwrite=True):
         say("evaluate", "results.json is finished, skipped")
         return 0
-    names = class_names(run.experiment.images)
-    networks = list(run.experiment.networks)
-    (sums,) = distributed_sum(split_into_chunks(tables, networks, SUMMED_ROWS), partial(cross_sums, networks=networks))
-    counted, chosen = ray.get(
-        count.remote(run.files, describe_networks(run, tables), maps, sums, names, run.experiment)
+    measures, directions = measure_features(experiment.evaluate, tables, networks)
+    by_target: dict[str, list[MappedTable]] = {network: [] for network in networks}
+    for table in mapped_tables(run, sizes, manifests):
+        by_target[table.target].append(table)
+    found: dict[str, TargetResults] = dict(
+        zip(
+            networks,
+            ray.get([count.remote(files, experiment, by_target[name], name, directions[name]) for name in networks]),
+            strict=True,
+        )
+    )
+    by_pair = {(row["source"], row["target"]): row for result in found.values() for row in result.mappings}
+    mappings = [by_pair[pair] for pair in experiment.pairs()]
+    correct_mappings(mappings)
+    described, order = network_results(
+        describe_networks(run, sizes),
+        {name: result.own for name, result in found.items()},
+        {pair: row["loss"] for pair, row in by_pair.items()},
     )
     results: Results = {
-        "experiment": run.experiment.name,
+        "experiment": experiment.name,
         "images": {split: image_counts(run, split) for split in SPLITS},
-        **counted,
-        "measures": measure_features(run.experiment.evaluate, tables, networks, ray.get(sums)),
-        "published": published_values(run.experiment),
+        "networks": described,
+        "mappings": mappings,
+        "order": order,
+        "measures": measures,
+        "published": published_values(experiment),
         "settings": run.written.model_dump(exclude={"published"}),
         "versions": versions(),
     }
-    write_table(run.files.examples, ray.get(thumbnails.remote(run.experiment, chosen, names)))
-    write_json(run.files.results, results)
-    artifact.finish(len(counted["mappings"]))
-    say("evaluate", f"{run.files.results} is written")
+    examples = pa.concat_tables([result.examples for result in found.values()])
+    ray.get(write_thumbnails.remote(files, experiment, sorted(set(examples["image_id"].to_pylist()))))
+    write_table(files.examples, examples)
+    write_table(files.maps_table, correct_maps(pa.concat_tables([result.maps for result in found.values()])))
+    write_json(files.results, results)
+    artifact.finish(len(mappings))
+    say("evaluate", f"{files.results} is written")
     return 1
 
 
-def read_maps(run: Run, tables: FeatureTables) -> list[Mapped]:
-    """Return every map with what its manifest says, the main map of each pair first."""
+def read_predictions(run: Run, sizes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    """Return the manifests of all prediction tables, by folder. Raises StorageError if one is not finished."""
+    files, fit = run.files, run.experiment.fit
+    folders = [files.predictions(name, name) for name in run.experiment.networks]
+    for source, target in run.experiment.pairs():
+        folders.append(files.predictions(source, target))
+        if curve_variants(fit, min(sizes[source], sizes[target])):
+            folders.append(files.curve_predictions(source, target))
+    return read_manifests({folder: manifest_in(folder) for folder in folders})
+
+
+def mapped_tables(run: Run, sizes: Mapping[str, int], manifests: Mapping[str, dict[str, Any]]) -> list[MappedTable]:
+    """Return the prediction tables of all pairs, that with the full maps of each first, with what manifests say."""
+    fit = run.experiment.fit
     found = []
-    for key in all_maps(run.experiment, tables.sizes(list(run.experiment.networks))):
-        manifest = read_json(run.files.map_manifest(key.name))
-        found.append(Mapped(key, manifest.get("fit_error"), manifest.get("training_rows")))
+    for source, target in run.experiment.pairs():
+        for folder, variants in (
+            (run.files.predictions(source, target), full_variants(fit)),
+            (run.files.curve_predictions(source, target), curve_variants(fit, min(sizes[source], sizes[target]))),
+        ):
+            if not variants:
+                continue
+            described = manifests[folder]["maps"]
+            maps = tuple(mapped_of(variant, described[variant.column]) for variant in variants)
+            found.append(MappedTable(source, target, folder, maps))
     return found
 
 
-def results_made_from(run: Run, maps: list[Mapped]) -> dict[str, Any]:
-    """Return what results.json depends on, as its manifest records it."""
-    names = [*map(own_name, run.experiment.networks), *(mapped.key.name for mapped in maps)]
-    manifests = {name: read_json(manifest_in(run.files.predictions(name)))["made_from"] for name in names}
-    return {
-        "predictions": digest(manifests),
-        "published": [row.model_dump() for row in run.experiment.published],
-        "evaluate": run.experiment.evaluate.model_dump(),
-    }
+def mapped_of(variant: Variant, described: Mapping[str, Any]) -> Mapped:
+    """Return a map with what a manifest says of it."""
+    return Mapped(variant, described.get("fit_error"), described.get("training_rows"))
 
 
-def describe_networks(run: Run, tables: FeatureTables) -> dict[str, dict[str, int]]:
+def describe_networks(run: Run, sizes: Mapping[str, int]) -> dict[str, dict[str, int]]:
     """Return each network's feature size and number of classes."""
     return {
         name: {"feature_size": size, "classes": Classifier.load(run.files.classifier(name)).classes}
-        for name, size in tables.sizes(list(run.experiment.networks)).items()
+        for name, size in sizes.items()
     }
 
 
-@ray.remote(num_cpus=1, num_returns=2)
+@ray.remote(num_cpus=1)
 def count(
-    files: Layout,
-    networks: dict[str, dict[str, int]],
-    maps: list[Mapped],
-    sums: CrossSums,
-    names: list[str] | None,
-    experiment: Experiment,
-) -> tuple[EvaluationResults, list[Example]]:
-    """Join all prediction tables on image_id, count, and pick images to show: the final task."""
-    schemas = {own_name(network): PREDICTIONS for network in networks}
-    schemas |= {mapped.key.name: MAPPED_PREDICTIONS for mapped in maps}
-    judged = join_and_judge({name: read_rows(files.predictions(name), schema) for name, schema in schemas.items()})
-    chosen = [
-        example
-        for mapped in main_maps(maps)
-        for example in pick_examples(judged, mapped.key, experiment.evaluate.examples, experiment.seed)
-    ]
-    return evaluate_maps(judged, networks, maps, sums, names), chosen
+    files: Layout, experiment: Experiment, tables: Sequence[MappedTable], target: str, directions: Directions
+) -> TargetResults:
+    """Join the predictions of one target's classifier, pair by pair, count, and pick images to show: the final task.
 
-
-def cross_sums(chunk: Chunk, networks: list[str]) -> list[CrossSums]:
-    """Return the sums over a chunk's rows that linear CKA needs."""
-    rows = read_chunk(chunk)
-    return [CrossSums.of({network: column_vectors(rows, network) for network in networks})]
-
-
-def measure_features(
-    settings: EvaluateSettings, tables: FeatureTables, networks: list[str], sums: CrossSums
-) -> list[MeasureResults]:
-    """Return CKA and mutual nearest neighbours of each two networks."""
-    rows = min(sums.n, settings.neighbour_rows)
-    k = min(settings.neighbours, rows - 1)
-    if k < 1:
-        return []
-    near = dict(
-        zip(networks, ray.get([neighbours.remote(tables, network, rows, k) for network in networks]), strict=True)
+    Write the results by class.
+    """
+    names = class_names(experiment.images)
+    reference = Reference(pair_name(target, target), read_rows(files.predictions(target, target), PREDICTIONS))
+    by_source: dict[str, list[MappedTable]] = {}
+    for table in tables:
+        by_source.setdefault(table.source, []).append(table)
+    mappings, maps, examples, classes = [], [], [], [CLASSES.empty_table()]
+    main_variant, evaluated = full_variants(experiment.fit)[0], experiment.evaluate
+    for source, theirs in by_source.items():
+        pair = (source, target)
+        own = (pair_name(source, source), read_rows(files.predictions(source, source), PREDICTIONS))
+        mapped = [
+            (pair_name(*pair), read_rows(found.folder, mapped_schema(of.variant.column for of in found.maps)))
+            for found in theirs
+        ]
+        judged = judge_pair(reference, own, mapped)
+        rows = [evaluate_map(pair, judged, of, directions) for found in theirs for of in found.maps]
+        answers = judged.mapped[main_variant.column]
+        mappings.append(main_mapping(judged, main_variant, rows))
+        maps += rows
+        examples += pick_examples(pair, judged, answers, evaluated.examples, experiment.seed, names)
+        right = judged.right(judged.target), judged.right(answers)
+        classes.append(count_by_class(pair, judged.label, *right, names))
+    write_table(files.classes_of(target), pa.concat_tables(classes))
+    labelled = reference.own.drop_null()
+    return TargetResults(
+        counted(labelled["predicted"].to_numpy() == labelled["label"].to_numpy()),
+        mappings,
+        pa.Table.from_pylist(maps, schema=MAPS),
+        pa.Table.from_pylist(examples, schema=EXAMPLES),
     )
-    return [
-        {
-            "a": a,
-            "b": b,
-            "cka": sums.cka(a, b),
-            "neighbours": neighbour_overlap(near[a], near[b]),
-            "neighbours_by_chance": k / (rows - 1),
-            "k": k,
-            "rows": rows,
-        }
-        for a, b in combinations(networks, 2)
-    ]
 
 
 @ray.remote(num_cpus=1)
-def neighbours(tables: FeatureTables, network: str, rows: int, k: int) -> np.ndarray:
-    """Return the nearest neighbours (rows, k) among a sample of the images, the same sample for all networks."""
-    found = read_features(tables, [network])
-    return nearest_neighbours(found.vectors[network][sample_rows(found.image_id.tolist(), rows)], k)
-
-
-@ray.remote(num_cpus=1)
-def thumbnails(experiment: Experiment, chosen: list[Example], names: list[str] | None) -> pa.Table:
-    """Return the chosen images as a table with thumbnails."""
-    return examples_table(experiment.images, experiment.limit, chosen, names)
+def write_thumbnails(files: Layout, experiment: Experiment, wanted: list[str]) -> None:
+    """Write small pictures of these images."""
+    write_table(files.thumbnails, thumbnails_table(experiment.images, experiment.limit, wanted))
 
 
 def published_values(experiment: Experiment) -> list[PublishedValue]:

@@ -5,7 +5,7 @@ python -m jobs.fit lite --set fit.iterations=1000
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -13,66 +13,60 @@ import ray
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
-from jobs.fitting.closed_forms import start_closed_forms
+from jobs.fitting.closed_forms import ClosedFormWork, start_closed_forms
+from jobs.fitting.curves import Curves
 from jobs.fitting.memory import streamed_pairs
 from jobs.fitting.progress import MapProgress, finished_maps
 from lib.errors import RunError
-from lib.experiment.variants import MapKey, pair_maps
+from lib.experiment.layout import manifest_in, map_name
+from lib.experiment.variants import MapKey, curve_variants, full_variants
 from lib.features.tables import FeatureTables
 from lib.maps.curves import read_curve
 from lib.storage.files import delete
-from lib.storage.manifests import Artifact, file_digest
+from lib.storage.manifests import Artifact, begin_all, file_digest
 
 # These settings change neither a map nor its curve, except for rounding and for which random rows are streamed, so a
 # run may go on with others; or they choose which maps there are.
 NOT_RECORDED = {
     "checkpoint_every", "compile", "rows", "pool_rows", "workers", "cpus", "max_failures",
-    "families", "seeds", "ranks", "learning_curve",
+    "families", "seeds", "ranks", "learning_curve", "keep",
 }  # fmt: skip
 SAID = 12  # maps or pairs that have lines of their own
+
+Pair = tuple[str, str]
 
 
 def fit(run: Run) -> int:
     """Fit the maps that are missing, and return how many that were."""
-    tables = FeatureTables.open(run.files.features("train"))
-    missing = find_missing(run, tables)
-    by_adam = {key: artifact for key, artifact in missing.items() if key.variant.family == "affine"}
-    fit_by_adam(run, tables, by_adam)
-    fit_in_closed_form(run, tables, {key: artifact for key, artifact in missing.items() if key not in by_adam})
-    return len(missing)
-
-
-def find_missing(run: Run, tables: FeatureTables) -> dict[MapKey, Artifact]:
-    """Return the maps that are still to be fitted. Raises ManifestMismatch if one was fitted to something else."""
-    sizes = tables.sizes(list(run.experiment.networks))
+    tables = {split: FeatureTables.open(run.files.features(split)) for split in ("train", "val")}
     digests = Digests(run, tables)
-    missing: dict[MapKey, Artifact] = {}
-    finished: list[tuple[str, str]] = []
-    for source, target in run.experiment.pairs():
-        artifacts = {
-            key: map_artifact(run, key, digests) for key in pair_maps(run.experiment.fit, source, target, sizes)
-        }
-        begun = {key: artifact for key, artifact in artifacts.items() if artifact.begin(run.overwrite)}
-        missing |= begun
-        if not begun:
-            finished.append((source, target))
-    for source, target in finished[:SAID]:
-        say("fit", f"{source} -> {target} is finished, skipped")
-    if len(finished) > SAID:
-        say("fit", f"and {len(finished) - SAID} more pairs are finished, skipped")
-    return missing
+    maps = begin_maps(run, digests)
+    curves = begin_curves(run, tables["train"], digests)
+    say_finished(run, [key.pair for key in maps], list(curves))
+    by_adam = {key: artifact for key, artifact in maps.items() if key.variant.family == "affine"}
+    fit_by_adam(run, tables["train"], by_adam)
+    in_closed_form = {key: artifact for key, artifact in maps.items() if key not in by_adam}
+    fit_in_closed_form(run, ClosedFormWork(run.files, tables["train"], tables["val"], in_closed_form, curves))
+    return len(maps) + len(curves)
 
 
 class Digests:
     """Digests of what maps are made from, each computed once for all maps that need it."""
 
-    def __init__(self, run: Run, tables: FeatureTables) -> None:
+    def __init__(self, run: Run, tables: Mapping[str, FeatureTables]) -> None:
         networks = run.experiment.networks
-        self.features = {network: tables.digest(network) for network in networks}
+        self.train = {network: tables["train"].digest(network) for network in networks}
+        self.val = {network: tables["val"].digest(network) for network in networks}
         uses_classifiers = "classifiers" in run.experiment.fit.families
         self.classifiers = {
             network: file_digest(run.files.classifier(network)) for network in networks if uses_classifiers
         }
+
+
+def begin_maps(run: Run, digests: Digests) -> dict[MapKey, Artifact]:
+    """Return the full maps that are still to be fitted. Raises ManifestMismatch if one was fitted to something else."""
+    keys = [MapKey(*pair, variant) for pair in run.experiment.pairs() for variant in full_variants(run.experiment.fit)]
+    return begin_all({key: map_artifact(run, key, digests) for key in keys}, run.overwrite)
 
 
 def map_artifact(run: Run, key: MapKey, digests: Digests) -> Artifact:
@@ -83,12 +77,49 @@ def map_artifact(run: Run, key: MapKey, digests: Digests) -> Artifact:
     if key.variant.family == "classifiers":
         made_from["classifiers"] = [digests.classifiers[network] for network in key.pair]
     else:
-        made_from |= {"source": digests.features[key.source], "target": digests.features[key.target]}
+        made_from |= {"source": digests.train[key.source], "target": digests.train[key.target]}
     if key.variant.family == "affine":
         seed = experiment.seed + key.variant.seed
         made_from |= {"seed": seed, "fit": experiment.fit.model_dump(exclude=NOT_RECORDED)}
         data += [files.curve(key.name), files.checkpoint(key.name)]
     return Artifact(files.map_manifest(key.name), tuple(data), made_from)
+
+
+def begin_curves(run: Run, tables: FeatureTables, digests: Digests) -> dict[Pair, Curves]:
+    """Return the pairs whose predictions with maps of low rank and of parts of the rows are missing.
+
+    They hold nothing of their own, so that those of other ranks are made anew.
+    """
+    sizes = tables.sizes(list(run.experiment.networks))
+    artifacts: dict[Pair, Artifact] = {}
+    wanted: dict[Pair, Curves] = {}
+    for source, target in run.experiment.pairs():
+        variants = curve_variants(run.experiment.fit, min(sizes[source], sizes[target]))
+        if not variants:
+            continue
+        folder = run.files.curve_predictions(source, target)
+        kept = [
+            run.files.map(map_name(source, target, variant.name)) for variant in variants if run.experiment.fit.keep
+        ]
+        made_from = {
+            "train": [digests.train[source], digests.train[target]],
+            "val": [digests.val[source], digests.val[target]],
+            "maps": [variant.name for variant in variants],
+            "keep": run.experiment.fit.keep,
+        }
+        artifacts[source, target] = Artifact(manifest_in(folder), (folder, *kept), made_from)
+        wanted[source, target] = Curves(source, target, variants, artifacts[source, target], run.experiment.fit.keep)
+    return {pair: wanted[pair] for pair in begin_all(artifacts, overwrite=True)}
+
+
+def say_finished(run: Run, *missing: Sequence[Pair]) -> None:
+    """Say which pairs have all their maps already."""
+    begun = {pair for pairs in missing for pair in pairs}
+    finished = [pair for pair in run.experiment.pairs() if pair not in begun]
+    for source, target in finished[:SAID]:
+        say("fit", f"{source} -> {target} is finished, skipped")
+    if len(finished) > SAID:
+        say("fit", f"and {len(finished) - SAID} more pairs are finished, skipped")
 
 
 def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Artifact]) -> None:
@@ -116,20 +147,19 @@ def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Arti
         say("fit", f"and {len(artifacts) - SAID} more maps")
 
 
-def fit_in_closed_form(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Artifact]) -> None:
+def fit_in_closed_form(run: Run, work: ClosedFormWork) -> None:
     """Fit each source's maps in tasks of its own."""
-    if not artifacts:
-        return
-    tasks = start_closed_forms(run.experiment.fit, run.files, tables, artifacts)
-    with MapProgress(run.files, artifacts):
-        ray.get(tasks)
-    pairs: dict[tuple[str, str], list[str]] = {}
-    for key in artifacts:
-        pairs.setdefault(key.pair, []).append(key.variant.name)
-    for (source, target), names in list(pairs.items())[:SAID]:
-        say("fit", f"{source} -> {target}: {', '.join(names)} in closed form")
-    if len(pairs) > SAID:
-        say("fit", f"and {len(pairs) - SAID} more pairs in closed form")
+    with MapProgress(run.files, work.maps):
+        ray.get(start_closed_forms(run.experiment.fit, work))
+    names: dict[Pair, list[str]] = {}
+    for key in work.maps:
+        names.setdefault(key.pair, []).append(key.variant.name)
+    for pair, curves in work.curves.items():
+        names.setdefault(pair, []).append(f"{len(curves.variants)} maps for curves")
+    for (source, target), found in list(names.items())[:SAID]:
+        say("fit", f"{source} -> {target}: {', '.join(found)} in closed form")
+    if len(names) > SAID:
+        say("fit", f"and {len(names) - SAID} more pairs in closed form")
 
 
 if __name__ == "__main__":

@@ -6,115 +6,162 @@ python -m jobs.predict lite
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain
 from typing import Any
 
+import pyarrow as pa
 import ray
 
+from jobs.cluster.capacity import Capacity
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
-from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS, Predict
-from lib.experiment.layout import Layout, manifest_in
-from lib.experiment.variants import by_source, own_name, pair_maps
+from jobs.fitting.curves import FILE_ROWS, SLICE, slices
+from jobs.fitting.memory import FILL, memory_of_a_fit
+from lib.evaluation.predictions import PREDICTIONS, PredictMapped, PredictOwn, mapped_schema
+from lib.experiment.layout import Layout, manifest_in, map_name, part_in
+from lib.experiment.variants import MapKey, Variant, full_variants, tiles, variants
 from lib.features.chunks import Chunk, read_chunk, split_into_chunks
 from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
 from lib.networks.classifiers import Classifier
-from lib.storage.files import delete_files, read_json
-from lib.storage.manifests import Artifact, digest
+from lib.storage.files import delete_files, folders_in
+from lib.storage.manifests import Artifact, begin_all, digest, read_manifests
 from lib.storage.parquet import write_table
 
-ROWS = 4096  # that one task judges, about
-TARGETS = 16  # of a source, whose features one task holds at once
+SIDE = 8  # networks that give features, and networks that take them, in one task: their features are read once
+COPIES = 3  # of a task's features in memory
 
 
 @dataclass(frozen=True)
 class Composition:
-    """C_target on the features of source: its own, or mapped if they are another network's."""
+    """C_target on the features of source: its own, or mapped by each of some kinds of map."""
 
     source: str
     target: str
-    name: str  # of the prediction table, and of the map
+    variants: tuple[Variant, ...] = ()  # none for a network's own features
 
-    @property
-    def mapped(self) -> bool:
-        """Whether a map stands between source and target."""
-        return self.source != self.target
+    def schema(self) -> pa.Schema:
+        """Return the schema of the prediction table."""
+        if self.source == self.target:
+            return PREDICTIONS
+        return mapped_schema(variant.column for variant in self.variants)
 
 
 def predict(run: Run) -> int:
     """Make the missing prediction tables, and return how many tables that were.
 
-    A task takes a chunk of rows of one source and some of its targets, so that features are read once for all of them.
+    They hold nothing of their own, so that those of other maps are made anew.
     """
     tables = FeatureTables.open(run.files.features("val"))
-    missing: dict[Composition, Artifact] = {}
-    for source, target in [*((name, name) for name in run.experiment.networks), *run.experiment.pairs()]:
-        artifacts = {found: artifact(run, tables, found) for found in compositions(run, tables, source, target)}
-        begun = {found: product for found, product in artifacts.items() if product.begin(run.overwrite)}
-        for found in begun:  # delete what an interrupted run left
-            delete_files(run.files.predictions(found.name), lambda file: file.endswith(".parquet"))
-        missing |= begun
+    full = tuple(full_variants(run.experiment.fit))
+    found = [Composition(name, name) for name in run.experiment.networks]
+    found += [Composition(*pair, full) for pair in run.experiment.pairs()]
+    described = describe_maps(run, found)
+    artifacts = {item: artifact(run, tables, item, described[item]) for item in found}
+    missing = begin_all(artifacts, overwrite=True)
+    say_leftovers(run)
     if not missing:
         say("predict", "all predictions are finished, skipped")
         return 0
-    tasks = []
-    for block in blocks_of(list(missing)):
-        networks = list(dict.fromkeys([block[0].source, *(found.target for found in block)]))
-        work = split_into_chunks(tables, networks, ROWS)
-        tasks += [judge.remote(run.files, block, *numbered) for numbered in enumerate(work)]
+    for item in missing:  # delete what an interrupted run left
+        delete_files(run.files.predictions(item.source, item.target), lambda file: file.endswith(".parquet"))
     rows: Counter[Composition] = Counter()
-    for counted in ray.get(tasks):
+    for counted in ray.get(start_tasks(run, tables, list(missing))):
         rows.update(counted)
-    for found, product in missing.items():
-        product.finish(rows[found], MAPPED_PREDICTIONS if found.mapped else PREDICTIONS)
+    for item, product in missing.items():
+        product.finish(rows[item], item.schema(), maps=described[item])
     say("predict", f"{len(missing)} compositions of {max(rows.values())} images")
     return len(missing)
 
 
-def blocks_of(compositions: Sequence[Composition]) -> Iterator[list[Composition]]:
-    """Yield the compositions of one source and TARGETS targets at most."""
-    for targets in by_source(compositions).values():
-        for first in range(0, len(targets), TARGETS):
-            yield list(chain(*targets[first : first + TARGETS]))
-
-
-def compositions(run: Run, tables: FeatureTables, source: str, target: str) -> list[Composition]:
-    """Return a network's own composition, or a composition for each map of the pair."""
-    if source == target:
-        return [Composition(source, target, own_name(source))]
-    keys = pair_maps(run.experiment.fit, source, target, tables.sizes([source, target]))
-    return [Composition(source, target, key.name) for key in keys]
-
-
-def artifact(run: Run, tables: FeatureTables, composition: Composition) -> Artifact:
-    """Return a prediction table's manifest, its folder, and what it is made from."""
-    made_from: dict[str, Any] = {
-        "source": tables.digest(composition.source),
-        "target": tables.digest(composition.target),
+def describe_maps(run: Run, compositions: Iterable[Composition]) -> dict[Composition, dict[str, Any]]:
+    """Return for each composition, by column, what its maps' manifests say that results need."""
+    named = {
+        (item, variant.column): run.files.map_manifest(MapKey(item.source, item.target, variant).name)
+        for item in compositions
+        for variant in item.variants
     }
-    if composition.mapped:
-        made_from["map"] = digest(read_json(run.files.map_manifest(composition.name))["made_from"])
-    folder = run.files.predictions(composition.name)
+    found: dict[Composition, dict[str, Any]] = {item: {} for item in compositions}
+    for (item, column), manifest in read_manifests(named).items():
+        found[item][column] = {
+            "map": digest(manifest["made_from"]),
+            "fit_error": manifest.get("fit_error"),
+            "training_rows": manifest.get("training_rows"),
+        }
+    return found
+
+
+def artifact(run: Run, tables: FeatureTables, item: Composition, maps: dict[str, Any]) -> Artifact:
+    """Return a prediction table's manifest, its folder, and what it is made from."""
+    made_from = {
+        "source": tables.digest(item.source),
+        "target": tables.digest(item.target),
+        "maps": {column: described["map"] for column, described in maps.items()},
+    }
+    folder = run.files.predictions(item.source, item.target)
     return Artifact(manifest_in(folder), (folder,), made_from)
+
+
+def start_tasks(run: Run, tables: FeatureTables, missing: Sequence[Composition]) -> list[ray.ObjectRef]:
+    """Start the tasks that write these tables: one for each tile of networks and chunk of rows."""
+    cpus = max(1, int(Capacity.now().cpus))
+    room = FILL * ray.get(memory_of_a_fit.options(num_cpus=1).remote(1, cpus))
+    sources = list(dict.fromkeys(item.source for item in missing))
+    targets = list(dict.fromkeys(item.target for item in missing))
+    blocks = []
+    for givers, takers in tiles(list(dict.fromkeys([*sources, *targets])), SIDE):
+        block = [item for item in missing if item.source in givers and item.target in takers]
+        if block:
+            blocks.append(block)
+    started = []
+    for block in blocks:
+        networks = list(dict.fromkeys(chain.from_iterable((item.source, item.target) for item in block)))
+        rows = int(room / (COPIES * 4 * sum(tables.sizes(networks).values())))
+        share = -(-tables.rows(networks[0]) * len(blocks) // cpus)  # so that every CPU has work
+        chunks = split_into_chunks(tables, networks, max(SLICE, min(rows, share, FILE_ROWS)))
+        started += [judge.remote(run.files, block, number, chunk) for number, chunk in enumerate(chunks)]
+    return started
 
 
 @ray.remote(num_cpus=1)
 def judge(files: Layout, compositions: list[Composition], number: int, chunk: Chunk) -> dict[Composition, int]:
-    """Write one chunk's part of these prediction tables, which have one source.
+    """Write one chunk's part of these prediction tables. Return how many rows each part has.
 
-    Return how many rows each part has. A repeated task writes the same files.
+    A repeated task writes the same files.
     """
     rows = read_chunk(chunk)
-    for target, alike in groupby(compositions, lambda found: found.target):
-        classifier = Classifier.load(files.classifier(target))
-        for found in alike:
-            map_ = AffineMap.load(files.map(found.name)) if found.mapped else None
-            predicted = Predict(found.source, found.target, classifier, map_)(rows)
-            write_table(files.prediction_part(found.name, number), predicted)
+    for item in sorted(compositions, key=lambda item: item.target):
+        classifier = Classifier.load(files.classifier(item.target))
+        predict_: PredictOwn | PredictMapped = PredictOwn(item.target, classifier)
+        if item.variants:
+            maps = {
+                variant.column: AffineMap.load(files.map(MapKey(item.source, item.target, variant).name))
+                for variant in item.variants
+            }
+            predict_ = PredictMapped(item.source, item.target, classifier, maps)
+        predicted = pa.concat_tables([item.schema().empty_table(), *map(predict_, slices(rows))])
+        write_table(part_in(files.predictions(item.source, item.target), number), predicted)
     return dict.fromkeys(compositions, len(rows))
+
+
+def say_leftovers(run: Run) -> None:
+    """Say which folders an earlier version wrote that nothing reads any more: one for each kind of map."""
+    sizes = FeatureTables.open(run.files.features("val")).sizes(list(run.experiment.networks))
+    old = {
+        map_name(source, target, variant.name)
+        for source, target in run.experiment.pairs()
+        for variant in variants(run.experiment.fit, min(sizes[source], sizes[target]))
+    }
+    left = sorted(old & {path.rsplit("/", 1)[-1] for path in folders_in(run.files.all_predictions)})
+    if left:
+        say(
+            "predict",
+            f"{len(left)} folders under {run.files.all_predictions}, such as {left[0]}, are of an earlier version: a "
+            f"pair has one table now, with its maps as columns. Delete them, and the files {run.files.maps}/*.rank* "
+            "and *rows*, unless fit.keep is true",
+        )
 
 
 if __name__ == "__main__":

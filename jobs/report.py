@@ -14,20 +14,16 @@ from jobs.cluster.arguments import add_arguments, run_of
 from jobs.cluster.commands import exit_code
 from jobs.cluster.runs import Run, say
 from lib.errors import RunError
-from lib.evaluation.examples import EXAMPLES
-from lib.evaluation.results import Results, ShownExample
+from lib.evaluation.results import Results
 from lib.experiment.layout import Layout
-from lib.experiment.variants import MapKey, Variant
-from lib.maps.curves import read_curve
-from lib.report.cells import direction
 from lib.report.comparison import compare_experiments
-from lib.report.error_curves import Curve
+from lib.report.findings import FEW, Findings
+from lib.report.many import ends_markdown
 from lib.report.report import write_report
 from lib.report.table1 import table1_markdown
 from lib.report.verdict import verdict
 from lib.storage.files import is_file, read_json, write_bytes
 from lib.storage.manifests import Artifact, digest
-from lib.storage.parquet import read_table
 from lib.storage.uris import check_uri
 
 
@@ -44,38 +40,18 @@ def report(run: Run) -> int:
     )
     written = artifact.begin(overwrite=True)  # a report holds nothing of its own, so a stale one is drawn again
     if written:
-        draw_report(results, run.files)
+        write_report(Findings.read(run.files), run.files)
         artifact.finish(len(results["mappings"]))
     show(results, run.files)
     return int(written)
 
 
-def draw_report(results: Results, files: Layout) -> None:
-    """Write the report of these results."""
-    curves = {}
-    for mapping in results["mappings"]:
-        key = MapKey(mapping["source"], mapping["target"], Variant("affine"))
-        file = files.curve(key.name)
-        if mapping.get("family", "affine") == "affine" and is_file(file):  # other maps have no curve
-            curves[direction(mapping)] = read_error_curve(file)
-    write_report(results, curves, files, read_examples(files))
-
-
-def read_error_curve(file: str) -> Curve:
-    """Read iterations and errors, (n,) each."""
-    table = read_curve(file)
-    return table["iteration"].to_numpy(), table["error"].to_numpy()
-
-
-def read_examples(files: Layout) -> list[ShownExample]:
-    """Read the images that mappings fixed or broke; none if there is no such table."""
-    rows: list[ShownExample] = read_table(files.examples, EXAMPLES).to_pylist() if is_file(files.examples) else []
-    return rows
-
-
 def show(results: Results, files: Layout) -> None:
-    """Print Table 1, the verdict, and where the page is."""
-    print(f"\n{table1_markdown(results)}\n\n{verdict(results)}\n", flush=True)
+    """Print Table 1, or both ends of it for many networks, the verdict, and where the page is."""
+    many = len(results["networks"]) > FEW
+    print(f"\n{ends_markdown(results) if many else table1_markdown(results)}\n\n{verdict(results)}\n", flush=True)
+    if many:
+        say("report", f"all directions: {files.table1}")
     say("report", files.report)
 
 
@@ -114,9 +90,9 @@ def main(arguments: list[str] | None = None) -> int:
         folders = [folder_of(named, options) for named in options.results]
         if len(folders) == 1:
             files = Layout(folders[0])
-            results: Results = read_json(files.results)
-            draw_report(results, files)
-            show(results, files)
+            findings = Findings.read(files)
+            write_report(findings, files)
+            show(findings.results, files)
         else:
             compare(folders, options.out)
 

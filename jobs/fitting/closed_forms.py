@@ -6,22 +6,24 @@ A task reads the training rows once, sums, and fits the maps. Nothing but what m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 
-import numpy as np
 import ray
+import torch
 
 from jobs.cluster.capacity import Capacity
+from jobs.fitting.curves import Curves, FittedCurves, judge_curves
 from jobs.fitting.memory import FILL, memory_of_a_fit
 from lib.experiment.layout import Layout
 from lib.experiment.settings import FitSettings
-from lib.experiment.variants import PARTS, MapKey, assign_parts, by_source
+from lib.experiment.variants import PARTS, MapKey, Variant, assign_parts, by_source
 from lib.features.chunks import SUMMED_ROWS, Chunk, read_chunk, split_into_chunks
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
 from lib.maps.classifier_maps import from_classifiers
 from lib.maps.closed_forms import ClosedForms, label_rows
-from lib.maps.moments import SourceMoments
+from lib.maps.moments import SourceMoments, float64_rows
 from lib.maps.row_space import row_space
 from lib.networks.classifiers import Classifier
 from lib.storage.columns import column_vectors
@@ -29,96 +31,158 @@ from lib.storage.manifests import Artifact
 
 BASES = 2 * 17  # matrices of a source besides its sums: its bases, and held-out sums in them
 SOURCES = 16  # whose classifiers are joined with a target's at once
+JUDGED = 0.2  # share of a task's memory that evaluation features may fill
+
+Pair = tuple[str, str]
 
 
-def start_closed_forms(
-    settings: FitSettings, files: Layout, tables: FeatureTables, artifacts: Mapping[MapKey, Artifact]
-) -> list[ray.ObjectRef]:
+@dataclass(frozen=True)
+class ClosedFormWork:
+    """What is to be fitted in closed form, and to which features."""
+
+    files: Layout
+    train: FeatureTables
+    val: FeatureTables
+    maps: Mapping[MapKey, Artifact]
+    curves: Mapping[Pair, Curves]
+
+
+@dataclass(frozen=True)
+class PairWork:
+    """What is to be fitted from the sums of one pair."""
+
+    source: str
+    target: str
+    maps: dict[Variant, Artifact] = field(default_factory=dict)
+    curves: list[Curves] = field(default_factory=list)  # one or none
+
+    @property
+    def variants(self) -> list[Variant]:
+        """All kinds of map that are fitted."""
+        return [*self.maps, *(variant for curves in self.curves for variant in curves.variants)]
+
+
+def start_closed_forms(settings: FitSettings, work: ClosedFormWork) -> list[ray.ObjectRef]:
     """Start the tasks that fit all these maps and write them with their manifests. Return what to wait for."""
-    tasks = max(1, int(Capacity.now().cpus // settings.cpus))
-    room = FILL * ray.get(memory_of_a_fit.options(num_cpus=settings.cpus).remote(settings.cpus, tasks))
-    summed = [key for key in artifacts if key.variant.needs_sums]
-    started = []
-    for block in blocks_of(summed, tables, room):
-        mine = {key: artifacts[key] for key in block}
-        started.append(fit_block.options(num_cpus=settings.cpus).remote(settings.cpus, files, tables, mine))
-    others = sorted((key for key in artifacts if not key.variant.needs_sums), key=lambda key: key.target)
+    if not work.maps and not work.curves:
+        return []
+    capacity = Capacity.now()
+    resources = {"num_cpus": settings.cpus, "num_gpus": 1 if capacity.gpus else 0}
+    tasks = max(1, min(int(capacity.cpus // settings.cpus), capacity.gpus or len(work.maps) + len(work.curves)))
+    room = FILL * ray.get(memory_of_a_fit.options(**resources).remote(settings.cpus, tasks))
+    started = [
+        fit_block.options(**resources).remote(settings.cpus, work.files, work.train, work.val, block, room)
+        for block in blocks_of(pair_works(work), work.train, (1 - JUDGED) * room)
+    ]
+    others = sorted((key for key in work.maps if not key.variant.needs_sums), key=lambda key: key.target)
     for _, alike in groupby(others, lambda key: key.target):
         keys = list(alike)
         for first in range(0, len(keys), SOURCES):
-            mine = {key: artifacts[key] for key in keys[first : first + SOURCES]}
-            started.append(join_classifiers.options(num_cpus=settings.cpus).remote(settings.cpus, files, mine))
+            mine = {key: work.maps[key] for key in keys[first : first + SOURCES]}
+            started.append(join_classifiers.options(**resources).remote(settings.cpus, work.files, mine))
     return started
 
 
-def blocks_of(keys: Sequence[MapKey], tables: FeatureTables, room: float) -> Iterator[list[MapKey]]:
-    """Yield blocks of maps of one source: all maps of as many targets as fit in `room` bytes, of one at least."""
-    for source, targets in by_source(keys).items():
-        sizes = tables.sizes([source, *(maps[0].target for maps in targets)])
-        d_A = min(sizes[source], tables.rows(source))
-        block: list[MapKey] = []
+def pair_works(work: ClosedFormWork) -> list[PairWork]:
+    """Return what is to be fitted from sums, by pair."""
+    found: dict[Pair, PairWork] = {}
+    for key, artifact in work.maps.items():
+        if key.variant.needs_sums:
+            found.setdefault(key.pair, PairWork(*key.pair)).maps[key.variant] = artifact
+    for pair, curves in work.curves.items():
+        found.setdefault(pair, PairWork(*pair)).curves.append(curves)
+    return list(found.values())
+
+
+def blocks_of(works: Sequence[PairWork], tables: FeatureTables, room: float) -> Iterator[list[PairWork]]:
+    """Yield blocks of one source's work: as many targets as fit in `room` bytes, one at least."""
+    for source, targets in by_source(works).items():
+        sizes = tables.sizes([source, *(pair.target for found in targets for pair in found)])
+        reached = {network: min(size, tables.rows(source)) for network, size in sizes.items()}
+        d_A = reached[source]
+        block: list[PairWork] = []
         taken = own = 8.0 * d_A * d_A * (len(PARTS) + BASES)
-        for maps in targets:
-            more = 8.0 * d_A * sizes[maps[0].target] * (len(PARTS) + 4)  # and what the maps of one pair take
+        for (pair,) in targets:
+            more = 8.0 * d_A * reached[pair.target] * (len(PARTS) + 4)  # and the maps of its curves
             if block and taken + more > room:
                 yield block
                 block, taken = [], own
-            block, taken = block + maps, taken + more
+            block, taken = [*block, pair], taken + more
         yield block
 
 
 @ray.remote
-def fit_block(cpus: int, files: Layout, tables: FeatureTables, artifacts: Mapping[MapKey, Artifact]) -> None:
-    """Fit maps of one source from sums over the rows, and write them with their manifests."""
-    from lib.networks.devices import compute_on_cpu  # imported here, since the driver computes nothing
+def fit_block(
+    cpus: int, files: Layout, train: FeatureTables, val: FeatureTables, block: list[PairWork], room: float
+) -> None:
+    """Fit maps of one source from sums over the rows, and write them or what they predict, with their manifests."""
+    from lib.networks.devices import best_device, compute_on_cpu  # imported here, since the driver computes nothing
 
     compute_on_cpu(cpus)
-    source = next(iter(artifacts)).source
-    targets = list(dict.fromkeys(key.target for key in artifacts))
-    forms = sum_rows(tables, source, targets)
-    for target in targets:
-        wanted = [key.variant for key in artifacts if key.target == target]
-        for variant, map_, described in forms.maps(target, wanted, Classifier.load(files.classifier(target))):
-            key = MapKey(source, target, variant)
-            map_.save(files.map(key.name))
-            artifacts[key].finish(1, **described)
+    source = block[0].source
+    forms = sum_rows(train, source, [pair.target for pair in block], best_device())
+    fitted = []
+    for pair in block:
+        curves = [FittedCurves(found, {}, {}) for found in pair.curves]
+        C_T = Classifier.load(files.classifier(pair.target))
+        for variant, map_, described in forms.maps(pair.target, pair.variants, C_T):
+            if variant in pair.maps:
+                map_.multiplied().save(files.map(MapKey(source, pair.target, variant).name))
+                pair.maps[variant].finish(1, **described)
+            else:
+                curves[0].maps[variant] = map_.to(torch.device("cpu"))
+                curves[0].described[variant] = described
+        for found in curves:
+            found.keep(files)
+        fitted += curves
+    judge_curves(files, val, fitted, JUDGED * room)
 
 
 @ray.remote
 def join_classifiers(cpus: int, files: Layout, artifacts: Mapping[MapKey, Artifact]) -> None:
     """Make maps to one target from the classifiers alone, and write them with their manifests."""
-    from lib.networks.devices import compute_on_cpu
+    from lib.networks.devices import best_device, compute_on_cpu
 
     compute_on_cpu(cpus)
     target = label_rows(Classifier.load(files.classifier(next(iter(artifacts)).target)))
     sources = [label_rows(Classifier.load(files.classifier(key.source))) for key in artifacts]
-    for (key, artifact), map_ in zip(artifacts.items(), from_classifiers(sources, target), strict=True):
+    maps = from_classifiers(sources, target, best_device())
+    for (key, artifact), map_ in zip(artifacts.items(), maps, strict=True):
         map_.save(files.map(key.name))
         artifact.finish(1)
 
 
-def sum_rows(tables: FeatureTables, source: str, targets: list[str]) -> ClosedForms:
-    """Sum over all training rows of a source and its targets. Fewer rows than source features are compressed."""
-    rows, size = tables.rows(source), tables.sizes([source])[source]
-    space = row_space(read_features(tables, [source]).vectors[source]) if 0 < rows < size else None
+def sum_rows(tables: FeatureTables, source: str, targets: list[str], device: torch.device) -> ClosedForms:
+    """Sum over all training rows of a source and its targets. Fewer rows than a network's features are compressed."""
+    networks = [source, *targets]
+    spaces = {
+        network: row_space(read_features(tables, [network]).vectors[network], device)
+        for network, size in tables.sizes(networks).items()
+        if 0 < tables.rows(network) < size
+    }
     total: list[SourceMoments] | None = None
-    for chunk in split_into_chunks(tables, [source, *targets], SUMMED_ROWS):
-        sums = sums_of_parts(chunk, source, targets, space)
+    for chunk in split_into_chunks(tables, networks, SUMMED_ROWS):
+        sums = sums_of_parts(chunk, source, targets, spaces, device)
         total = sums if total is None else [before + found for before, found in zip(total, sums, strict=True)]
     if total is None:
         raise ValueError(f"expected training rows of {source!r}, there are none")
-    return ClosedForms(total, space)
+    return ClosedForms(source, total, spaces)
 
 
-def sums_of_parts(chunk: Chunk, source: str, targets: list[str], space: np.ndarray | None) -> list[SourceMoments]:
+def sums_of_parts(
+    chunk: Chunk, source: str, targets: list[str], spaces: Mapping[str, torch.Tensor], device: torch.device
+) -> list[SourceMoments]:
     """Return the sums over a chunk's rows, those of each of the PARTS by themselves."""
     rows = read_chunk(chunk)
-    part = assign_parts(rows["image_id"].to_pylist())
-    X = column_vectors(rows, source)
-    if space is not None:
-        X = X.astype(np.float64) @ space
-    vectors = {network: column_vectors(rows, network) for network in targets}
+    part = torch.from_numpy(assign_parts(rows["image_id"].to_pylist())).to(device)
+
+    def coordinates(network: str) -> torch.Tensor:
+        """Return the network's rows, or their coordinates in its space."""
+        F = float64_rows(column_vectors(rows, network), device)
+        return F @ spaces[network].double() if network in spaces else F
+
+    X, vectors = coordinates(source), {network: coordinates(network) for network in targets}
     return [
-        SourceMoments.of(X[part == place], {network: F[part == place] for network, F in vectors.items()})
+        SourceMoments.of(X[part == place], {network: F[part == place] for network, F in vectors.items()}, device)
         for place in range(len(PARTS))
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from scipy import stats
 
 from lib.evaluation.results import MappingResults, Results
@@ -18,5 +20,10 @@ def at_chance(results: Results, mapping: MappingResults) -> bool:
     classes = results["networks"][mapping["target"]].get("classes")
     if not classes or not mapping["total"]:
         return False
-    test = stats.binomtest(mapping["correct"], mapping["total"], 1 / classes, alternative="greater")
-    return bool(test.pvalue > LEVEL)
+    return _p_value(mapping["correct"], mapping["total"], classes) > LEVEL
+
+
+@cache
+def _p_value(correct: int, total: int, classes: int) -> float:
+    """Return how often guessing gets `correct` images right, or more."""
+    return float(stats.binom.sf(correct - 1, total, 1 / classes))

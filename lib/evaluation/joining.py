@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,67 +10,87 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.errors import TableError
+from lib.evaluation.predictions import maps_in
+
+
+class Reference:
+    """A target's own predictions, with which those of all its sources are joined: image after image by image_id.
+
+    Raises TableError if an id stands there twice.
+    """
+
+    def __init__(self, name: str, own: pa.Table) -> None:
+        self.name, self.ids = name, own["image_id"]
+        self.order = pc.sort_indices(self.ids)
+        self.own = own.take(self.order)
+        if pc.count_distinct(self.ids).as_py() != len(own):
+            raise TableError(f"predictions {name}: an image_id stands there twice")
+
+    def join(self, name: str, table: pa.Table) -> pa.Table:
+        """Return another table of the same images in the order of this one's sorted ids.
+
+        Raises TableError if an id is missing on either side, or has another label.
+        """
+        joined = table.take(self.order) if table["image_id"].equals(self.ids) else table.sort_by("image_id")
+        if not joined["image_id"].equals(self.own["image_id"]):
+            raise TableError(self._mismatch(name, joined))
+        if not joined["label"].equals(self.own["label"]):
+            raise TableError(f"predictions {self.name} and {name} have different labels for one image")
+        return joined
+
+    def _mismatch(self, name: str, other: pa.Table) -> str:
+        ours, theirs = set(self.ids.to_pylist()), set(other["image_id"].to_pylist())
+        few = sorted(ours ^ theirs)[:5]
+        return (
+            f"predictions {self.name} and {name} do not hold the same images: {len(ours - theirs)} only in the "
+            f"first, {len(theirs - ours)} only in the second, such as {few}. Run `python -m jobs.predict` with "
+            "--overwrite"
+        )
 
 
 @dataclass(frozen=True)
 class Judged:
-    """All prediction tables, joined: the same labelled images in the same order."""
+    """The answers of one pair's compositions for the same labelled images in the same order."""
 
     label: np.ndarray  # (n,)
     image_id: np.ndarray  # (n,) str
-    predicted: dict[str, np.ndarray]  # table's name -> (n,) class
-    error: dict[str, float]  # mapped table's name -> mean E, over all images
+    target: np.ndarray  # (n,) class by C_T(F_T)
+    source: np.ndarray  # (n,) class by C_S(F_S)
+    mapped: dict[str, np.ndarray]  # map's column -> (n,) class by C_T(M F_S)
+    error: dict[str, float]  # map's column -> mean E, over all images
     length_ratio: dict[str, float]
 
-    def right(self, name: str) -> np.ndarray:
-        """Return whether the top-1 class is the label, (n,) bool."""
-        return self.predicted[name] == self.label
+    def right(self, answers: np.ndarray) -> np.ndarray:
+        """Return whether the answers (n,) are the label, (n,) bool."""
+        return answers == self.label
 
 
-def join_predictions(predictions: dict[str, pa.Table]) -> dict[str, pa.Table]:
-    """Return the tables by name, each sorted by image_id, so that all have the same ids in the same order.
+def judge_pair(target: Reference, source: tuple[str, pa.Table], mapped: Sequence[tuple[str, pa.Table]]) -> Judged:
+    """Join a pair's predictions: the target's own, the source's own, and those of tables with the maps as columns.
 
-    Raises TableError if an id is missing in a table, stands there twice, or has another label than elsewhere.
+    Tables come with their names. Images without a label are left out of all counts, but their E counts. Raises
+    TableError as Reference.join does, and if no image has a label.
     """
-    ordered = {name: table.sort_by("image_id") for name, table in predictions.items()}
-    first, reference = next(iter(ordered.items()))
-    if pc.count_distinct(reference["image_id"]).as_py() != len(reference):
-        raise TableError(f"predictions {first}: an image_id stands there twice")
-    for name, table in ordered.items():
-        if not table["image_id"].equals(reference["image_id"]):
-            raise TableError(_mismatch(first, reference, name, table))
-        if not table["label"].equals(reference["label"]):
-            raise TableError(f"predictions {first} and {name} have different labels for one image")
-    return ordered
-
-
-def _mismatch(first: str, reference: pa.Table, other: str, table: pa.Table) -> str:
-    ours, theirs = set(reference["image_id"].to_pylist()), set(table["image_id"].to_pylist())
-    few = sorted(ours ^ theirs)[:5]
-    return (
-        f"predictions {first} and {other} do not hold the same images: {len(ours - theirs)} only in the "
-        f"first, {len(theirs - ours)} only in the second, such as {few}. Run `python -m jobs.predict` with --overwrite"
-    )
-
-
-def join_and_judge(predictions: dict[str, pa.Table]) -> Judged:
-    """Join the tables. Images without a label are left out of all counts, but their E counts.
-
-    Raises TableError as join_predictions does, and if no image has a label.
-    """
-    joined = join_predictions(predictions)
-    labelled = {name: table.filter(pc.is_valid(table["label"])) for name, table in joined.items()}
-    reference = next(iter(labelled.values()))
-    if not len(reference):
+    labelled = pc.is_valid(target.own["label"])
+    own, other = (table.filter(labelled) for table in (target.own, target.join(*source)))
+    if not len(own):
         raise TableError("no evaluation image has a label, so that nothing can be counted")
-    mapped = [name for name, table in joined.items() if "error" in table.column_names]
-    return Judged(
-        label=reference["label"].to_numpy(),
-        image_id=np.asarray(reference["image_id"].to_pylist(), object),
-        predicted={name: table["predicted"].to_numpy() for name, table in labelled.items()},
-        error={name: _mean(joined[name]["error"]) for name in mapped},
-        length_ratio={name: _mean(joined[name]["length_ratio"]) for name in mapped},
+    found = Judged(
+        label=own["label"].to_numpy(),
+        image_id=np.asarray(own["image_id"].to_pylist(), object),
+        target=own["predicted"].to_numpy(),
+        source=other["predicted"].to_numpy(),
+        mapped={},
+        error={},
+        length_ratio={},
     )
+    for name, table in mapped:
+        joined = target.join(name, table)
+        for column in maps_in(joined.schema):
+            found.mapped[column] = joined[f"predicted_{column}"].filter(labelled).to_numpy()
+            found.error[column] = _mean(joined[f"error_{column}"])
+            found.length_ratio[column] = _mean(joined[f"length_ratio_{column}"])
+    return found
 
 
 def _mean(column: pa.ChunkedArray) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,40 +15,68 @@ from lib.maps.error import unit_distance
 from lib.networks.classifiers import Classifier
 from lib.storage.columns import column_vectors
 
-PREDICTIONS = pa.schema([("image_id", pa.string()), ("label", pa.int32()), ("predicted", pa.int32())])
+IMAGES = pa.schema([("image_id", pa.string()), ("label", pa.int32())])
+PREDICTIONS = IMAGES.append(pa.field("predicted", pa.int32()))
 # Mapped features also have E of each image (squared distance of unit vectors) and the length ratio |M F_S| / |F_T|.
-MAPPED_PREDICTIONS = PREDICTIONS.append(pa.field("error", pa.float32())).append(pa.field("length_ratio", pa.float32()))
+MAPPED = (("predicted", pa.int32()), ("error", pa.float32()), ("length_ratio", pa.float32()))
 
 
-class Predict:
-    """The top-1 class by C_B, from B's own features or from A's features through the map M_{A->B}.
+def mapped_schema(columns: Iterable[str]) -> pa.Schema:
+    """Return the schema of a pair's prediction table: predicted_x, error_x and length_ratio_x for each map x of it."""
+    fields = [pa.field(f"{what}_{column}", type_) for column in columns for what, type_ in MAPPED]
+    return pa.schema([*IMAGES, *fields])
 
-    It takes a batch of the feature table with the column `source` and, if there is a map, the column `target`. It
-    computes in float64, so that rounding does not depend on which rows are in one batch.
+
+def maps_in(schema: pa.Schema) -> list[str]:
+    """Return the maps of a pair's prediction table, as its columns name them."""
+    return [name.removeprefix("predicted_") for name in schema.names if name.startswith("predicted_")]
+
+
+class PredictOwn:
+    """The top-1 class by a network's classifier from its own features.
+
+    It computes in float64, so that rounding does not depend on which rows are in one batch.
     """
 
-    def __init__(self, source: str, target: str, classifier: Classifier, map_: AffineMap | None = None) -> None:
-        self.source, self.target = source, target
-        self.classifier = Classifier(classifier.weight.double(), classifier.bias.double(), classifier.offset)
-        self.map = None if map_ is None else AffineMap(map_.weight.double(), map_.bias.double())
+    def __init__(self, network: str, classifier: Classifier) -> None:
+        self.network, self.classifier = network, float64(classifier)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Return feature rows as PREDICTIONS, or as MAPPED_PREDICTIONS if there is a map."""
-        features = float64_vectors(rows, self.source)
-        columns = {"image_id": rows["image_id"], "label": rows["label"]}
-        if self.map is None:
-            return pa.table({**columns, "predicted": self.best(features)}, schema=PREDICTIONS)
-        F_B, mapped = float64_vectors(rows, self.target), self.map(features)
-        columns |= {
-            "predicted": self.best(mapped),
-            "error": pa.array(unit_distance(F_B, mapped).numpy().astype(np.float32)),
-            "length_ratio": pa.array((mapped.norm(dim=1) / F_B.norm(dim=1)).numpy().astype(np.float32)),
-        }
-        return pa.table(columns, schema=MAPPED_PREDICTIONS)
+        """Return rows of a feature table that has the network's column as PREDICTIONS."""
+        best = best_class(self.classifier, float64_vectors(rows, self.network))
+        return rows.select(IMAGES.names).append_column("predicted", best).cast(PREDICTIONS)
 
-    def best(self, features: torch.Tensor) -> pa.Array:
-        """Return the top-1 class of features (n, d_B) as labels count classes, (n,). A background class becomes -1."""
-        return pa.array((self.classifier(features).argmax(1) - self.classifier.offset).numpy(), pa.int32())
+
+class PredictMapped:
+    """The top-1 class by C_B from A's features through each of some maps M_{A->B}, computed in float64."""
+
+    def __init__(self, source: str, target: str, classifier: Classifier, maps: Mapping[str, AffineMap]) -> None:
+        self.source, self.target = source, target
+        self.classifier = float64(classifier)
+        self.maps = maps
+        self.schema = mapped_schema(maps)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Return rows of a feature table that has the columns of both networks as mapped_schema says."""
+        F_A, F_B = float64_vectors(rows, self.source), float64_vectors(rows, self.target)
+        lengths = F_B.norm(dim=1)
+        columns = [rows["image_id"], rows["label"]]
+        for map_ in self.maps.values():
+            mapped = map_.to(torch.float64)(F_A)
+            columns.append(best_class(self.classifier, mapped))
+            columns.append(pa.array(unit_distance(F_B, mapped).numpy().astype(np.float32)))
+            columns.append(pa.array((mapped.norm(dim=1) / lengths).numpy().astype(np.float32)))
+        return pa.table(columns, schema=self.schema)
+
+
+def float64(classifier: Classifier) -> Classifier:
+    """Return the classifier in float64."""
+    return Classifier(classifier.weight.double(), classifier.bias.double(), classifier.offset)
+
+
+def best_class(classifier: Classifier, features: torch.Tensor) -> pa.Array:
+    """Return the top-1 class of features (n, d_B) as labels count classes, (n,). A background class becomes -1."""
+    return pa.array((classifier(features).argmax(1) - classifier.offset).numpy(), pa.int32())
 
 
 class TopK:
@@ -54,7 +84,7 @@ class TopK:
 
     def __init__(self, network: str, classifier: Classifier, k: int) -> None:
         self.network, self.k = network, min(k, classifier.classes)
-        self.classifier = Classifier(classifier.weight.double(), classifier.bias.double(), classifier.offset)
+        self.classifier = float64(classifier)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Return one row for a batch of features: total, top1, topk, unlabelled, rejected, and a few reasons."""

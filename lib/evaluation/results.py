@@ -1,4 +1,4 @@
-"""The types of results.json: what each key holds, and in which unit.
+"""The types of results.json and of the tables beside it: what each key holds, and in which unit.
 
 Shares lie in 0..1, losses and their intervals are in points of accuracy (percent). People have scripts that read these
 keys, so none is ever renamed.
@@ -34,7 +34,7 @@ class Pair(TypedDict):
 
 
 class ClassCounts(TypedDict):
-    """One class under one mapping."""
+    """One class under one mapping, as classes/<target>.parquet has it."""
 
     label: int
     name: str | None
@@ -50,23 +50,25 @@ class BriefMapping(Pair, Counted):
     validation_error: float  # mean E on the evaluation images
 
 
-class SeedResults(BriefMapping):
-    """The same map fitted with another seed."""
+class MapResults(BriefMapping):
+    """What C_T loses when F_T is replaced by M_{S->T} F_S, with one map: a row of maps.parquet."""
 
-    seed: int
-
-
-class RankResults(BriefMapping):
-    """A least-squares map of rank k."""
-
-    rank: int
-
-
-class LearningCurveResults(BriefMapping):
-    """A least-squares map of a part of the training rows."""
-
+    variant: str
     family: str
+    seed: int | None
+    rank: int | None
+    share: float
     rows: int | None
+    loss_ci95: list[float]  # two ends, points
+    p_value: float  # McNemar's exact test
+    p_holm: NotRequired[float | None]  # the same, corrected for all directions of its family
+    fixed: int  # images that mapping turns from wrong to right
+    broken: int  # images that mapping turns from right to wrong
+    fit_error: float | None  # E of the last training batch; null for closed forms
+    length_ratio: float  # mean of |M F_S| / |F_T|
+    cosine: float
+    r2: float | None
+    regions: dict[str, int]  # Fig. 5's eight counts
 
 
 class AgreementResults(TypedDict):
@@ -80,28 +82,25 @@ class AgreementResults(TypedDict):
 
 
 class MappingResults(BriefMapping):
-    """What C_T loses when F_T is replaced by M_{S->T} F_S."""
+    """The main map of a pair."""
 
     family: str
-    loss_ci95: list[float]  # two ends, points
-    p_value: float  # McNemar's exact test
-    p_holm: NotRequired[float]  # the same, corrected for all directions of its family
-    fixed: int  # images that mapping turns from wrong to right
-    broken: int  # images that mapping turns from right to wrong
-    fit_error: float | None  # E of the last training batch; null for closed forms
-    length_ratio: float  # mean of |M F_S| / |F_T|
+    loss_ci95: list[float]
+    p_value: float
+    p_holm: NotRequired[float | None]
+    fixed: int
+    broken: int
+    fit_error: float | None
+    length_ratio: float
     cosine: float
     r2: float | None
-    regions: dict[str, int]  # Fig. 5's eight counts
-    # Only of the main map of each pair:
-    agreement: NotRequired[float]
-    agreement_by_chance: NotRequired[float]
-    consistency: NotRequired[float]
-    consistency_by_chance: NotRequired[float]
-    kappa: NotRequired[float | None]
-    seeds: NotRequired[list[SeedResults]]
-    loss_sd: NotRequired[float]
-    classes: NotRequired[list[ClassCounts]]
+    regions: dict[str, int]
+    agreement: float
+    agreement_by_chance: float
+    consistency: float
+    consistency_by_chance: float
+    kappa: float | None
+    loss_sd: NotRequired[float]  # standard deviation over seeds, if there are several
 
 
 class MeasureResults(TypedDict):
@@ -136,22 +135,14 @@ class PublishedValue(TypedDict):
     loss: float | None
 
 
-class EvaluationResults(TypedDict):
-    """The part of results.json that is counted from predictions."""
-
-    networks: dict[str, NetworkResults]
-    mappings: list[MappingResults]  # the main map of each pair
-    families: list[MappingResults]  # the other kinds of map
-    ranks: list[RankResults]
-    learning_curve: list[LearningCurveResults]
-    order: list[str]  # networks, similar ones beside each other
-
-
-class Results(EvaluationResults):
+class Results(TypedDict):
     """results.json."""
 
     experiment: str
     images: dict[str, ImageCounts]  # by split
+    networks: dict[str, NetworkResults]
+    mappings: list[MappingResults]  # the main map of each pair
+    order: list[str]  # networks, similar ones beside each other
     measures: list[MeasureResults]
     published: list[PublishedValue]
     settings: dict[str, Any]  # the experiment file, defaults included
@@ -159,19 +150,13 @@ class Results(EvaluationResults):
 
 
 class Example(Pair):
-    """An image that a mapping fixed or broke."""
+    """An image that a mapping fixed or broke: a row of examples.parquet."""
 
     kind: str  # "fixed" or "broken"
     image_id: str
     label: int
     own: int  # class predicted with the target's own features
     mapped: int  # class predicted with mapped features
-
-
-class ShownExample(Example):
-    """An example as the page shows it."""
-
     label_name: str | None  # None if the class has no known name
     own_name: str | None
     mapped_name: str | None
-    jpeg: bytes | None  # None if the image could not be read any more

@@ -86,13 +86,18 @@ class Layout:
         """Return the file with the checkpoint of one unfinished fit."""
         return join_uri(self.checkpoints, f"{name}.pt")
 
-    def predictions(self, name: str) -> str:
-        """Return the folder of a prediction table, which has the name of its map or of a network's own composition."""
-        return join_uri(self.folder, "predictions", name)
+    @property
+    def all_predictions(self) -> str:
+        """The folder of all prediction tables."""
+        return join_uri(self.folder, "predictions")
 
-    def prediction_part(self, name: str, number: int) -> str:
-        """Return the file with one part of a prediction table."""
-        return join_uri(self.predictions(name), f"part-{number:06d}.parquet")
+    def predictions(self, source: str, target: str) -> str:
+        """Return the folder of the predictions of one network's classifier on its own or another's mapped features."""
+        return join_uri(self.all_predictions, pair_name(source, target))
+
+    def curve_predictions(self, source: str, target: str) -> str:
+        """Return the folder of the predictions with a pair's maps of low rank and of parts of the rows."""
+        return join_uri(self.all_predictions, f"{pair_name(source, target)}.curves")
 
     @property
     def results(self) -> str:
@@ -108,6 +113,25 @@ class Layout:
     def examples(self) -> str:
         """The table of images that a mapping fixed or broke."""
         return join_uri(self.folder, "examples.parquet")
+
+    @property
+    def thumbnails(self) -> str:
+        """The table of the images that examples show."""
+        return join_uri(self.folder, "thumbnails.parquet")
+
+    @property
+    def maps_table(self) -> str:
+        """The table with the results of every map."""
+        return join_uri(self.folder, "maps.parquet")
+
+    @property
+    def classes(self) -> str:
+        """The folder with the results by class."""
+        return join_uri(self.folder, "classes")
+
+    def classes_of(self, target: str) -> str:
+        """Return the table with the results by class of all maps to one target."""
+        return join_uri(self.classes, f"{target}.parquet")
 
     @property
     def report(self) -> str:
@@ -132,6 +156,11 @@ class Layout:
     def figure(self, file: str) -> str:
         """Return one figure's file."""
         return join_uri(self.figures, file)
+
+
+def part_in(folder: str, number: int) -> str:
+    """Return the file with one part of a table."""
+    return join_uri(folder, f"part-{number:06d}.parquet")
 
 
 def manifest_in(folder: str) -> str:

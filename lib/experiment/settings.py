@@ -148,6 +148,8 @@ class FitSettings(Section):
     """Ranks of least-squares maps. Ranks below the features' sizes are fitted."""
     learning_curve: bool = True
     """Fit least-squares maps of 1/16, 1/8, 1/4 and 1/2 of the training rows, too."""
+    keep: bool = False
+    """Keep the maps of `ranks` and `learning_curve`. Otherwise only their predictions are kept."""
     iterations: Positive = 100_000
     """Steps of Adam."""
     batch_size: Positive = 2048

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from lib.experiment.layout import map_name, pair_name
-from lib.experiment.settings import Experiment, FitSettings
+from lib.experiment.settings import FitSettings
 
 # Disjoint parts of the training rows, as shares of them. The first 2, 3, 4, 5 and all 7 parts make up the SHARES.
 PARTS = (1 / 32, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 4, 1 / 4)
@@ -38,6 +39,11 @@ class Variant:
         return self.family in ("least_squares", "orthogonal")
 
     @property
+    def serves_curve(self) -> bool:
+        """Whether the map is one point of a curve: of low rank, or from a part of the rows."""
+        return self.rank is not None or self.share < 1
+
+    @property
     def parts(self) -> int:
         """How many of the PARTS the map is made from."""
         return next(k for k in range(1, len(PARTS) + 1) if sum(PARTS[:k]) >= self.share)
@@ -53,6 +59,11 @@ class Variant:
         if self.share < 1:
             words.append(f"1of{round(1 / self.share)}rows")
         return ".".join(words)
+
+    @property
+    def column(self) -> str:
+        """The variant as columns of prediction tables have it."""
+        return self.name.replace(".", "_")
 
 
 @dataclass(frozen=True)
@@ -87,13 +98,25 @@ def own_name(network: str) -> str:
 
 def variants(fit: FitSettings, smaller: int) -> list[Variant]:
     """Return all variants for a pair whose smaller feature size is `smaller`, the main one first."""
-    found = [Variant(family) for family in fit.families]
-    if "affine" in fit.families:
-        found += [Variant("affine", seed=seed) for seed in range(1, fit.seeds)]
-    if "least_squares" in fit.families:
-        found += [Variant("least_squares", rank=rank) for rank in sorted(set(fit.ranks)) if rank < smaller]
-        found += [Variant("least_squares", share=share) for share in SHARES[:-1] if fit.learning_curve]
-    return found
+    return [*full_variants(fit), *curve_variants(fit, smaller)]
+
+
+def full_variants(fit: FitSettings) -> list[Variant]:
+    """Return the variants of full rank from all training rows, the main one first."""
+    return [
+        *(Variant(family) for family in fit.families),
+        *(Variant("affine", seed=seed) for seed in range(1, fit.seeds) if "affine" in fit.families),
+    ]
+
+
+def curve_variants(fit: FitSettings, smaller: int) -> list[Variant]:
+    """Return the points of the curves by rank and by training rows; `smaller` is the smaller feature size of a pair."""
+    if "least_squares" not in fit.families:
+        return []
+    return [
+        *(Variant("least_squares", rank=rank) for rank in sorted(set(fit.ranks)) if rank < smaller),
+        *(Variant("least_squares", share=share) for share in SHARES[:-1] if fit.learning_curve),
+    ]
 
 
 class Directed(Protocol):
@@ -119,11 +142,11 @@ def by_source(items: Iterable[Item]) -> dict[str, list[list[Item]]]:
     return {source: list(targets.values()) for source, targets in found.items()}
 
 
-def pair_maps(fit: FitSettings, source: str, target: str, sizes: Mapping[str, int]) -> list[MapKey]:
-    """Return all maps of one pair, the main one first; `sizes` has each network's feature size d."""
-    return [MapKey(source, target, variant) for variant in variants(fit, min(sizes[source], sizes[target]))]
+def tiles(networks: Sequence[str], side: int) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield all ordered pairs of networks, also of each with itself, as tiles of at most `side` sources by `side`
+    targets.
 
-
-def all_maps(experiment: Experiment, sizes: Mapping[str, int]) -> list[MapKey]:
-    """Return all maps of all pairs, pair after pair, the main one of each first."""
-    return [key for pair in experiment.pairs() for key in pair_maps(experiment.fit, *pair, sizes)]
+    What reads the networks of a tile once serves side x side pairs.
+    """
+    blocks = [list(networks[first : first + side]) for first in range(0, len(networks), side)]
+    yield from product(blocks, blocks)

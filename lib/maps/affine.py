@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import reduce
+from operator import matmul
 
 import safetensors.torch
 import torch
@@ -12,49 +14,87 @@ from lib.storage.files import read_bytes, write_bytes
 FACTORS = ("left", "right")  # of a map of low rank, as its file names them
 
 
-@dataclass(frozen=True)
 class AffineMap:
     """M_{A->B} F_A = M' F_A + b (paper, section 3). `weight` is M' (d_B, d_A), `bias` is b (d_B,).
 
-    A map of rank k also has the two `factors` of M', (d_B, k) and (k, d_A), which its file holds in place of M'.
+    M' may be given as the `factors` of a product, from the left to the right, as for a map of low rank: (d_B, k) and
+    (k, d_A). They are then applied one after another, and never multiplied unless `weight` is asked for. Raises
+    ValueError if the shapes do not fit each other.
     """
 
-    weight: torch.Tensor
-    bias: torch.Tensor
-    factors: tuple[torch.Tensor, torch.Tensor] | None = None
+    def __init__(self, weight: torch.Tensor | Sequence[torch.Tensor], bias: torch.Tensor) -> None:
+        self.factors = (weight,) if isinstance(weight, torch.Tensor) else tuple(weight)
+        self.bias = bias
+        shapes = [tuple(factor.shape) for factor in self.factors]
+        inner = [size for shape in shapes for size in shape][1:-1]
+        if any(len(shape) != 2 for shape in shapes) or inner[::2] != inner[1::2] or bias.shape != shapes[0][:1]:
+            of_weight = " @ ".join(map(str, shapes))
+            raise ValueError(f"expected weight (d_B, d_A) and bias (d_B,), got {of_weight} and {tuple(bias.shape)}")
 
-    def __post_init__(self) -> None:
-        if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
-            shapes = f"{tuple(self.weight.shape)} and {tuple(self.bias.shape)}"
-            raise ValueError(f"expected weight (d_B, d_A) and bias (d_B,), got {shapes}")
+    @property
+    def weight(self) -> torch.Tensor:
+        """M', (d_B, d_A)."""
+        return _product(self.factors)
+
+    @property
+    def d_A(self) -> int:
+        """The source's feature size."""
+        return self.factors[-1].shape[1]
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """Return M F_A, (n, d_B), for features F_A (n, d_A). Raises ValueError if they have another width."""
-        if features.ndim != 2 or features.shape[1] != self.weight.shape[1]:
-            raise ValueError(f"expected features (n, {self.weight.shape[1]}), got {tuple(features.shape)}")
-        return features @ self.weight.T + self.bias
+        if features.ndim != 2 or features.shape[1] != self.d_A:
+            raise ValueError(f"expected features (n, {self.d_A}), got {tuple(features.shape)}")
+        return reduce(lambda rows, factor: rows @ factor.T, reversed(self.factors), features) + self.bias
 
     @classmethod
     def identity(cls, size: int) -> AffineMap:
         """Return the map that changes nothing."""
         return cls(torch.eye(size), torch.zeros(size))
 
-    @classmethod
-    def of_factors(cls, left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor) -> AffineMap:
-        """Return the map of rank k with M' = left @ right, (d_B, k) and (k, d_A)."""
-        return cls(left @ right, bias, (left, right))
+    def to(self, like: torch.device | torch.dtype) -> AffineMap:
+        """Return the map on another device, or in another number type."""
+        return AffineMap([factor.to(like) for factor in self.factors], self.bias.to(like))
+
+    def multiplied(self) -> AffineMap:
+        """Return the same map with M' as one matrix."""
+        return AffineMap(self.weight, self.bias)
+
+    def in_two_factors(self) -> AffineMap:
+        """Return the same map as the product of two factors that meet where the product is narrowest.
+
+        Raises ValueError if M' is one matrix.
+        """
+        if len(self.factors) < 2:
+            raise ValueError("expected a map with two factors or more, this one's weight is one matrix")
+        widths = [factor.shape[1] for factor in self.factors[:-1]]
+        place = 1 + widths.index(min(widths))
+        return AffineMap([_product(self.factors[:place]), _product(self.factors[place:])], self.bias)
 
     def save(self, uri: str) -> None:
-        """Write the map as a .safetensors file: weight and bias, or left, right and bias of a map of low rank."""
-        weight = {"weight": self.weight} if self.factors is None else dict(zip(FACTORS, self.factors, strict=True))
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in (weight | {"bias": self.bias}).items()}
+        """Write the map as a .safetensors file: weight and bias, or left, right and bias if it has two factors or more.
+
+        Numbers are float32.
+        """
+        if len(self.factors) == 1:
+            weight = {"weight": self.weight}
+        else:
+            weight = dict(zip(FACTORS, self.in_two_factors().factors, strict=True))
+        tensors = {
+            name: tensor.detach().float().cpu().contiguous() for name, tensor in (weight | {"bias": self.bias}).items()
+        }
         write_bytes(uri, safetensors.torch.save(tensors))
 
     @classmethod
     def load(cls, uri: str) -> AffineMap:
         """Read a map that `python -m jobs.fit` wrote. Raises StorageError if there is none."""
         tensors = safetensors.torch.load(read_bytes(uri))
-        if "weight" not in tensors:
-            left, right = (tensors[name] for name in FACTORS)
-            return cls.of_factors(left, right, tensors["bias"])
-        return cls(tensors["weight"], tensors["bias"])
+        weight = tensors["weight"] if "weight" in tensors else [tensors[name] for name in FACTORS]
+        return cls(weight, tensors["bias"])
+
+
+def _product(factors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the matrices' product, computed in float64, in their own number type."""
+    if len(factors) == 1:
+        return factors[0]
+    return reduce(matmul, [factor.double() for factor in factors]).to(factors[0].dtype)

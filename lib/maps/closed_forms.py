@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
 
-import numpy as np
+import torch
 
 from lib.experiment.variants import PARTS, Variant
 from lib.maps.affine import AffineMap
@@ -23,14 +23,16 @@ Chosen = tuple[int, ...]  # numbers of some of the PARTS of the rows
 class ClosedForms:
     """Maps from one source to each of its targets, from the sums over each of the PARTS of the training rows.
 
-    What all targets need of the source, its sums over several parts and their eigenvectors, is computed once. If there
-    is a `space` (d_A, r), the source's rows have been compressed to it (lib.maps.row_space).
+    What all targets need of the source, its sums over several parts and their eigenvectors, is computed once. A network
+    that has a space among `spaces`, (d, r), has had its rows compressed to it (lib.maps.row_space).
     """
 
-    def __init__(self, parts: Sequence[SourceMoments], space: np.ndarray | None = None) -> None:
-        self.parts, self.space = parts, space
+    def __init__(
+        self, source: str, parts: Sequence[SourceMoments], spaces: Mapping[str, torch.Tensor] | None = None
+    ) -> None:
+        self.source, self.parts, self.spaces = source, parts, spaces or {}
         self.bases: dict[Chosen, Basis] = {}
-        self.held_out: dict[tuple[Chosen, Chosen], np.ndarray] = {}
+        self.held_out: dict[tuple[Chosen, Chosen], torch.Tensor] = {}
         self.sums: dict[Chosen, SourceMoments] = {}
 
     def maps(
@@ -38,7 +40,7 @@ class ClosedForms:
     ) -> Iterator[tuple[Variant, AffineMap, dict[str, Any]]]:
         """Yield each wanted map to a target whose classifier is C_T, with what its manifest says of it."""
         ridges: dict[int, float] = {}
-        metric = score_metric(label_rows(C_T)[0], C_T.weight.shape[1])
+        metric = self.metric(target, C_T)
 
         def ridge_for(variant: Variant) -> float:
             """Return the ridge for the variant's parts of the rows, chosen once."""
@@ -65,7 +67,13 @@ class ClosedForms:
             for variant, map_ in zip(low, maps.values(), strict=True):
                 yield variant, map_, {"training_rows": moments.n, "ridge": ridge}
 
-    def choose_ridge(self, target: str, parts: int, metric: np.ndarray) -> float:
+    def metric(self, target: str, C_T: Classifier) -> torch.Tensor:
+        """Return the metric of the target's class scores, for its features or for their coordinates in its space."""
+        weight, space = label_rows(C_T)[0].double(), self.spaces.get(target)
+        in_space = weight if space is None else weight @ space.cpu().double()
+        return score_metric(in_space, self.parts[0].targets[target].y)
+
+    def choose_ridge(self, target: str, parts: int, metric: torch.Tensor) -> float:
         """Return the ridge for the first `parts` of the PARTS, chosen by cross-validation without labels."""
         folds = folds_of(parts)
         splits = []
@@ -91,7 +99,8 @@ class ClosedForms:
             self.sums[chosen] = reduce(add, bare)
         source = self.sums[chosen]
         sums = reduce(add, (self.parts[place].targets[target] for place in chosen))
-        return SourceMoments(source.n, source.x, source.XX, {target: sums}).pair(target, self.space)
+        both = SourceMoments(source.n, source.x, source.XX, {target: sums})
+        return both.pair(target, self.spaces.get(self.source), self.spaces.get(target))
 
 
 def folds_of(parts: int) -> list[Chosen]:
@@ -100,6 +109,6 @@ def folds_of(parts: int) -> list[Chosen]:
     return [*([smaller] if smaller else []), *((place,) for place in range(len(smaller), parts))]
 
 
-def label_rows(classifier: Classifier) -> tuple[np.ndarray, np.ndarray]:
+def label_rows(classifier: Classifier) -> tuple[torch.Tensor, torch.Tensor]:
     """Return weight (classes, d) and bias (classes,) of the classes that labels can name, without the background."""
-    return classifier.weight[classifier.offset :].numpy(), classifier.bias[classifier.offset :].numpy()
+    return classifier.weight[classifier.offset :], classifier.bias[classifier.offset :]

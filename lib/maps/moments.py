@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+Features = np.ndarray | torch.Tensor  # (n, d), of any floating type
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,20 +21,21 @@ class Moments:
     of the rows merge with +, in any order; the order changes no more than the last bits.
 
     If `space` (d_A, r) is there, its columns are orthonormal and span all source rows; x then has their r coordinates
-    in it (lib.maps.row_space).
+    in it (lib.maps.row_space). So has y in `target_space` (d_B, r).
     """
 
     n: int
     length: float  # sum of |F_B|
     with_length: int  # rows of B that are not zero
-    x: np.ndarray  # (d_A,) sum of x
-    y: np.ndarray  # (d_B,) sum of y
-    XX: np.ndarray  # (d_A, d_A) sum of x x^T
-    XY: np.ndarray  # (d_A, d_B) sum of x y^T
-    space: np.ndarray | None = None
+    x: torch.Tensor  # (d_A,) sum of x
+    y: torch.Tensor  # (d_B,) sum of y
+    XX: torch.Tensor  # (d_A, d_A) sum of x x^T
+    XY: torch.Tensor  # (d_A, d_B) sum of x y^T
+    space: torch.Tensor | None = None
+    target_space: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, F_A: np.ndarray, F_B: np.ndarray) -> Moments:
+    def of(cls, F_A: Features, F_B: Features) -> Moments:
         """Sum over features (n, d_A) and (n, d_B) of the same images. Raises ValueError on other shapes, NaN and
         infinity.
         """
@@ -39,12 +44,13 @@ class Moments:
     @classmethod
     def empty(cls, d_A: int, d_B: int) -> Moments:
         """Return the sums over no rows."""
-        return cls.of(np.empty((0, d_A)), np.empty((0, d_B)))
+        return cls.of(torch.empty(0, d_A), torch.empty(0, d_B))
 
     def __add__(self, other: Moments) -> Moments:
         """Return the sums over the rows of both. Raises ValueError if their feature sizes differ."""
         if self.XY.shape != other.XY.shape:
-            raise ValueError(f"expected moments of one pair, got sizes {self.XY.shape} and {other.XY.shape}")
+            sizes = f"{tuple(self.XY.shape)} and {tuple(other.XY.shape)}"
+            raise ValueError(f"expected moments of one pair, got sizes {sizes}")
         return Moments(
             self.n + other.n,
             self.length + other.length,
@@ -54,6 +60,7 @@ class Moments:
             self.XX + other.XX,
             self.XY + other.XY,
             self.space,
+            self.target_space,
         )
 
     @property
@@ -61,11 +68,16 @@ class Moments:
         """The source's feature size."""
         return len(self.x) if self.space is None else len(self.space)
 
-    def XX_about(self, x0: np.ndarray) -> np.ndarray:
+    @property
+    def d_B(self) -> int:
+        """The target's feature size."""
+        return len(self.y) if self.target_space is None else len(self.target_space)
+
+    def XX_about(self, x0: torch.Tensor) -> torch.Tensor:
         """Return XX of the same rows with x - x0 in place of x, (d_A, d_A)."""
         return _about(self.XX, self.x, self.x, x0, x0, self.n)
 
-    def XY_about(self, x0: np.ndarray, y0: np.ndarray) -> np.ndarray:
+    def XY_about(self, x0: torch.Tensor, y0: torch.Tensor) -> torch.Tensor:
         """Return XY of the same rows with x - x0 in place of x and y - y0 in place of y, (d_A, d_B)."""
         return _about(self.XY, self.x, self.y, x0, y0, self.n)
 
@@ -80,8 +92,8 @@ class TargetSums:
 
     length: float  # sum of |F_B|
     with_length: int  # rows that are not zero
-    y: np.ndarray  # (d_B,)
-    XY: np.ndarray  # (d_A, d_B)
+    y: torch.Tensor  # (d_B,)
+    XY: torch.Tensor  # (d_A, d_B)
 
     def __add__(self, other: TargetSums) -> TargetSums:
         """Return the sums over the rows of both."""
@@ -99,20 +111,21 @@ class SourceMoments:
     """
 
     n: int
-    x: np.ndarray  # (d_A,)
-    XX: np.ndarray  # (d_A, d_A)
+    x: torch.Tensor  # (d_A,)
+    XX: torch.Tensor  # (d_A, d_A)
     targets: dict[str, TargetSums]
 
     @classmethod
-    def of(cls, F_A: np.ndarray, targets: dict[str, np.ndarray]) -> SourceMoments:
-        """Sum over the source's features (n, d_A) and each target's (n, d_B) of the same images. Raises ValueError as
-        Moments.of.
+    def of(cls, F_A: Features, targets: Mapping[str, Features], device: torch.device | str = "cpu") -> SourceMoments:
+        """Sum over the source's features (n, d_A) and each target's (n, d_B) of the same images, on this device.
+
+        Raises ValueError as Moments.of.
         """
-        X, *others = _checked([F_A, *targets.values()], ["the source", *map(repr, targets)])
+        X, *others = _checked([F_A, *targets.values()], ["the source", *map(repr, targets)], device)
         sums = {}
         for name, rows in zip(targets, others, strict=True):
             Y, lengths = _unit_rows(rows)
-            sums[name] = TargetSums(float(lengths.sum()), int(np.count_nonzero(lengths)), Y.sum(0), X.T @ Y)
+            sums[name] = TargetSums(float(lengths.sum()), int(torch.count_nonzero(lengths)), Y.sum(0), X.T @ Y)
         return cls(len(X), X.sum(0), X.T @ X, sums)
 
     def __add__(self, other: SourceMoments) -> SourceMoments:
@@ -122,32 +135,40 @@ class SourceMoments:
         targets = {name: sums + other.targets[name] for name, sums in self.targets.items()}
         return SourceMoments(self.n + other.n, self.x + other.x, self.XX + other.XX, targets)
 
-    def pair(self, target: str, space: np.ndarray | None = None) -> Moments:
-        """Return one pair's sums without copying; `space` is what the source's rows were compressed to."""
+    def pair(self, target: str, space: torch.Tensor | None = None, target_space: torch.Tensor | None = None) -> Moments:
+        """Return one pair's sums without copying; the spaces are what the rows were compressed to."""
         sums = self.targets[target]
-        return Moments(self.n, sums.length, sums.with_length, self.x, sums.y, self.XX, sums.XY, space)
+        return Moments(self.n, sums.length, sums.with_length, self.x, sums.y, self.XX, sums.XY, space, target_space)
 
 
-def _about(UV: np.ndarray, u: np.ndarray, v: np.ndarray, u0: np.ndarray, v0: np.ndarray, n: int) -> np.ndarray:
+def float64_rows(F: Features, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Return features, or a classifier's numbers, as float64 on the device."""
+    tensor = F if isinstance(F, torch.Tensor) else torch.tensor(F)  # a copy, since Arrow's memory can't be written to
+    return tensor.to(device, torch.float64)
+
+
+def _about(
+    UV: torch.Tensor, u: torch.Tensor, v: torch.Tensor, u0: torch.Tensor, v0: torch.Tensor, n: int
+) -> torch.Tensor:
     """Return the sum of (u - u0)(v - v0)^T = sum u v^T - u0 (sum v)^T - (sum u) v0^T + n u0 v0^T."""
-    return UV - np.outer(u0, v) - np.outer(u - n * u0, v0)
+    return UV - torch.outer(u0, v) - torch.outer(u - n * u0, v0)
 
 
-def _checked(features: list[np.ndarray], names: list[str]) -> list[np.ndarray]:
+def _checked(features: Sequence[Features], names: list[str], device: torch.device | str) -> list[torch.Tensor]:
     """Return the features as float64, so that sums over millions of rows stay exact enough. One NaN would spoil them
     all.
     """
-    shapes = [np.shape(F) for F in features]
+    shapes = [tuple(F.shape) for F in features]
     if any(len(shape) != 2 for shape in shapes) or len({shape[0] for shape in shapes}) != 1:
         raise ValueError(f"expected features (n, d) with one n for all networks, got {shapes}")
-    rows = [np.asarray(F, np.float64) for F in features]
+    rows = [float64_rows(F, device) for F in features]
     for name, F in zip(names, rows, strict=True):
-        if not np.isfinite(F).all():
+        if not torch.isfinite(F).all():
             raise ValueError(f"expected finite features, {name} has NaN or infinity")
     return rows
 
 
-def _unit_rows(F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _unit_rows(F: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the rows (n, d) at unit length, and their lengths (n,) before. Rows of length zero stay zero."""
-    lengths = np.linalg.norm(F, axis=1)
-    return F / np.where(lengths > 0, lengths, 1)[:, None], lengths
+    lengths = torch.linalg.norm(F, dim=1)
+    return F / torch.where(lengths > 0, lengths, 1)[:, None], lengths

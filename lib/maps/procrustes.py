@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from scipy import linalg
+import torch
 
 from lib.maps.affine import AffineMap
 from lib.maps.moments import Moments
-from lib.maps.spectrum import affine_from_centred, means, rounding
+from lib.maps.spectrum import EPSILON, Frame, rounding
 
 
 def orthogonal(moments: Moments) -> AffineMap:
@@ -23,12 +22,12 @@ def orthogonal(moments: Moments) -> AffineMap:
     one of least norm, with no part in directions that no row reaches. If x is constant, s is 0. Raises ValueError if
     there are no rows.
     """
-    mean_x, mean_y = means(moments)
+    frame = Frame.of(moments)
     # sum |v - s W u|^2 = sum |v|^2 - 2 s tr(W S_uv) + s^2 sum |W u|^2, and sum |W u|^2 = sum |u|^2 where W^T W = 1.
     # W = P Q^T of the SVD S_vu = P diag(sigma) Q^T maximises the trace, to sum sigma; then s is a parabola's minimum.
-    P, sigma, Qt = linalg.svd(moments.XY_about(mean_x, mean_y).T, full_matrices=False)
-    reached = sigma > max(moments.n, *moments.XY.shape) * np.finfo(float).eps * np.linalg.norm(moments.XY)
+    P, sigma, Qt = torch.linalg.svd(moments.XY_about(frame.mean_x, frame.mean_y).T, full_matrices=False)
+    reached = sigma > max(moments.n, *moments.XY.shape) * EPSILON * torch.linalg.norm(moments.XY)
     W = P[:, reached] @ Qt[reached]
-    spread = np.sum((W @ moments.XX_about(mean_x)) * W)
-    scale = sigma[reached].sum() / spread if spread > rounding(moments) else 0.0
-    return affine_from_centred(scale * W, mean_x, mean_y, moments.mean_length(), moments.space)
+    spread = float(torch.sum((W @ moments.XX_about(frame.mean_x)) * W))
+    scale = float(sigma[reached].sum()) / spread if spread > rounding(moments) else 0.0
+    return frame.map(scale * W)

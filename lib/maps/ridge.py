@@ -6,13 +6,11 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
 
-import numpy as np
-from numpy.typing import ArrayLike
-from scipy import linalg
+import torch
 
 from lib.maps.affine import AffineMap
-from lib.maps.moments import Moments
-from lib.maps.spectrum import Basis, Spectrum
+from lib.maps.moments import Features, Moments, float64_rows
+from lib.maps.spectrum import EPSILON, Basis, Spectrum
 
 RIDGES = tuple(10 ** (k / 4) for k in range(-24, 9))  # 1e-6 to 1e2, four a decade
 
@@ -26,11 +24,11 @@ def least_squares(moments: Moments, ridge: float, basis: Basis | None = None) ->
     that of the moments, if it is known. Raises ValueError if there are no rows or the ridge is negative.
     """
     spectrum = Spectrum.of(moments, basis)
-    return spectrum.map(spectrum.weight(ridge))
+    return spectrum.frame.map(spectrum.weight(ridge))
 
 
 def choose_ridge(
-    folds: Sequence[Moments], candidates: Sequence[float] = RIDGES, classifier_weight: ArrayLike | None = None
+    folds: Sequence[Moments], candidates: Sequence[float] = RIDGES, classifier_weight: Features | None = None
 ) -> tuple[float, dict[float, float]]:
     """Return the best ridge by cross-validation, and each candidate's mean squared error on a held-out image, less what
     is the same for all candidates.
@@ -47,14 +45,14 @@ def choose_ridge(
     for k, held_out in enumerate(folds):
         spectrum = Spectrum.of(reduce(add, [fold for i, fold in enumerate(folds) if i != k]))
         splits.append((spectrum, held_out, spectrum.basis.held_out(held_out)))
-    return best_ridge(splits, score_metric(classifier_weight, len(folds[0].y)), candidates)
+    return best_ridge(splits, score_metric(classifier_weight, folds[0].y), candidates)
 
 
 def best_ridge(
-    splits: Iterable[tuple[Spectrum, Moments, np.ndarray]], metric: np.ndarray, candidates: Sequence[float] = RIDGES
+    splits: Iterable[tuple[Spectrum, Moments, torch.Tensor]], metric: torch.Tensor, candidates: Sequence[float] = RIDGES
 ) -> tuple[float, dict[float, float]]:
     """Return what choose_ridge does, from the spectrum of each fit, the fold that it leaves out, and Basis.held_out."""
-    total, n = np.zeros(len(candidates)), 0
+    total, n = torch.zeros(len(candidates), dtype=torch.float64, device=metric.device), 0
     for spectrum, held_out, held_out_XX in splits:
         total += _squared_errors(spectrum, held_out, held_out_XX, candidates, metric)
         n += held_out.n
@@ -78,28 +76,33 @@ def low_rank(moments: Moments, ridge: float, ranks: Iterable[int], basis: Basis 
     # With W the ridge solution and G = S + lambda the objective is a constant + |(W' - W) G^(1/2)|^2 for any weight W'.
     # Eckart and Young: the best W' G^(1/2) of rank k keeps the top k left singular vectors U of W G^(1/2), and
     # W' = U U^T W. In the basis W G^(1/2) = cross^T (values + lambda)^(-1/2) V^T, whose left vectors are those of R^T.
-    R = spectrum.cross / np.sqrt(spectrum.penalised(ridge))[:, None]
-    U = top_right_vectors(R)
+    R = spectrum.cross / torch.sqrt(spectrum.penalised(ridge))[:, None]
+    U = top_right_vectors(R)[:, : max(ranks, default=0)]
+    right = U.T @ W
     return {
-        k: spectrum.map(W) if k >= min(moments.d_A, len(W)) else spectrum.map(U[:, :k].T @ W, left=U[:, :k])
+        k: spectrum.frame.map(W) if k >= min(moments.d_A, moments.d_B) else spectrum.frame.map(U[:, :k], right[:k])
         for k in ranks
     }
 
 
-def top_right_vectors(R: np.ndarray) -> np.ndarray:
+def top_right_vectors(R: torch.Tensor) -> torch.Tensor:
     """Return the right singular vectors of R (r, d), the largest first, (d, rank)."""
     r, d = R.shape
     if r >= d:
-        return linalg.eigh(R.T @ R, driver="evd")[1][:, ::-1]
-    values, Q = linalg.eigh(R @ R.T, driver="evd")
-    reached = values > max(r, d) * np.finfo(float).eps * values[-1:].max(initial=0.0)
-    values, Q = values[reached][::-1], Q[:, reached][:, ::-1]
-    return R.T @ (Q / np.sqrt(values))
+        return torch.linalg.eigh(R.T @ R)[1].flip(1)
+    values, Q = torch.linalg.eigh(R @ R.T)
+    reached = values > max(r, d) * EPSILON * values[-1:].clamp_min(0).sum()
+    values, Q = values[reached].flip(0), Q[:, reached].flip(1)
+    return R.T @ (Q / torch.sqrt(values))
 
 
 def _squared_errors(
-    spectrum: Spectrum, held_out: Moments, held_out_XX: np.ndarray, candidates: Sequence[float], metric: np.ndarray
-) -> np.ndarray:
+    spectrum: Spectrum,
+    held_out: Moments,
+    held_out_XX: torch.Tensor,
+    candidates: Sequence[float],
+    metric: torch.Tensor,
+) -> torch.Tensor:
     """Return the sum over held-out rows of (y - W x - b)^T metric (y - W x - b) for each candidate, (candidates,), less
     what does not depend on the candidate.
     """
@@ -109,20 +112,21 @@ def _squared_errors(
     # the diagonal d of D:  tr(Q W S_uv) = d . p,  p_i = (V^T S_uv Q Z^T)_ii,
     #                       tr(Q W S_uu W^T) = d^T H d,  H_ij = (V^T S_uu V)_ij (Z Q Z^T)_ij.
     basis, ZQ = spectrum.basis, spectrum.cross @ metric
-    p = np.sum((basis.vectors.T @ held_out.XY_about(basis.mean_x, spectrum.mean_y)) * ZQ, axis=1)
+    p = torch.sum((basis.vectors.T @ held_out.XY_about(basis.mean_x, spectrum.frame.mean_y)) * ZQ, dim=1)
     H = held_out_XX * (ZQ @ spectrum.cross.T)
-    inverses = [1 / spectrum.penalised(ridge) for ridge in candidates]
-    return np.array([d @ H @ d - 2 * d @ p for d in inverses])
+    inverses = torch.stack([1 / spectrum.penalised(ridge) for ridge in candidates])
+    return torch.sum((inverses @ H) * inverses, dim=1) - 2 * inverses @ p
 
 
-def score_metric(classifier_weight: ArrayLike | None, d_B: int) -> np.ndarray:
+def score_metric(classifier_weight: Features | None, like: torch.Tensor) -> torch.Tensor:
     """Return Q (d_B, d_B), with which z^T Q z is the squared length of z, or of the centred scores that C_B makes of
-    it.
+    it. `like` (d_B,) has the size and the device.
     """
+    d_B = len(like)
     if classifier_weight is None:
-        return np.eye(d_B)
-    C = np.asarray(classifier_weight, np.float64)
+        return torch.eye(d_B, dtype=torch.float64, device=like.device)
+    C = float64_rows(classifier_weight, like.device)
     if C.ndim != 2 or C.shape[1] != d_B:
-        raise ValueError(f"expected a classifier's weight (classes, {d_B}), got {C.shape}")
+        raise ValueError(f"expected a classifier's weight (classes, {d_B}), got {tuple(C.shape)}")
     C = C - C.mean(0)
     return C.T @ C

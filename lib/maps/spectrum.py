@@ -4,12 +4,52 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy import linalg
 
 from lib.maps.affine import AffineMap
 from lib.maps.moments import Moments
+
+EPSILON = torch.finfo(torch.float64).eps
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The means about which a pair's sums are centred, and what leads back from there to the features.
+
+    If there is a `space` (d_A, r) or a `target_space` (d_B, r), the source's or the target's rows and means are
+    coordinates in it (lib.maps.row_space).
+    """
+
+    mean_x: torch.Tensor  # (d_A,)
+    mean_y: torch.Tensor  # (d_B,)
+    length: float  # the mean |F_B|
+    space: torch.Tensor | None
+    target_space: torch.Tensor | None
+
+    @classmethod
+    def of(cls, moments: Moments) -> Frame:
+        """Return the frame of a pair's sums. Raises ValueError if there are no rows."""
+        if moments.n == 0:
+            raise ValueError("expected moments of one row or more, got none")
+        mean_x, mean_y = moments.x / moments.n, moments.y / moments.n
+        return cls(mean_x, mean_y, moments.mean_length(), moments.space, moments.target_space)
+
+    def map(self, *weight: torch.Tensor) -> AffineMap:
+        """Return the float32 map x -> length * (W (x - mean_x) + mean_y), for W (d_B, d_A) as the factors of a product.
+
+        The map keeps the factors, with those of the spaces around them.
+        """
+        shift = self.mean_x
+        for factor in reversed(weight):
+            shift = factor @ shift
+        bias = self.length * (self.mean_y - shift)
+        factors = [(self.length * weight[0]).float(), *(factor.float() for factor in weight[1:])]
+        if self.target_space is not None:
+            factors.insert(0, self.target_space)
+            bias = self.target_space.double() @ bias
+        if self.space is not None:
+            factors.append(self.space.T)
+        return AffineMap(factors, bias.float())
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,21 +59,21 @@ class Basis:
     Eigenvalues within the rounding of the sums are left out with their vectors, since no row reaches there.
     """
 
-    mean_x: np.ndarray  # (d_A,)
+    mean_x: torch.Tensor  # (d_A,)
     mean_value: float  # trace(S) / d_A
-    values: np.ndarray  # (r,), r the rank of S
-    vectors: np.ndarray  # (d_A, r)
+    values: torch.Tensor  # (r,), r the rank of S
+    vectors: torch.Tensor  # (d_A, r)
 
     @classmethod
     def of(cls, moments: Moments) -> Basis:
         """Decompose the source's sums. Raises ValueError if there are no rows."""
-        mean_x, _ = means(moments)
-        values, V = linalg.eigh(moments.XX_about(mean_x), driver="evd")
+        mean_x = Frame.of(moments).mean_x
+        values, V = torch.linalg.eigh(moments.XX_about(mean_x))
         reached = values > rounding(moments)
         values, V = values[reached], V[:, reached]
-        return cls(mean_x, float(values.sum() / moments.d_A), values, V)
+        return cls(mean_x, float(values.sum()) / moments.d_A, values, V)
 
-    def held_out(self, moments: Moments) -> np.ndarray:
+    def held_out(self, moments: Moments) -> torch.Tensor:
         """Return V^T S_uu V, (r, r), of other rows about the means of those that made the basis."""
         return self.vectors.T @ moments.XX_about(self.mean_x) @ self.vectors
 
@@ -43,39 +83,24 @@ class Spectrum:
     """One pair's centred sums in a source's Basis, in which any ridge is cheap."""
 
     basis: Basis
-    mean_y: np.ndarray  # (d_B,)
-    mean_length: float
-    cross: np.ndarray  # (r, d_B): V^T S_xy
-    space: np.ndarray | None  # of the moments
+    frame: Frame
+    cross: torch.Tensor  # (r, d_B): V^T S_xy
 
     @classmethod
     def of(cls, moments: Moments, basis: Basis | None = None) -> Spectrum:
         """Decompose one pair's sums, unless the source's `basis` is known. Raises ValueError if there are no rows."""
-        basis = basis or Basis.of(moments)
-        mean_y = means(moments)[1]
-        cross = basis.vectors.T @ moments.XY_about(basis.mean_x, mean_y)
-        return cls(basis, mean_y, moments.mean_length(), cross, moments.space)
+        basis, frame = basis or Basis.of(moments), Frame.of(moments)
+        return cls(basis, frame, basis.vectors.T @ moments.XY_about(basis.mean_x, frame.mean_y))
 
-    def penalised(self, ridge: float) -> np.ndarray:
+    def penalised(self, ridge: float) -> torch.Tensor:
         """Return the eigenvalues of S + lambda, (r,). Raises ValueError if the ridge is negative."""
         if not ridge >= 0:
             raise ValueError(f"expected a ridge of 0 or more, got {ridge}")
         return self.basis.values + ridge * self.basis.mean_value
 
-    def weight(self, ridge: float) -> np.ndarray:
+    def weight(self, ridge: float) -> torch.Tensor:
         """Return W = S_yx (S + lambda)^-1, (d_B, d_A), to targets of unit length."""
         return ((self.basis.vectors / self.penalised(ridge)) @ self.cross).T
-
-    def map(self, weight: np.ndarray, left: np.ndarray | None = None) -> AffineMap:
-        """Return the affine map with this weight (d_B, d_A), or with left (d_B, k) @ weight (k, d_A)."""
-        return affine_from_centred(weight, self.basis.mean_x, self.mean_y, self.mean_length, self.space, left)
-
-
-def means(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
-    """Return the means of x and y. Raises ValueError if there are no rows."""
-    if moments.n == 0:
-        raise ValueError("expected moments of one row or more, got none")
-    return moments.x / moments.n, moments.y / moments.n
 
 
 def rounding(moments: Moments) -> float:
@@ -83,30 +108,4 @@ def rounding(moments: Moments) -> float:
 
     Seen with constant features: up to 0.2 n eps trace(X^T X), since each of the n additions rounds the same way.
     """
-    return float((moments.n + moments.d_A) * np.finfo(np.float64).eps * np.trace(moments.XX))
-
-
-def affine_from_centred(
-    weight: np.ndarray,
-    mean_x: np.ndarray,
-    mean_y: np.ndarray,
-    length: float,
-    space: np.ndarray | None = None,
-    left: np.ndarray | None = None,
-) -> AffineMap:
-    """Return the map x -> length * (weight (x - mean_x) + mean_y).
-
-    If there is a `space` (d_A, r), weight and mean_x are in its coordinates. If there is a `left` factor (d_B, k), the
-    weight is left @ weight, and the map keeps both factors.
-    """
-    shift = weight @ mean_x
-    right = weight if space is None else weight @ space.T
-    if left is None:
-        return AffineMap(float32_tensor(length * right), float32_tensor(length * (mean_y - shift)))
-    bias = float32_tensor(length * (mean_y - left @ shift))
-    return AffineMap.of_factors(float32_tensor(length * left), float32_tensor(right), bias)
-
-
-def float32_tensor(numbers: np.ndarray) -> torch.Tensor:
-    """Return numbers as a contiguous float32 tensor."""
-    return torch.from_numpy(np.ascontiguousarray(numbers, np.float32))
+    return (moments.n + moments.d_A) * EPSILON * float(torch.trace(moments.XX))

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from markupsafe import Markup, escape
 
+from lib.experiment.layout import TO
 from lib.report.cells import Row
 
 LONG = 24  # characters: a longer header gets room, or it would stand one word a line
@@ -77,6 +78,12 @@ class FigureBlock:
     svg: str
     caption: str
     shrink: float = 0
+    cells: Sequence[str] = ()  # of a matrix: the names of its rows and columns, so that a click finds a direction
+
+    @property
+    def between(self) -> str:
+        """What stands between source and target in the name of a direction."""
+        return TO
 
     @property
     def scrolls(self) -> bool:
@@ -123,6 +130,7 @@ class Gallery:
 class Direction:
     """What the page shows of one direction: columns of blocks beside each other, and galleries below."""
 
+    id: str  # to which the page's address leads
     title: str
     columns: Sequence[Sequence[Block]]
     galleries: Sequence[Gallery]
@@ -137,7 +145,15 @@ class Directions:
     chosen: bool
 
 
-Block = Note | VerdictText | Table | FigureBlock | Folded | Directions
+@dataclass(frozen=True)
+class PairBrowser:
+    """All directions of many networks, which the script draws from the page's numbers: a table, and one chosen pair."""
+
+    name: ClassVar[str] = "pairs"
+    without_script: str
+
+
+Block = Note | VerdictText | Table | FigureBlock | Folded | Directions | PairBrowser
 
 
 @dataclass(frozen=True)

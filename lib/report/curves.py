@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from lib.evaluation.results import BriefMapping, Results
+from lib.evaluation.results import BriefMapping
 from lib.report.blocks import FigureBlock, Folded, Note, Section, Table
 from lib.report.cells import Row, direction, loss_points, number, percent, right_of
+from lib.report.findings import Findings
 
 
-def ranks_section(results: Results, svg: str | None) -> Section | None:
+def ranks_section(findings: Findings, svg: str | None) -> Section | None:
     """Return how many directions of the feature space a map needs; None without a figure."""
     if svg is None:
         return None
     caption = "Loss of maps of rank k. Where a line turns flat, more directions of the features add nothing."
     header = ("direction", "rank k", "right", "accuracy %", "loss, points", "E")
-    rows = [(direction(row), f"{row['rank']:,}", *judged(row)) for row in results["ranks"]]
+    rows = [(direction(row), f"{row['rank']:,}", *judged(row)) for row in findings.ranks]
     numbers = Folded("The numbers", Table(header, rows, "Loss of maps of rank k."))
     return Section("ranks", "Loss by rank of the map", [FigureBlock(svg, caption), numbers])
 
 
-def learning_curve_section(results: Results, svg: str | None) -> Section | None:
+def learning_curve_section(findings: Findings, svg: str | None) -> Section | None:
     """Return whether more training images would make a better map; None without a figure."""
     if svg is None:
         return None
@@ -27,24 +28,25 @@ def learning_curve_section(results: Results, svg: str | None) -> Section | None:
         "map better. A flat one: they would not, and what is lost isn't for want of data."
     )
     header = ("direction", "kind of map", "training images", "right", "accuracy %", "loss, points", "E")
-    rows = [(direction(row), row["family"], f"{row['rows']:,}", *judged(row)) for row in results["learning_curve"]]
+    rows = [(direction(row), row["family"], number(row["rows"], 0), *judged(row)) for row in findings.learning_curve]
     numbers = Folded("The numbers", Table(header, rows, "Loss by the number of training images."))
     return Section("learning", "Loss by number of training images", [FigureBlock(svg, caption), numbers])
 
 
-def seeds_section(results: Results) -> Section | None:
+def seeds_section(findings: Findings) -> Section | None:
     """Return how much the loss depends on the random start and batches; None if there is one seed alone."""
-    several = [mapping for mapping in results["mappings"] if len(mapping.get("seeds") or []) > 1]
+    several = [mapping for mapping in findings.results["mappings"] if "loss_sd" in mapping]
     if not several:
         return None
     text = "The same map fitted again with other random numbers. Table 1 has the first seed's."
     header = ("direction", "seeds", "mean loss, points", "least", "most", "standard deviation")
     spread, single = [], []
     for mapping in several:
-        losses = [seed["loss"] for seed in mapping["seeds"]]
+        seeds = findings.seeds(mapping["source"], mapping["target"])
+        losses = [seed["loss"] for seed in seeds]
         values = (sum(losses) / len(losses), min(losses), max(losses), mapping.get("loss_sd"))
         spread.append((direction(mapping), str(len(losses)), *(number(value, 3) for value in values)))
-        for seed in mapping["seeds"]:
+        for seed in seeds:
             single.append((direction(mapping), str(seed["seed"]), *judged(seed)))
     shown = Table(header, spread, "Spread of the loss over seeds.")
     every = Table(("direction", "seed", "right", "accuracy %", "loss, points", "E"), single, "Every seed.")

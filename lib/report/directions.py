@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
-from lib.evaluation.results import ClassCounts, MappingResults, Results, ShownExample
+from lib.evaluation.results import ClassCounts, Example, MappingResults
 from lib.experiment.layout import pair_name
 from lib.report.blocks import (
     Block,
@@ -20,6 +20,7 @@ from lib.report.blocks import (
     Thumbnail,
 )
 from lib.report.cells import Row, direction
+from lib.report.findings import Findings
 
 SHOWN = 30  # classes that stand open
 ALL_ROWS = 40_000  # classes of all directions together that a page can hold and still open on a phone
@@ -30,19 +31,20 @@ TITLES = {
 }
 
 
-def directions_section(results: Results, figures: Mapping[str, str], examples: Sequence[ShownExample]) -> Section:
+def directions_section(findings: Findings, figures: Mapping[str, str]) -> Section:
     """Return all directions. `figures` has the <svg> of each region_figure."""
-    mappings = results["mappings"]
-    everything = sum(len(mapping.get("classes") or []) for mapping in mappings) <= ALL_ROWS
+    mappings = findings.results["mappings"]
+    counts = [findings.class_counts(mapping["source"], mapping["target"]) for mapping in mappings]
+    everything = sum(map(len, counts)) <= ALL_ROWS
     shown = []
-    for mapping in mappings:
+    for mapping, counted in zip(mappings, counts, strict=True):
         pair = (mapping["source"], mapping["target"])
-        own = [example for example in examples if (example["source"], example["target"]) == pair]
         columns: list[list[Block]] = [[regions_figure(mapping, figures[region_figure(*pair)])]]
-        classes = class_blocks(mapping, everything)
+        classes = class_blocks(mapping, counted, everything)
         if classes:
             columns.append(classes)
-        shown.append(Direction(direction(mapping), columns, galleries(own)))
+        images = galleries(findings.examples_of(*pair), findings.thumbnails)
+        shown.append(Direction(pair_name(*pair), direction(mapping), columns, images))
     body = Directions(shown, chosen=len(mappings) >= CHOICE)
     return Section("directions", "Fig. 5: which images each composition gets right", [body])
 
@@ -64,20 +66,21 @@ def regions_figure(mapping: MappingResults, svg: str) -> FigureBlock:
     return FigureBlock(svg, f"{source} to {target}, images by which compositions are right: {'; '.join(counts)}.")
 
 
-def class_blocks(mapping: MappingResults, everything: bool) -> list[Block]:
-    """Return the loss by class, the biggest first. SHOWN classes are open; others are folded if they have room."""
-    counted = [row for row in mapping.get("classes") or [] if row["total"]]
+def class_blocks(mapping: MappingResults, counted: Sequence[ClassCounts], everything: bool) -> list[Block]:
+    """Return the loss by class, the biggest first, as `counted` is.
+
+    SHOWN classes are open; others are folded if they have room.
+    """
     if not counted:
         return []
-    ranked = sorted(counted, key=lambda row: ((row["mapped"] - row["own"]) / row["total"], row["label"]))
-    rows = [class_row(row) for row in ranked]
+    rows = [class_row(row) for row in counted]
     header = ("class", "images", "own %", "mapped %", "loss, points")
     title, count = direction(mapping), len(rows)
     if count <= SHOWN:
         return [Table(header, rows, f"{title}: loss by class.")]
     first = Table(header, rows[:SHOWN], f"{title}: the {SHOWN} of {count:,} classes with the biggest losses.")
     if not everything:
-        return [first, Note(f"The other {count - SHOWN:,} classes are in results.json.")]
+        return [first, Note(f"The other {count - SHOWN:,} classes are in classes/{mapping['target']}.parquet.")]
     rest = Table(header, rows[SHOWN:], f"{title}: the other classes.")
     return [first, Folded(f"The other {count - SHOWN:,} classes", rest)]
 
@@ -92,17 +95,19 @@ def class_row(row: ClassCounts) -> Row:
     return label, f"{row['total']:,}", f"{own:.1f}", f"{mapped:.1f}", f"{loss:.1f}"
 
 
-def galleries(examples: Sequence[ShownExample]) -> list[Gallery]:
+def galleries(examples: Sequence[Example], pictures: Mapping[str, bytes | None]) -> list[Gallery]:
     """Return the fixed and the broken images of a direction."""
     found = []
     for kind, title in TITLES.items():
-        thumbnails = [thumbnail_of(example) for example in examples if example["kind"] == kind]
+        thumbnails = [
+            thumbnail_of(example, pictures.get(example["image_id"])) for example in examples if example["kind"] == kind
+        ]
         if thumbnails:
             found.append(Gallery(title, thumbnails))
     return found
 
 
-def thumbnail_of(example: ShownExample) -> Thumbnail:
+def thumbnail_of(example: Example, jpeg: bytes | None) -> Thumbnail:
     """Return one image with its label and both answers."""
     lines = [
         f"{what}: {name or f'class {number}'}"
@@ -113,6 +118,10 @@ def thumbnail_of(example: ShownExample) -> Thumbnail:
         )
         if number is not None
     ]
-    data = base64.b64encode(example["jpeg"] or b"").decode()
     alt = f"Image {example['image_id']}, {example['kind']}. {'; '.join(lines)}"
-    return Thumbnail(f"data:image/jpeg;base64,{data}", alt, lines)
+    return Thumbnail(picture_address(jpeg), alt, lines)
+
+
+def picture_address(jpeg: bytes | None) -> str:
+    """Return a JPEG as an address that a page can show without fetching anything."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg or b'').decode()}"

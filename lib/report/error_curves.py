@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from lib.report.drawing import line_axes, line_style, name_lines, plain_name
+from lib.report.findings import Curve
 
 POINTS, ALL_POINTS = 4000, 40_000  # drawn of a curve and of all curves, at the most
-Curve = tuple[np.ndarray, np.ndarray]  # iterations and errors, (n,) each
 
 
 def draw_error_curves(curves: dict[str, Curve], last: int | None = 10_000) -> Figure:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lib.evaluation.results import MappingResults, Results
+from lib.evaluation.results import MappingResults, MapResults, Results
 from lib.report.blocks import Block, Folded, Note, Section, Table
 from lib.report.cells import direction, interval, loss_points, number, percent, probability, right_of
+from lib.report.findings import Findings
 
 
-def families_section(results: Results) -> Section | None:
+def families_section(findings: Findings) -> Section | None:
     """Return the accuracy and the error of each kind of map beside each other; None if there is one kind alone."""
-    if not results.get("families"):
+    results, others = findings.results, findings.families
+    if not others:
         return None
-    entries = [*results["mappings"], *results["families"]]
-    names = list(dict.fromkeys(family_of(entry) for entry in entries))
+    entries: list[MappingResults | MapResults] = [*results["mappings"], *others]
+    names = list(dict.fromkeys(entry["family"] for entry in entries))
     text = (
         "Accuracy: of the target's classifier with mapped features. E: error of the mapped features on the evaluation "
         "images, 0 where each points the same way as the target's own, 2 where it stands at a right angle to it."
@@ -27,14 +29,9 @@ def families_section(results: Results) -> Section | None:
     return Section("families", "Other kinds of map", blocks)
 
 
-def family_of(entry: MappingResults) -> str:
-    """Return the kind of map; results of earlier versions do not say that theirs is "affine"."""
-    return entry.get("family", "affine")
-
-
-def families_table(results: Results, entries: Sequence[MappingResults], names: Sequence[str]) -> Table:
+def families_table(results: Results, entries: Sequence[MappingResults | MapResults], names: Sequence[str]) -> Table:
     """Return a row for each direction, with accuracy and E of each kind of map."""
-    found = {(entry["source"], entry["target"], family_of(entry)): entry for entry in entries}
+    found = {(entry["source"], entry["target"], entry["family"]): entry for entry in entries}
     networks, rows = results["networks"], []
     for mapping in results["mappings"]:
         source, target = mapping["source"], mapping["target"]
@@ -67,7 +64,7 @@ def classifiers_statement(results: Results) -> str:
     return text
 
 
-def all_numbers(entries: Sequence[MappingResults]) -> Table:
+def all_numbers(entries: Sequence[MappingResults | MapResults]) -> Table:
     """Return every number of every full map."""
     header = (
         *("direction", "kind of map", "right", "accuracy %", "loss, points", "95 % interval", "fixed", "broken"),
@@ -75,7 +72,7 @@ def all_numbers(entries: Sequence[MappingResults]) -> Table:
     )
     rows = [
         (
-            *(direction(entry), family_of(entry), right_of(entry), percent(entry), loss_points(entry)),
+            *(direction(entry), entry["family"], right_of(entry), percent(entry), loss_points(entry)),
             interval(entry["loss_ci95"]),
             *(f"{entry['fixed']:,}", f"{entry['broken']:,}"),
             probability(entry.get("p_holm")),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from lib.evaluation.results import LearningCurveResults, RankResults, Results
+from lib.evaluation.results import MapResults, Results
 from lib.report.cells import direction
 from lib.report.directions import region_figure
-from lib.report.error_curves import Curve, draw_error_curves
+from lib.report.error_curves import draw_error_curves
+from lib.report.findings import Curve, Findings
 from lib.report.heat_map import draw_losses
 from lib.report.loss_lines import Line, draw_loss_lines
 from lib.report.losses import MATRIX, chance_pairs
@@ -17,19 +18,31 @@ from lib.report.region_diagram import draw_regions
 from lib.report.verdict import is_significant
 
 
-def draw_figures(results: Results, curves: Mapping[str, Curve]) -> dict[str, Figure]:
-    """Draw the figures. `curves` are the error curves of each direction by its title."""
-    drawn = {"error_curves": draw_error_curves(dict(curves))}
-    if len(results["networks"]) >= MATRIX:
-        drawn["losses"] = draw_heat_map(results)
-    if results.get("ranks"):
-        drawn["ranks"] = draw_loss_lines(rank_lines(results["ranks"]), "rank k of the map")
-    if results.get("learning_curve"):
-        drawn["learning_curve"] = draw_loss_lines(learning_curve_lines(results["learning_curve"]), "training images")
+def draw_figures(findings: Findings) -> dict[str, Figure]:
+    """Draw the figures: the paper's for each pair of few networks, the matrix of losses alone for many."""
+    results = findings.results
+    drawn = {"losses": draw_heat_map(results)} if len(results["networks"]) >= MATRIX else {}
+    if not findings.few:
+        return drawn
+    drawn["error_curves"] = draw_error_curves(all_curves(findings))
+    if findings.ranks:
+        drawn["ranks"] = draw_loss_lines(rank_lines(findings.ranks), "rank k of the map")
+    if findings.learning_curve:
+        drawn["learning_curve"] = draw_loss_lines(learning_curve_lines(findings.learning_curve), "training images")
     for mapping in results["mappings"]:
         source, target = mapping["source"], mapping["target"]
         drawn[region_figure(source, target)] = draw_regions(mapping["regions"], source, target)
     return drawn
+
+
+def all_curves(findings: Findings) -> dict[str, Curve]:
+    """Return the error curve of each direction whose main map has one, by its title."""
+    found = {
+        direction(mapping): findings.curve(mapping["source"], mapping["target"])
+        for mapping in findings.results["mappings"]
+        if mapping["family"] == "affine"
+    }
+    return {title: curve for title, curve in found.items() if curve is not None}
 
 
 def draw_heat_map(results: Results) -> Figure:
@@ -44,17 +57,18 @@ def draw_heat_map(results: Results) -> Figure:
     )
 
 
-def rank_lines(entries: Sequence[RankResults]) -> dict[str, Line]:
+def rank_lines(entries: Sequence[MapResults]) -> dict[str, Line]:
     """Return the loss of each direction by ascending rank."""
     lines: dict[str, Line] = {}
-    for entry in sorted(entries, key=lambda entry: entry["rank"]):
+    known = [(entry, entry["rank"]) for entry in entries if entry["rank"] is not None]
+    for entry, rank in sorted(known, key=lambda found: found[1]):
         ranks, losses = lines.setdefault(direction(entry), ([], []))
-        ranks.append(entry["rank"])
+        ranks.append(rank)
         losses.append(entry["loss"])
     return lines
 
 
-def learning_curve_lines(entries: Sequence[LearningCurveResults]) -> dict[str, Line]:
+def learning_curve_lines(entries: Sequence[MapResults]) -> dict[str, Line]:
     """Return the loss of each direction, and each kind of map if there are several, by ascending training images."""
     several = len({entry["family"] for entry in entries}) > 1
     known = [(entry, entry["rows"]) for entry in entries if entry["rows"] is not None]

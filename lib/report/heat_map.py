@@ -16,7 +16,8 @@ from lib.report.drawing import plain_name
 
 COLOUR_MAP = "RdBu_r"  # blue for gains, red for losses: eyes that confuse red and green tell these apart
 OWN, CHANCE = "#e4e4e2", "#4d4d4d"
-CELL = 0.62  # inches
+CELL, SMALL_CELL = 0.62, 0.14  # inches
+WORDED = 30  # networks at most whose cells have words
 Pair = tuple[str, str]  # source and target
 
 
@@ -26,36 +27,42 @@ def draw_losses(
     """Draw the loss of each (source, target): a row for each source, a column for each target, both in `order`.
 
     The diagonal shows `own`, a text for each network. `significant` pairs get a star. Pairs at `chance` say so, are
-    grey, and do not stretch the colours. White is 0.
+    grey, and do not stretch the colours. White is 0. Cells of more than WORDED networks are colours alone.
     """
     n = len(order)
-    longest = 0.085 * max(map(len, order))
-    figure = Figure(figsize=(CELL * n + longest + 0.6, CELL * n + min(longest, 2) + 0.6), layout="constrained")
+    cell, size = (CELL, 10.0) if n <= WORDED else (SMALL_CELL, 7.0)
+    longest = 0.085 * max(map(len, order)) * size / 10
+    figure = Figure(figsize=(cell * n + longest + 0.6, cell * n + min(longest, 2) + 0.6), layout="constrained")
     axes = figure.subplots()
     limit = max((abs(points) for pair, points in loss.items() if pair not in chance), default=0) or 1
-    for row, source in enumerate(order):
+    colours = {pair: CHANCE if pair in chance else _colour(points / limit) for pair, points in loss.items()}
+    if n > WORDED:
+        blank = {(name, name): OWN for name in order}
+        pixels = [[to_rgb((colours | blank).get((source, target), "white")) for target in order] for source in order]
+        axes.imshow(pixels, extent=(0, n, n, 0), interpolation="nearest")
+    for row, source in enumerate(order if n <= WORDED else []):
         for column, target in enumerate(order):
             pair = (source, target)
             if source == target:
                 _cell(axes, row, column, OWN, own.get(source, ""))
             elif pair in loss:
                 star = "*" if pair in significant else ""
-                colour: ColorType = colormaps[COLOUR_MAP](0.5 + 0.42 * min(1, max(-1, loss[pair] / limit)))
-                words = f"{loss[pair]:z.1f}{star}"
-                if pair in chance:
-                    colour, words = CHANCE, f"{words}\nat chance"
-                _cell(axes, row, column, colour, words, "bold" if star else "normal")
+                words = f"{loss[pair]:z.1f}{star}" + ("\nat chance" if pair in chance else "")
+                _cell(axes, row, column, colours[pair], words, "bold" if star and pair not in chance else "normal")
     names = [plain_name(name) for name in order]
-    axes.set_xticks(np.arange(n) + 0.5, names, rotation=0 if longest < CELL else 45, ha=_side(longest))
-    axes.set_yticks(np.arange(n) + 0.5, names)
+    turned = 0 if longest < cell else 45 if n <= WORDED else 90
+    axes.set_xticks(np.arange(n) + 0.5, names, rotation=turned, ha="right" if turned == 45 else "center", fontsize=size)
+    axes.set_yticks(np.arange(n) + 0.5, names, fontsize=size)
     axes.tick_params(length=0)
     axes.set(xlim=(0, n), ylim=(n, 0), aspect="equal", xlabel="classifier of", ylabel="features from")
     axes.spines[:].set_visible(False)
+    axes.patch.set_gid("cells")  # the page finds the cell of a click by it
     return figure
 
 
-def _side(longest: float) -> str:
-    return "center" if longest < CELL else "right"
+def _colour(share: float) -> ColorType:
+    """Return the colour of a loss, as its share of the greatest one."""
+    return colormaps[COLOUR_MAP](0.5 + 0.42 * min(1, max(-1, share)))
 
 
 def _cell(axes: Axes, row: int, column: int, colour: ColorType, words: str, weight: str = "normal") -> None:

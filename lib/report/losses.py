@@ -15,7 +15,8 @@ def losses_section(results: Results, svg: str | None) -> Section | None:
     if svg is None:
         return None
     networks = results["networks"]
-    blocks: list[Block] = [FigureBlock(svg, heat_map_caption(results), shrink=0.7)]
+    order = results.get("order") or list(networks)
+    blocks: list[Block] = [FigureBlock(svg, heat_map_caption(results), shrink=0.7, cells=order)]
     if all("gives" in network and "takes" in network for network in networks.values()):
         ranked = sorted(networks, key=lambda name: networks[name]["gives"])
         rows = [

@@ -15,12 +15,15 @@ from lib.report.blocks import Block, Section
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render_page(title: str, lead: Sequence[Block], sections: Sequence[Section]) -> str:
-    """Return the whole page. `lead` stands between the title and the list of contents."""
+def render_page(title: str, lead: Sequence[Block], sections: Sequence[Section], numbers: str = "") -> str:
+    """Return the whole page. `lead` stands between the title and the list of contents.
+
+    `numbers` is the JSON text of lib.report.pair_numbers, which the page's second script draws; "" if there is none.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    script = (TEMPLATES / "script.js").read_text()
+    scripts = [(TEMPLATES / "script.js").read_text(), *([(TEMPLATES / "pairs.js").read_text()] if numbers else [])]
     return (
         environment.get_template("page.html")
         .render(
@@ -28,14 +31,16 @@ def render_page(title: str, lead: Sequence[Block], sections: Sequence[Section]) 
             lead=lead,
             sections=sections,
             style=Markup((TEMPLATES / "style.css").read_text()),  # ours, so it is not escaped
-            script=Markup(script),
-            policy=Markup(content_policy(script)),
+            numbers=Markup(numbers),
+            scripts=[Markup(script) for script in scripts],
+            policy=Markup(content_policy(scripts)),
         )
         .lstrip()
     )
 
 
-def content_policy(script: str) -> str:
+def content_policy(scripts: Sequence[str]) -> str:
     """Return a policy that allows nothing from outside and no script but ours, should an escape ever be missing."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    ours = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {ours}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from lib.evaluation.chance import at_chance
-from lib.evaluation.results import PublishedValue, Results
+from lib.evaluation.results import MappingResults, Results
 from lib.report.blocks import Note, Section, Table
 from lib.report.cells import Row, direction, interval, loss_points, markdown, number, percent, probability, right_of
 
@@ -14,48 +12,59 @@ HOLM = "p, Holm-corrected"
 
 def table1_rows(results: Results) -> tuple[Row, list[Row]]:
     """Return Table 1 as text: its header and a row for each composition, own ones first."""
+    header = table1_header(results)
+    own = [own_row(results, name, len(header)) for name in results["networks"]]
+    return header, [*own, *(mapping_row(results, mapping) for mapping in results["mappings"])]
+
+
+def table1_header(results: Results) -> Row:
+    """Return the titles of Table 1's columns."""
     tested = any(mapping.get("p_holm") is not None for mapping in results["mappings"])
     header = [
         *("features → classifier", "right", "accuracy %", "loss, points", "95 % interval"),
         *([HOLM] if tested else []),
         *("fixed", "broken", "E", "length ratio"),
     ]
-    blanks = len(header) - 3
-    published = {(row["features"], row["classifier"]): row for row in results.get("published", [])}
-    sources = sorted({row["source"] for row in published.values()})
-    if published:
+    sources = sorted({row["source"] for row in results.get("published", [])})
+    if sources:
         header += [f"{what}, printed in {'; '.join(sources)}" for what in ("right", "accuracy %", "loss")]
-    body = []
-    for name, network in results["networks"].items():
-        own = [f"{name} → {name}", right_of(network), percent(network), *[""] * blanks]
-        body.append([*own, *_printed(published, name, name)])
-    for mapping in results["mappings"]:
-        kind = "mapped, at chance" if at_chance(results, mapping) else "mapped"
-        body.append(
-            [
-                f"{direction(mapping)} ({kind})",
-                *(right_of(mapping), percent(mapping), loss_points(mapping), interval(mapping["loss_ci95"])),
-                *([probability(mapping.get("p_holm"))] if tested else []),
-                *(f"{mapping['fixed']:,}", f"{mapping['broken']:,}"),
-                number(mapping["validation_error"], 4),
-                number(mapping["length_ratio"], 3),
-                *_printed(published, mapping["source"], mapping["target"]),
-            ]
-        )
-    return tuple(header), [tuple(row) for row in body]
+    return tuple(header)
 
 
-def _printed(published: Mapping[tuple[str, str], PublishedValue], features: str, classifier: str) -> list[str]:
-    """Return the published values of one composition; blank cells if others have some."""
+def own_row(results: Results, name: str, cells: int) -> Row:
+    """Return a network's own composition, with blank cells up to this number of them."""
+    network = results["networks"][name]
+    printed = _printed(results, name, name)
+    blanks = cells - 3 - len(printed)
+    return (f"{name} → {name}", right_of(network), percent(network), *[""] * blanks, *printed)
+
+
+def mapping_row(results: Results, mapping: MappingResults) -> Row:
+    """Return a mapped composition."""
+    kind = "mapped, at chance" if at_chance(results, mapping) else "mapped"
+    return (
+        f"{direction(mapping)} ({kind})",
+        *(right_of(mapping), percent(mapping), loss_points(mapping), interval(mapping["loss_ci95"])),
+        *([probability(mapping.get("p_holm"))] if HOLM in table1_header(results) else []),
+        *(f"{mapping['fixed']:,}", f"{mapping['broken']:,}"),
+        number(mapping["validation_error"], 4),
+        number(mapping["length_ratio"], 3),
+        *_printed(results, mapping["source"], mapping["target"]),
+    )
+
+
+def _printed(results: Results, features: str, classifier: str) -> list[str]:
+    """Return the published values of one composition: blank cells if only others have some, none if there are none."""
+    published = results.get("published", [])
     if not published:
         return []
-    row = published.get((features, classifier))
-    if row is None:
-        return ["", "", ""]
-    correct = row.get("correct")
-    # str, not a format, so that a printed 78.0 stays 78.0
-    rest = ["" if value is None else str(value) for value in (row.get("accuracy"), row.get("loss"))]
-    return ["" if correct is None else f"{correct:,}", *rest]
+    for row in published:
+        if (row["features"], row["classifier"]) == (features, classifier):
+            correct = row.get("correct")
+            # str, not a format, so that a printed 78.0 stays 78.0
+            rest = ["" if value is None else str(value) for value in (row.get("accuracy"), row.get("loss"))]
+            return ["" if correct is None else f"{correct:,}", *rest]
+    return ["", "", ""]
 
 
 def table1_markdown(results: Results) -> str:

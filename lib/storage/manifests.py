@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -20,6 +22,7 @@ from lib.errors import ManifestMismatch
 from lib.storage.files import delete, is_file, read_bytes, read_json, write_json
 
 PACKAGES = ("ray", "torch", "torchvision", "timm", "pyarrow", "numpy", "pillow", "safetensors")
+THREADS = 32  # that ask a store side by side
 
 
 def versions() -> dict[str, str]:
@@ -79,6 +82,25 @@ class Artifact:
         """Delete the artifact, its manifest first, so that half an artifact never looks finished."""
         for uri in (self.manifest, *self.data, self.started):
             delete(uri)
+
+
+Key = TypeVar("Key")
+
+
+def begin_all(artifacts: Mapping[Key, Artifact], overwrite: bool = False) -> dict[Key, Artifact]:
+    """Begin all these artifacts, many at once, since a store takes its time for each. Return those that have work left.
+
+    Raises as Artifact.begin does.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        begun = pool.map(lambda artifact: artifact.begin(overwrite), artifacts.values())
+        return {key: artifact for (key, artifact), todo in zip(artifacts.items(), begun, strict=True) if todo}
+
+
+def read_manifests(uris: Mapping[Key, str]) -> dict[Key, dict[str, Any]]:
+    """Read many manifests at once. Raises StorageError if one is not there."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return dict(zip(uris, pool.map(read_json, uris.values()), strict=True))
 
 
 def record_matches(record: str, found: dict[str, Any], wanted: dict[str, Any], overwrite: bool) -> bool:

@@ -5,6 +5,7 @@ from operator import add
 
 import numpy as np
 import pytest
+import torch
 
 from lib.maps.moments import Moments, SourceMoments
 
@@ -61,6 +62,7 @@ def test_all_targets_at_once_have_the_sums_of_every_pair() -> None:
 def test_sums_about_another_origin_are_those_of_moved_rows() -> None:
     x0, y0 = draw.normal(size=5), draw.normal(size=3)
     moments, expected = Moments.of(F_A, F_B), by_rows(F_A - x0, unit(F_B) - y0)
+    x0, y0 = torch.from_numpy(x0), torch.from_numpy(y0)
     np.testing.assert_allclose(moments.XX_about(x0), expected["XX"], rtol=1e-11, atol=1e-11)
     np.testing.assert_allclose(moments.XY_about(x0, y0), expected["XY"], rtol=1e-11, atol=1e-11)
 

@@ -33,13 +33,43 @@ for (const table of document.querySelectorAll('table.numbers')) {
     });
   });
 }
+// The page's address names a direction: #lite0-to-lite2.
+const named = () => decodeURIComponent(location.hash.slice(1));
 const chooser = document.getElementById('direction');
 if (chooser) {
-  const show = () => {
-    for (const part of document.querySelectorAll('[data-direction]'))
-      part.hidden = part.dataset.direction !== chooser.value;
+  const parts = [...document.querySelectorAll('[data-direction]')];
+  const show = () => { for (const part of parts) part.hidden = part.id !== chooser.value; };
+  const follow = () => {
+    const part = parts.find(other => other.id === named());
+    if (!part) return;
+    chooser.value = part.id;
+    show();
+    part.scrollIntoView();
   };
   chooser.closest('.chooser').hidden = false;
-  chooser.addEventListener('change', show);
+  chooser.addEventListener('change', () => { history.replaceState(null, '', '#' + encodeURIComponent(chooser.value)); show(); });
+  addEventListener('hashchange', follow);
   show();
+  follow();
+}
+// A click on a cell of the matrix goes to its direction.
+for (const figure of document.querySelectorAll('[data-cells]')) {
+  const names = JSON.parse(figure.dataset.cells), area = figure.querySelector('[id$="-cells"]');
+  const pair = event => {
+    const box = area.getBoundingClientRect(), n = names.length;
+    const column = Math.floor((event.clientX - box.left) / box.width * n);
+    const row = Math.floor((event.clientY - box.top) / box.height * n);
+    return row in names && column in names && row !== column ? [names[row], names[column]] : null;
+  };
+  const card = figure.querySelector('.card');
+  card.addEventListener('click', event => {
+    const found = pair(event);
+    if (found) location.hash = encodeURIComponent(found.join(figure.dataset.between));
+  });
+  card.addEventListener('mousemove', event => {
+    const found = pair(event);
+    card.title = found ? found.join(' → ') : '';
+    card.style.cursor = found ? 'pointer' : '';
+  });
+  figure.querySelector('figcaption').append(' Click a cell to see its direction.');
 }

@@ -1,0 +1,1 @@
+"""How alike features are: measures of two networks at a time, over the cluster."""

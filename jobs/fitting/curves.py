@@ -1,0 +1,94 @@
+"""Maps that are points of a curve: they are judged where they are fitted, so that no file has to hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from lib.evaluation.predictions import PredictMapped
+from lib.experiment.layout import Layout, map_name, part_in
+from lib.experiment.variants import Variant
+from lib.features.chunks import read_chunk, split_into_chunks
+from lib.features.tables import FeatureTables
+from lib.maps.affine import AffineMap
+from lib.networks.classifiers import Classifier
+from lib.storage.manifests import Artifact
+from lib.storage.parquet import write_table
+
+FILE_ROWS = 65_536  # of a file with predictions, about
+SLICE = 4096  # rows that are judged at once
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One pair's points of curves, and the table of their predictions."""
+
+    source: str
+    target: str
+    variants: Sequence[Variant]
+    artifact: Artifact
+    keep: bool = False  # whether the maps are kept, too
+
+
+@dataclass(frozen=True)
+class FittedCurves:
+    """The maps of a pair's curves, and what is known of each."""
+
+    curves: Curves
+    maps: dict[Variant, AffineMap]
+    described: dict[Variant, dict[str, Any]]
+
+    def keep(self, files: Layout) -> None:
+        """Write the maps, if they are to be kept."""
+        for variant, map_ in self.maps.items() if self.curves.keep else ():
+            name = map_name(self.curves.source, self.curves.target, variant.name)
+            (map_ if variant.rank else map_.multiplied()).save(files.map(name))
+
+
+def judge_curves(files: Layout, tables: FeatureTables, fitted: Sequence[FittedCurves], room: float) -> None:
+    """Write the predictions of these maps, which have one source, on the evaluation images, and their manifests.
+
+    Features are read once for all maps, in chunks of about `room` bytes.
+    """
+    if not fitted:
+        return
+    source = fitted[0].curves.source
+    networks = [source, *(found.curves.target for found in fitted)]
+    rows = int(room / (4 * sum(tables.sizes(networks).values())))
+    predict = [
+        PredictMapped(
+            source,
+            found.curves.target,
+            Classifier.load(files.classifier(found.curves.target)),
+            {variant.column: map_ for variant, map_ in found.maps.items()},
+        )
+        for found in fitted
+    ]
+    waiting: list[list[pa.Table]] = [[] for _ in fitted]
+    written = held = part = 0
+    chunks = split_into_chunks(tables, networks, max(SLICE // 4, min(rows, FILE_ROWS)))
+    for place, chunk in enumerate(chunks):
+        images = read_chunk(chunk)
+        held += len(images)
+        for slice_ in slices(images):
+            for tables_, judge in zip(waiting, predict, strict=True):
+                tables_.append(judge(slice_))
+        if held < FILE_ROWS and place < len(chunks) - 1:
+            continue
+        for tables_, found in zip(waiting, fitted, strict=True):
+            folder = files.curve_predictions(source, found.curves.target)
+            write_table(part_in(folder, part), pa.concat_tables(tables_))
+            tables_.clear()
+        written, held, part = written + held, 0, part + 1
+    for found, judge in zip(fitted, predict, strict=True):
+        maps = {variant.column: described for variant, described in found.described.items()}
+        found.curves.artifact.finish(written, judge.schema, maps=maps)
+
+
+def slices(rows: pa.Table) -> Iterator[pa.Table]:
+    """Yield the rows in slices that are judged at once."""
+    for first in range(0, len(rows), SLICE):
+        yield rows.slice(first, SLICE)

@@ -1,0 +1,112 @@
+"""All that a report shows: results.json and the tables beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lib.errors import TableError
+from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS, THUMBNAILS
+from lib.evaluation.results import ClassCounts, Example, MapResults, Results
+from lib.experiment.layout import Layout
+from lib.experiment.variants import MapKey, Variant
+from lib.maps.curves import read_curve
+from lib.storage.files import is_file, read_json
+from lib.storage.parquet import read_table
+
+FEW = 6  # networks: a page shows everything about each of their pairs beside each other
+Curve = tuple[np.ndarray, np.ndarray]  # iterations and errors, (n,) each
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Results, with the tables of maps, classes and examples, and error curves that are read when they are needed."""
+
+    results: Results
+    maps: pa.Table  # MAPS
+    examples: pa.Table  # EXAMPLES
+    thumbnails: Mapping[str, bytes | None]  # image_id -> JPEG; None if the image can't be read any more
+    classes: Callable[[str], pa.Table]  # target -> CLASSES
+    curve: Callable[[str, str], Curve | None]  # source, target -> curve of the main map; None if it has none
+
+    @classmethod
+    def read(cls, files: Layout) -> Findings:
+        """Read what `python -m jobs.evaluate` wrote. Raises TableError if an earlier version wrote it."""
+        results: Results = read_json(files.results)
+        if not is_file(files.maps_table):
+            raise TableError(
+                f"{files.results} is of an earlier version, which wrote no {files.maps_table}. Run `python -m "
+                f"jobs.pipeline` for the experiment {results['experiment']!r} again: extraction and fits by Adam are "
+                "kept, the rest is made anew"
+            )
+        pictures = read_table(files.thumbnails, THUMBNAILS).to_pylist()
+        return cls(
+            results,
+            read_table(files.maps_table, MAPS),
+            read_table(files.examples, EXAMPLES),
+            {row["image_id"]: row["jpeg"] for row in pictures},
+            lambda target: read_table(files.classes_of(target), CLASSES),
+            lambda source, target: read_error_curve(files, source, target),
+        )
+
+    @property
+    def few(self) -> bool:
+        """Whether the networks are so few that everything about each pair is shown."""
+        return len(self.results["networks"]) <= FEW
+
+    @cached_property
+    def rows(self) -> list[MapResults]:
+        """Every map of every pair. For few networks."""
+        rows: list[MapResults] = self.maps.to_pylist()
+        return rows
+
+    @property
+    def families(self) -> list[MapResults]:
+        """The full maps of each pair besides its main one, family after family."""
+        mains = {(row["source"], row["target"], row["family"]) for row in self.results["mappings"]}
+        full = [row for row in self.rows if row["variant"] == Variant(row["family"]).name]
+        others = [row for row in full if (row["source"], row["target"], row["family"]) not in mains]
+        order = list(dict.fromkeys(row["family"] for row in others))
+        return sorted(others, key=lambda row: order.index(row["family"]))
+
+    @property
+    def ranks(self) -> list[MapResults]:
+        """The maps of low rank."""
+        return [row for row in self.rows if row["rank"] is not None]
+
+    @property
+    def learning_curve(self) -> list[MapResults]:
+        """The least-squares maps from a part of the training rows and from all, the smallest part first."""
+        of_rows = [row for row in self.rows if row["family"] == "least_squares" and row["rank"] is None]
+        return sorted(of_rows, key=lambda row: row["share"]) if any(row["share"] < 1 for row in of_rows) else []
+
+    def seeds(self, source: str, target: str) -> list[MapResults]:
+        """Return the maps of one pair that differ in their seed alone."""
+        pair = (source, target)
+        return [row for row in self.rows if (row["source"], row["target"]) == pair and row["seed"] is not None]
+
+    def class_counts(self, source: str, target: str) -> list[ClassCounts]:
+        """Return one pair's counts by class, the greatest loss first."""
+        table = self.classes(target)
+        rows: list[ClassCounts] = table.filter(pc.equal(table["source"], source)).to_pylist()
+        return rows
+
+    def examples_of(self, source: str, target: str) -> list[Example]:
+        """Return the images that one pair's mapping fixed or broke."""
+        chosen = pc.and_(pc.equal(self.examples["source"], source), pc.equal(self.examples["target"], target))
+        rows: list[Example] = self.examples.filter(chosen).to_pylist()
+        return rows
+
+
+def read_error_curve(files: Layout, source: str, target: str) -> Curve | None:
+    """Read iterations and errors, (n,) each, of the map fitted by Adam; None if there is none."""
+    file = files.curve(MapKey(source, target, Variant("affine")).name)
+    if not is_file(file):
+        return None
+    table = read_curve(file)
+    return table["iteration"].to_numpy(), table["error"].to_numpy()

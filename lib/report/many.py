@@ -1,0 +1,46 @@
+"""The page of many networks: the matrix, what each gives and takes, and a browser of all directions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lib.evaluation.results import Results
+from lib.report.blocks import Note, PairBrowser, Section, Table
+from lib.report.cells import Row, markdown
+from lib.report.findings import Findings
+from lib.report.losses import losses_section
+from lib.report.table1 import mapping_row, table1_header
+
+ENDS = 10  # directions with the least and with the most loss that stand on the page without its script
+
+
+def sections_of_many(findings: Findings, drawn: Mapping[str, str]) -> list[Section | None]:
+    """Return the sections that answer the question. `drawn` has the <svg> of each figure by its file name."""
+    return [losses_section(findings.results, drawn.get("losses")), ends_section(findings), pairs_section(findings)]
+
+
+def ends_section(findings: Findings) -> Section:
+    """Return the directions at both ends of the range of losses, which print and read without a script."""
+    header, ends = ends_rows(findings.results)
+    count = len(findings.results["mappings"])
+    caption = f"The {ENDS} directions with the least loss, and the {ENDS} with the most, of {count:,}."
+    note = "All directions: below, in table1.md, and with every number in results.json and maps.parquet."
+    return Section("table1", "Table 1: both ends", [Note(note), Table(header, ends, caption)])
+
+
+def ends_rows(results: Results) -> tuple[Row, list[Row]]:
+    """Return Table 1's header and its ENDS rows with the least loss and with the most."""
+    ranked = sorted(results["mappings"], key=lambda mapping: mapping["loss"])
+    return table1_header(results), [mapping_row(results, mapping) for mapping in [*ranked[:ENDS], *ranked[-ENDS:]]]
+
+
+def ends_markdown(results: Results) -> str:
+    """Return both ends of Table 1 as Markdown for a terminal."""
+    return markdown(*ends_rows(results))
+
+
+def pairs_section(findings: Findings) -> Section:
+    """Return all directions, which the page's script draws."""
+    count = len(findings.results["mappings"])
+    text = f"The page's script shows all {count:,} directions here. Without it, they are in table1.md and maps.parquet."
+    return Section("directions", "All directions", [PairBrowser(text)])
