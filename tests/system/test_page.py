@@ -1,6 +1,7 @@
 """The report in a real browser: sorted, chosen from, read on a phone and in the dark, with nothing fetched."""
 
 import importlib.util
+import json
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ if importlib.util.find_spec("selenium") is None:
     pytest.skip("selenium isn't installed", allow_module_level=True)
 
 from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -40,13 +42,13 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
-    """Addresses of reports of two and of four networks, one with a name that would break out of the page."""
+    """Addresses of reports of two, four and twelve networks, one with a name that would break out of the page."""
     folder = tmp_path_factory.mktemp("pages")
     found = {}
-    for networks in ({"a": 0.8, "b": 0.75}, {"a": 0.8, "b": 0.75, EVIL: 0.7, "noise": 0.4}):
-        results = made_up.results(networks, useless="noise", class_name=EVIL + "{}")
-        examples = made_up.examples(results, word=EVIL)
-        write_report(results, made_up.curves(results), Layout(str(folder / str(len(networks)))), examples)
+    evil = {"a": 0.8, "b": 0.75, EVIL: 0.7, "noise": 0.4}
+    for networks in ({"a": 0.8, "b": 0.75}, evil, evil | {f"more{k}": 0.5 + k / 20 for k in range(8)}):
+        findings = made_up.findings(networks, useless="noise", class_name=EVIL + "{}")
+        write_report(findings, Layout(str(folder / str(len(networks)))))
         found[len(networks)] = (folder / str(len(networks)) / "report.html").as_uri()
     return found
 
@@ -113,7 +115,60 @@ def test_names_from_data_are_text(page: Any) -> None:
     assert f"{EVIL} → {EVIL}" in column(page, 1)
 
 
-@pytest.mark.parametrize("networks", [2, 4])
+def test_the_address_names_a_direction(browser: Any, pages: dict[int, str]) -> None:
+    browser.get("about:blank")
+    browser.get(f"{pages[4]}#noise-to-b")
+    shown = [part for part in browser.find_elements(By.CSS_SELECTOR, "[data-direction]") if part.is_displayed()]
+    assert [part.find_element(By.TAG_NAME, "h3").text for part in shown] == ["noise → b"]
+    browser.get("about:blank")
+    browser.get(f"{pages[12]}#noise-to-b")
+    assert browser.find_element(By.CSS_SELECTOR, "#pair h3").text == "noise → b"
+
+
+def click_cell(browser: Any, row: int, column: int, networks: int) -> None:
+    area = browser.find_element(By.CSS_SELECTOR, '[data-cells] [id$="-cells"]')
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", area)
+    box = browser.execute_script("const b = arguments[0].getBoundingClientRect(); return [b.width, b.height]", area)
+    right, down = ((place + 0.5) / networks - 0.5 for place in (column, row))
+    ActionChains(browser).move_to_element_with_offset(area, right * box[0], down * box[1]).click().perform()
+
+
+def test_a_cell_of_the_matrix_leads_to_its_direction(browser: Any, pages: dict[int, str]) -> None:
+    browser.set_window_size(1200, 900)
+    for networks, heading in ((4, "[data-direction]:not([hidden]) h3"), (12, "#pair h3")):
+        browser.get("about:blank")
+        browser.get(pages[networks])
+        order = json.loads(browser.find_element(By.CSS_SELECTOR, "[data-cells]").get_attribute("data-cells"))
+        click_cell(browser, order.index("b"), order.index("a"), networks)
+        assert browser.find_element(By.CSS_SELECTOR, heading).text == "b → a"
+
+
+def test_many_networks_are_searched_sorted_and_looked_into(browser: Any, pages: dict[int, str]) -> None:
+    browser.set_window_size(1200, 900)
+    browser.get("about:blank")
+    browser.get(pages[12])
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#pairs tbody tr")) == 100
+    browser.find_element(By.CSS_SELECTOR, "#pairs .more").click()
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#pairs tbody tr")) == 132
+    browser.find_element(By.CSS_SELECTOR, "#pairs input").send_keys("more3")
+    names = [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "#pairs tbody th")]
+    assert len(names) == 22
+    assert all("more3" in name for name in names)
+    browser.find_element(By.CSS_SELECTOR, "#pairs thead tr:last-child th:nth-child(4) button").click()
+    losses = [float(cell.text) for cell in browser.find_elements(By.CSS_SELECTOR, "#pairs tbody td:nth-child(4)")]
+    assert losses == sorted(losses)
+    browser.find_element(By.LINK_TEXT, "more3 → a").click()
+    pair = browser.find_element(By.ID, "pair")
+    assert pair.find_element(By.TAG_NAME, "h3").text == "more3 → a"
+    assert len(pair.find_elements(By.CSS_SELECTOR, "svg")) == 4
+    assert len(pair.find_elements(By.CSS_SELECTOR, ".thumbnails img")) == 6
+    assert f"{EVIL}7" in pair.text
+    pair.find_element(By.LINK_TEXT, "the other direction").click()
+    assert browser.find_element(By.CSS_SELECTOR, "#pair h3").text == "a → more3"
+    assert browser.title.startswith("How far")
+
+
+@pytest.mark.parametrize("networks", [2, 4, 12])
 def test_it_fits_a_phone(browser: Any, pages: dict[int, str], networks: int) -> None:
     metrics = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -146,6 +201,7 @@ def test_text_stands_out_in_light_and_dark(page: Any, scheme: str) -> None:
 def test_nothing_is_fetched_and_nothing_goes_wrong(browser: Any, pages: dict[int, str]) -> None:
     browser.get_log("performance")
     browser.get(pages[4])
+    browser.get(f"{pages[12]}#a-to-b")
     requests = [line for line in browser.get_log("performance") if '"Network.requestWillBeSent"' in line["message"]]
     outside = [line for line in requests if '"url":"http' in line["message"].replace(" ", "")]
     assert outside == []
@@ -160,5 +216,9 @@ def test_it_reads_without_its_script(browser: Any, pages: dict[int, str]) -> Non
         assert len(parts) == 12
         assert all(part.is_displayed() for part in parts)
         assert not browser.find_element(By.CSS_SELECTOR, ".chooser").is_displayed()
+        browser.get(pages[12])
+        assert "in table1.md" in browser.find_element(By.ID, "directions").text
+        assert len(browser.find_elements(By.CSS_SELECTOR, "#table1 tbody tr")) == 20
+        assert browser.find_element(By.CSS_SELECTOR, "#losses svg").is_displayed()
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

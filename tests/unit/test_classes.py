@@ -11,12 +11,14 @@ def test_classes_are_counted_greatest_losses_first() -> None:
     label = np.array([3, 3, 3, 0, 0, 7])
     own = np.array([1, 1, 0, 1, 0, 0], bool)
     mapped = np.array([0, 0, 0, 1, 0, 1], bool)
-    assert count_by_class(label, own, mapped, ["a", "b", "c", "d", "e", "f", "g", "h"]) == [
-        {"label": 3, "name": "d", "total": 3, "own": 2, "mapped": 0},
-        {"label": 0, "name": "a", "total": 2, "own": 1, "mapped": 1},
-        {"label": 7, "name": "h", "total": 1, "own": 0, "mapped": 1},
+    pair = {"source": "s", "target": "t"}
+    found = count_by_class(("s", "t"), label, own, mapped, ["a", "b", "c", "d", "e", "f", "g", "h"])
+    assert found.to_pylist() == [
+        {**pair, "label": 3, "name": "d", "total": 3, "own": 2, "mapped": 0},
+        {**pair, "label": 0, "name": "a", "total": 2, "own": 1, "mapped": 1},
+        {**pair, "label": 7, "name": "h", "total": 1, "own": 0, "mapped": 1},
     ]
-    assert {row["name"] for row in count_by_class(label, own, mapped)} == {None}
+    assert set(count_by_class(("s", "t"), label, own, mapped)["name"].to_pylist()) == {None}
 
 
 def test_examples_are_the_same_in_any_order_and_change_with_the_seed() -> None:

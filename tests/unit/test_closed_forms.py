@@ -283,6 +283,30 @@ def test_all_maps_of_a_source_are_those_of_each_pair() -> None:
             torch.testing.assert_close(map_.bias, expected.bias, rtol=1e-4, atol=1e-5)
 
 
+def test_compressed_rows_give_the_same_ridges_and_maps() -> None:
+    """60 rows of 80 and 70 features: all maps, and the choice of each ridge by class scores, in spaces of 60."""
+    F_A, F_B = correlated(60, 80, 70)
+    part = np.arange(60) % len(PARTS)
+    spaces = {"A": row_space(F_A), "B": row_space(F_B)}
+    assert [space.shape for space in spaces.values()] == [(80, 60), (70, 60)]
+    X, Y = (F @ space.double().numpy() for F, space in zip((F_A, F_B), spaces.values(), strict=True))
+    plain, compressed = (
+        [SourceMoments.of(rows[part == k], {"B": others[part == k]}) for k in range(len(PARTS))]
+        for rows, others in ((F_A, F_B), (X, Y))
+    )
+    C_B = Classifier(torch.from_numpy(np.random.default_rng(2).normal(size=(90, 70))).float(), torch.zeros(90), 1)
+    wanted = [Variant("least_squares"), Variant("orthogonal"), Variant("least_squares", rank=9),
+              Variant("least_squares", share=1 / 4)]  # fmt: skip
+    expected = ClosedForms("A", plain).maps("B", wanted, C_B)
+    found = ClosedForms("A", compressed, spaces).maps("B", wanted, C_B)
+    for (variant, map_, described), (other, expected_map, expected_described) in zip(found, expected, strict=True):
+        assert variant == other
+        assert described == expected_described
+        scale = float(expected_map.weight.abs().max())
+        torch.testing.assert_close(map_.weight, expected_map.weight, rtol=1e-3, atol=1e-4 * scale)
+        torch.testing.assert_close(map_.bias, expected_map.bias, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("sizes", [(3, 3), (7, 3)])
 def test_a_known_similarity_is_found_again(sizes: tuple[int, int]) -> None:
     F_A, F_B = known_pair(*sizes, isometric=True)

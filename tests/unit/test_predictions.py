@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS, Predict
+from lib.evaluation.predictions import PREDICTIONS, PredictMapped, PredictOwn, mapped_schema, maps_in
 from lib.maps.affine import AffineMap
 from lib.maps.error import unit_distance
 from lib.networks.classifiers import Classifier
@@ -26,37 +26,41 @@ ROWS = pa.table(
 
 
 def test_own_predictions_are_the_classifiers_best_class() -> None:
-    found = Predict("b", "b", C_B)(ROWS)
+    found = PredictOwn("b", C_B)(ROWS)
     assert found.schema == PREDICTIONS
     np.testing.assert_array_equal(found["predicted"], C_B(F_B).argmax(1))
     assert found["label"].null_count == 15
 
 
 def test_mapped_predictions_error_and_length_ratio() -> None:
-    found = Predict("a", "b", C_B, M_AB)(ROWS)
-    mapped = M_AB(F_A)
-    assert found.schema == MAPPED_PREDICTIONS
-    np.testing.assert_array_equal(found["predicted"], C_B(mapped).argmax(1))
-    np.testing.assert_allclose(found["error"], unit_distance(F_B, mapped), rtol=1e-5)
-    np.testing.assert_allclose(found["length_ratio"], mapped.norm(dim=1) / F_B.norm(dim=1), rtol=1e-5)
+    low = AffineMap([M_AB.weight[:, :2], M_AB.weight[:2]], M_AB.bias)
+    found = PredictMapped("a", "b", C_B, {"affine": M_AB, "low_rank2": low})(ROWS)
+    assert found.schema == mapped_schema(["affine", "low_rank2"])
+    assert maps_in(found.schema) == ["affine", "low_rank2"]
+    for column, map_ in (("affine", M_AB), ("low_rank2", low.multiplied())):
+        mapped = map_(F_A)
+        np.testing.assert_array_equal(found[f"predicted_{column}"], C_B(mapped).argmax(1))
+        np.testing.assert_allclose(found[f"error_{column}"], unit_distance(F_B, mapped), rtol=1e-5)
+        ratio = mapped.norm(dim=1) / F_B.norm(dim=1)
+        np.testing.assert_allclose(found[f"length_ratio_{column}"], ratio, rtol=1e-5)
 
 
 def test_the_identity_map_changes_no_prediction() -> None:
-    own = Predict("b", "b", C_B)(ROWS)
-    same = Predict("b", "b", C_B, AffineMap.identity(5))(ROWS)
-    assert same["predicted"].equals(own["predicted"])
-    assert float(np.max(same["error"])) < 1e-6
+    own = PredictOwn("b", C_B)(ROWS)
+    same = PredictMapped("b", "b", C_B, {"same": AffineMap.identity(5)})(ROWS)
+    assert same["predicted_same"].equals(own["predicted"])
+    assert float(np.max(same["error_same"])) < 1e-6
 
 
 def test_predictions_do_not_depend_on_the_batch() -> None:
-    predict = Predict("a", "b", C_B, M_AB)
+    predict = PredictMapped("a", "b", C_B, {"affine": M_AB})
     pieces = pa.concat_tables([predict(ROWS.slice(0, 11)), predict(ROWS.slice(11))])
     assert pieces.equals(predict(ROWS))
 
 
 def test_background_class_is_taken_off() -> None:
-    plain = Predict("b", "b", C_B)(ROWS)["predicted"].to_numpy()
-    shifted = Predict("b", "b", Classifier(C_B.weight, C_B.bias, offset=1))(ROWS)["predicted"].to_numpy()
+    plain = PredictOwn("b", C_B)(ROWS)["predicted"].to_numpy()
+    shifted = PredictOwn("b", Classifier(C_B.weight, C_B.bias, offset=1))(ROWS)["predicted"].to_numpy()
     np.testing.assert_array_equal(shifted, plain - 1)
 
 

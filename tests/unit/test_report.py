@@ -1,5 +1,6 @@
 """The report from results alone: true counts in the figures, everything escaped, nothing fetched from outside."""
 
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lib.errors import TableError
 from lib.evaluation.regions import REGIONS
+from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS
 from lib.experiment.layout import Layout
 from lib.report.comparison import compare_experiments
 from lib.report.drawing import to_svg
 from lib.report.error_curves import draw_error_curves
+from lib.report.findings import Findings
+from lib.report.pair_numbers import CLASSES as SHOWN_CLASSES
+from lib.report.pair_numbers import pair_numbers
 from lib.report.region_diagram import draw_regions
 from lib.report.report import draw_figures, report_html, write_report
 from lib.report.table1 import table1_markdown, table1_rows
@@ -33,7 +39,7 @@ def example(name: str = "inception") -> dict[str, Any]:
     mapping = {
         "source": name, "target": "resnet", "correct": 39686, "total": 50000, "accuracy": 0.79372, "loss": -1.328,
         "loss_ci95": [-1.6, -1.05], "fixed": 2960, "broken": 2296, "fit_error": 0.1, "validation_error": 0.12,
-        "length_ratio": 1.5, "regions": regions,
+        "length_ratio": 1.5, "regions": regions, "family": "affine",
     }  # fmt: skip
     network = {"feature_size": 4, "correct": 39022, "total": 50000, "accuracy": 0.78044}
     return {
@@ -41,13 +47,27 @@ def example(name: str = "inception") -> dict[str, Any]:
         "images": {"val": {"listed": 50001, "extracted": 50000, "rejected": 1, "reasons": {"truncated": 1}}},
         "networks": {name: network, "resnet": network},
         "mappings": [mapping],
+        "measures": [],
         "published": [{"source": "Table 1", "features": name, "classifier": "resnet", "accuracy": 79.4, "loss": -1.4}],
         "settings": {"seed": 1, "networks": {name: {"model": EVIL}}},
         "versions": {"ray": "2.60"},
     }
 
 
-CURVES = {"inception → resnet": (np.arange(1, 30_001), np.linspace(1.9, 0.1, 30_000, dtype=np.float32))}
+CURVE = np.arange(1, 30_001), np.linspace(1.9, 0.1, 30_000, dtype=np.float32)
+CURVES = {"inception → resnet": CURVE}
+
+
+def findings_of(results: Any) -> Findings:
+    """Findings of results.json and an error curve alone."""
+    return Findings(
+        results,
+        MAPS.empty_table(),
+        EXAMPLES.empty_table(),
+        {},
+        lambda target: CLASSES.empty_table(),
+        lambda *pair: CURVE,
+    )
 
 
 def test_table_has_exact_values_and_says_which_are_printed() -> None:
@@ -130,7 +150,7 @@ class Page(HTMLParser):
 
 
 def written(folder: Path, name: str = "inception") -> str:
-    write_report(example(name), CURVES, Layout(str(folder)))
+    write_report(findings_of(example(name)), Layout(str(folder)))
     return (folder / "report.html").read_text()
 
 
@@ -158,13 +178,18 @@ FOUR = {"inception": 0.8, "resnet": 0.78, "vit": 0.85, "noise": 0.4}
 
 
 @pytest.fixture(scope="module")
-def many() -> dict[str, Any]:
-    return made_up.results(FOUR, useless="noise")
+def four() -> Findings:
+    return made_up.findings(FOUR, useless="noise")
 
 
-def test_every_section_of_many_networks_is_there(many: dict[str, Any]) -> None:
-    vectors = {name: to_svg(figure, f"f{k}") for k, (name, figure) in enumerate(draw_figures(many, CURVES).items())}
-    text = report_html(many, vectors, made_up.examples(many))
+@pytest.fixture(scope="module")
+def many(four: Findings) -> Any:
+    return four.results
+
+
+def test_every_section_of_four_networks_is_there(four: Findings) -> None:
+    vectors = {name: to_svg(figure, f"f{k}") for k, (name, figure) in enumerate(draw_figures(four).items())}
+    text = report_html(four, vectors)
     for name in SECTIONS:
         assert f'<section id="{name}">' in text
     assert text.count("<option") == 12
@@ -173,12 +198,49 @@ def test_every_section_of_many_networks_is_there(many: dict[str, Any]) -> None:
 
 
 def test_sections_without_numbers_are_left_out() -> None:
-    text = report_html(example(), {"error_curves": "<svg></svg>", "regions_inception-to-resnet": "<svg></svg>"})
+    text = report_html(
+        findings_of(example()), {"error_curves": "<svg></svg>", "regions_inception-to-resnet": "<svg></svg>"}
+    )
     present = [name for name in SECTIONS if f'<section id="{name}">' in text]
     assert present == ["table1", "curves", "directions", "images", "settings", "versions"]
 
 
-def test_networks_that_give_nothing_are_said_to(many: dict[str, Any]) -> None:
+def test_the_numbers_of_many_networks_are_those_of_the_tables() -> None:
+    names = [f"n{k}" for k in range(8)]
+    found = made_up.findings({name: 0.5 + k / 20 for k, name in enumerate(names)}, class_name="</script>{}")
+    text = pair_numbers(found)
+    assert "<" not in text
+    numbers = json.loads(text)
+    k = [(names[s], names[t]) for s, t in zip(numbers["source"], numbers["target"], strict=True)].index(("n2", "n5"))
+    mapping = found.results["mappings"][k]
+    assert (mapping["source"], mapping["target"]) == ("n2", "n5")
+    columns = {(column["group"], column["title"]): column["values"][k] for column in numbers["columns"]}
+    assert columns["", "right"] == mapping["correct"]
+    assert columns["", "loss, points"] == round(mapping["loss"], 2)
+    assert columns["", "kappa"] is None
+    assert columns["classifiers", "E"] == 1.4
+    assert sum(numbers["regions"]["counts"][k]) == mapping["total"]
+    lines = {line["title"]: line["points"][k] for line in numbers["lines"]}
+    assert lines["Loss by rank of the map"][::2] == [1, 2, 4, 8, 16, 32]
+    assert lines["Loss by number of training images"][::2] == [1250, 2500, 5000, 10_000, 20_000]
+    _, errors = found.curve("n2", "n5")  # type: ignore[misc]
+    shown = lines["Fig. 4: error of the training batches"]
+    assert shown[:2] == [1, pytest.approx(errors[0], abs=1e-4)]
+    assert shown[-2:] == [5000, pytest.approx(errors[-1], abs=1e-4)]
+    counts = found.class_counts("n2", "n5")[:SHOWN_CLASSES]
+    assert numbers["classes"]["pairs"][k] == [row[what] for row in counts for what in ("label", "own", "mapped")]  # type: ignore[literal-required]
+    picture, fixed, label, own, mapped = numbers["examples"]["pairs"][k][:5]
+    assert numbers["pictures"][picture][0] == f"val/fixed-{label:05d}.jpg"
+    assert (fixed, own, mapped) == (1, label + 1, label)
+
+
+def test_results_of_an_earlier_version_are_told_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"experiment": "lite", "families": []}')
+    with pytest.raises(TableError, match=r"earlier version.*jobs\.pipeline.*'lite'"):
+        Findings.read(Layout(str(tmp_path)))
+
+
+def test_networks_that_give_nothing_are_said_to(many: Any) -> None:
     text = verdict(many)
     assert "Features of noise give nothing to any other network's classifier." in text
     assert "Features of vit" not in text
@@ -187,7 +249,7 @@ def test_networks_that_give_nothing_are_said_to(many: dict[str, Any]) -> None:
     assert "vit → noise (mapped)" in rows
 
 
-def test_experiments_stand_beside_each_other(many: dict[str, Any]) -> None:
+def test_experiments_stand_beside_each_other(many: Any) -> None:
     text, html = compare_experiments([("runs/one", example()), ("runs/two", many)])
     row = next(line for line in text.splitlines() if line.startswith("| inception → resnet"))
     assert "-1.328 (-1.60 to -1.05)" in row

@@ -7,56 +7,74 @@ import pyarrow as pa
 import pytest
 
 from lib.errors import TableError
-from lib.evaluation.cka import CrossSums
+from lib.evaluation.cka import Directions
+from lib.evaluation.classes import count_by_class
 from lib.evaluation.examples import pick_examples
-from lib.evaluation.joining import join_and_judge, join_predictions
-from lib.evaluation.judging import Mapped, evaluate_maps
-from lib.evaluation.predictions import MAPPED_PREDICTIONS, PREDICTIONS
-from lib.experiment.variants import MapKey, Variant
+from lib.evaluation.joining import Judged, Reference, judge_pair
+from lib.evaluation.judging import (
+    Mapped,
+    correct_mappings,
+    correct_maps,
+    counted,
+    evaluate_map,
+    main_mapping,
+    network_results,
+)
+from lib.evaluation.predictions import PREDICTIONS, mapped_schema
+from lib.evaluation.result_tables import MAPS
+from lib.experiment.variants import Variant
 
 N = 50_000
 INC, RES = "inception", "resnet"
 NETWORKS = {INC: {"feature_size": 1536, "classes": 1000}, RES: {"feature_size": 2048, "classes": 1000}}
 AFFINE = Variant("affine")
-MAPS = [
-    Mapped(MapKey(INC, RES, AFFINE), 0.1, None),
-    Mapped(MapKey(RES, INC, AFFINE), 0.2, None),
-]
-SUMS = CrossSums.of({INC: np.eye(4), RES: np.eye(4)})  # R^2 = 1 - E / (1 - 1/4)
+DIRECTIONS = Directions(4, np.ones(4), 4)  # of the rows of a unit matrix: R^2 = 1 - E / (1 - 1/4)
 
 
-def predictions(right: np.ndarray, mapped: bool, ids: np.ndarray | None = None) -> pa.Table:
-    """A prediction table that is right exactly where `right` (n,) says so, its rows shuffled."""
+def predictions(
+    right: np.ndarray, columns: tuple[str, ...] = (), ids: np.ndarray | None = None, shuffle: int = 0
+) -> pa.Table:
+    """A prediction table that is right exactly where `right` (n,) says so, its rows shuffled.
+
+    Without `columns` it is of a network's own features, else of maps that these columns name.
+    """
     n = len(right)
     label = np.arange(n) % 1000
-    columns = {
-        "image_id": pa.array([f"val/{k:06d}" for k in (np.arange(n) if ids is None else ids)]),
-        "label": pa.array(label, pa.int32()),
-        "predicted": pa.array(np.where(right, label, (label + 1) % 1000), pa.int32()),
-    }
-    if mapped:
-        columns |= {"error": pa.array(np.full(n, 0.25, np.float32)), "length_ratio": pa.array(np.ones(n, np.float32))}
-    table = pa.table(columns, schema=MAPPED_PREDICTIONS if mapped else PREDICTIONS)
-    return table.take(np.random.default_rng(n).permutation(n))
+    images = [[f"val/{k:06d}" for k in (np.arange(n) if ids is None else ids)], label]
+    answers = np.where(right, label, (label + 1) % 1000)
+    of_a_map = [answers, np.full(n, 0.25, np.float32), np.ones(n, np.float32)]
+    found = [*images, *(of_a_map * len(columns) if columns else [answers])]
+    table = pa.table(found, schema=mapped_schema(columns) if columns else PREDICTIONS)
+    return table.take(np.random.default_rng(shuffle).permutation(n))
 
 
 def first(count: int) -> np.ndarray:
     return np.arange(N) < count
 
 
-def paper() -> dict[str, pa.Table]:
-    """Right sets with the paper's counts: 2,296 of R's right ones broken, 2,960 of its wrong ones fixed."""
-    mapped_to_r = (np.arange(N) >= 2296) & (np.arange(N) < 39022 + 2960)
-    return {
-        f"{INC}-to-{INC}": predictions(first(40037), False),
-        f"{RES}-to-{RES}": predictions(first(39022), False),
-        f"{INC}-to-{RES}": predictions(mapped_to_r, True),
-        f"{RES}-to-{INC}": predictions(first(37866), True),
-    }
+OWN = {INC: predictions(first(40037)), RES: predictions(first(39022), shuffle=1)}
+# 2,296 of R's right ones are broken, 2,960 of its wrong ones fixed.
+TO_R = predictions((np.arange(N) >= 2296) & (np.arange(N) < 39022 + 2960), ("affine",), shuffle=2)
+TO_I = predictions(first(37866), ("affine",), shuffle=3)
+
+
+def judged(source: str, target: str, *mapped: pa.Table) -> Judged:
+    reference = Reference(f"{target}-to-{target}", OWN[target])
+    return judge_pair(reference, (f"{source}-to-{source}", OWN[source]), [("mapped", table) for table in mapped])
+
+
+def mapping(pair: tuple[str, str], table: pa.Table, fit_error: float) -> Any:
+    found = judged(*pair, table)
+    return main_mapping(found, AFFINE, [evaluate_map(pair, found, Mapped(AFFINE, fit_error, None), DIRECTIONS)])
 
 
 def evaluated() -> dict[str, Any]:
-    return evaluate_maps(join_and_judge(paper()), NETWORKS, MAPS, SUMS, None)
+    mappings = [mapping((INC, RES), TO_R, 0.1), mapping((RES, INC), TO_I, 0.2)]
+    correct_mappings(mappings)
+    own = {name: counted(table["predicted"].to_numpy() == table["label"].to_numpy()) for name, table in OWN.items()}
+    losses = {(row["source"], row["target"]): row["loss"] for row in mappings}
+    networks, order = network_results(NETWORKS, own, losses)
+    return {"networks": networks, "mappings": mappings, "order": order}
 
 
 def test_table_1_of_the_paper() -> None:
@@ -87,24 +105,36 @@ def test_identities_hold() -> None:
 
 
 def small(n: int, ids: np.ndarray | None = None) -> pa.Table:
-    return predictions(np.ones(n, bool), False, ids)
+    return predictions(np.ones(n, bool), ids=ids)
 
 
 def test_ids_missing_on_either_side_are_an_error() -> None:
     with pytest.raises(TableError, match=r"1 only in the first, 1 only in the second.*000003.*000009"):
-        join_predictions({"a-to-a": small(4), "b-to-b": small(4, np.array([0, 1, 2, 9]))})
+        Reference("a-to-a", small(4)).join("b-to-b", small(4, np.array([0, 1, 2, 9])))
 
 
 def test_an_id_that_stands_twice_is_an_error() -> None:
     with pytest.raises(TableError, match="twice"):
-        join_predictions({"a-to-a": small(3, np.array([0, 1, 1]))})
+        Reference("a-to-a", small(3, np.array([0, 1, 1])))
+    with pytest.raises(TableError, match="do not hold the same images"):
+        Reference("a-to-a", small(3)).join("b-to-b", small(3, np.array([0, 1, 1])))
+
+
+def test_another_label_is_an_error() -> None:
+    other = small(4)
+    changed = other.set_column(1, "label", pa.array([7, 7, 7, 7], pa.int32()))
+    with pytest.raises(TableError, match="a-to-a and b-to-b have different labels"):
+        Reference("a-to-a", small(4)).join("b-to-b", changed)
 
 
 def test_images_without_a_label_are_not_counted() -> None:
     table = small(10)
     labels = pa.array([None if image.endswith("0") else 1 for image in table["image_id"].to_pylist()], pa.int32())
     unlabelled = table.set_column(1, "label", labels)
-    assert len(join_and_judge({"a-to-a": unlabelled}).label) == 9
+    assert len(judge_pair(Reference("a-to-a", unlabelled), ("b-to-b", unlabelled), []).label) == 9
+    none = table.set_column(1, "label", pa.nulls(10, pa.int32()))
+    with pytest.raises(TableError, match="no evaluation image has a label"):
+        judge_pair(Reference("a-to-a", none), ("b-to-b", none), [])
 
 
 def test_what_stands_beside_the_loss() -> None:
@@ -118,42 +148,46 @@ def test_what_stands_beside_the_loss() -> None:
     assert to_r["agreement"] == to_r["consistency"] == pytest.approx(1 - (2960 + 2296) / N)
     p, q = 39022 / N, 39686 / N
     assert to_r["consistency_by_chance"] == pytest.approx(p * q + (1 - p) * (1 - q))
-    assert sum(row["own"] for row in to_r["classes"]) == 39022
-    assert sum(row["mapped"] for row in to_r["classes"]) == 39686
-    assert len(to_r["classes"]) == 1000
+    found = judged(INC, RES, TO_R)
+    right = found.right(found.target), found.right(found.mapped["affine"])
+    classes = count_by_class((INC, RES), found.label, *right, [f"class {k}" for k in range(1000)])
+    assert sum(classes["own"].to_pylist()) == 39022
+    assert sum(classes["mapped"].to_pylist()) == 39686
+    assert len(classes) == 1000
+    assert classes["name"][0].as_py().startswith("class ")
 
 
-def test_other_maps_have_places_of_their_own() -> None:
-    """Seeds beside the main one, other families, ranks and shares of the rows: each in its list, none in two."""
-    others = [
-        Variant("affine", seed=1),
-        Variant("least_squares"),
-        Variant("least_squares", rank=4),
-        Variant("least_squares", share=1 / 4),
-        Variant("classifiers"),
-    ]
-    tables_ = paper()
-    maps = list(MAPS)
-    for variant in others:
-        name = f"{INC}-to-{RES}.{variant.name}"
-        tables_[name] = predictions(first(30000), True)
-        maps.append(Mapped(MapKey(INC, RES, variant), None, 320 if variant.share < 1 else 1280))
-    found = evaluate_maps(join_and_judge(tables_), NETWORKS, maps, SUMS, [f"class {k}" for k in range(1000)])
-    assert [(row["source"], row["family"]) for row in found["mappings"]] == [(INC, "affine"), (RES, "affine")]
-    assert [row["family"] for row in found["families"]] == ["least_squares", "classifiers"]
-    assert [row["rank"] for row in found["ranks"]] == [4]
-    assert [row["rows"] for row in found["learning_curve"]] == [320, 1280]
-    seeds = found["mappings"][0]["seeds"]
-    assert [(row["seed"], row["correct"]) for row in seeds] == [(0, 39686), (1, 30000)]
+def test_every_map_has_a_row() -> None:
+    """Seeds beside the main one, other families, ranks and shares of the rows, from a table of full maps and one of
+    curves."""
+    others = [Variant("affine", seed=1), Variant("least_squares"), Variant("classifiers")]
+    curves = [Variant("least_squares", rank=4), Variant("least_squares", share=1 / 4)]
+    same_order = [predictions(first(30000), (variant.column,), shuffle=2) for variant in others]
+    columns = [*TO_R.columns, *(column for table in same_order for column in table.columns[2:])]
+    full = pa.table(columns, mapped_schema([AFFINE.column, *(variant.column for variant in others)]).names)
+    low = predictions(first(30000), tuple(variant.column for variant in curves), shuffle=4)
+    found = judged(INC, RES, full, low)
+    maps = [Mapped(AFFINE, 0.1, None)]
+    maps += [Mapped(variant, None, 320 if variant.share < 1 else 1280) for variant in [*others, *curves]]
+    rows = [evaluate_map((INC, RES), found, mapped, DIRECTIONS) for mapped in maps]
+    main = main_mapping(found, AFFINE, rows)
     losses = [-1.328, 100 * (39022 - 30000) / N]
-    assert found["mappings"][0]["loss_sd"] == pytest.approx(abs(losses[0] - losses[1]) / 2**0.5)
-    assert "seeds" not in found["mappings"][1]
-    assert found["mappings"][0]["classes"][0]["name"].startswith("class ")
+    assert [row["correct"] for row in rows] == [39686, *[30000] * 5]
+    assert [row["loss"] for row in rows] == pytest.approx([losses[0], *losses[1:] * 5])
+    assert main["loss_sd"] == pytest.approx(abs(losses[0] - losses[1]) / 2**0.5)
+    assert "loss_sd" not in evaluated()["mappings"][0]
+    table = correct_maps(pa.Table.from_pylist(rows, schema=MAPS))
+    assert table["rank"].to_pylist() == [None, None, None, None, 4, None]
+    assert table["seed"].to_pylist() == [0, 1, None, None, None, None]
+    assert table["rows"].to_pylist() == [None, 1280, 1280, 1280, 1280, 320]
+    tested = [p is not None for p in table["p_holm"].to_pylist()]
+    assert tested == [True, False, True, True, False, False], "of the full maps with the first seed"
+    assert table["p_holm"][0].as_py() == rows[0]["p_value"]
 
 
 def test_examples_are_fixed_and_broken_images() -> None:
-    judged = join_and_judge(paper())
-    rows = pick_examples(judged, MAPS[0].key, 5, 0)
+    found = judged(INC, RES, TO_R)
+    rows = pick_examples((INC, RES), found, found.mapped["affine"], 5, 0, None)
     assert [row["kind"] for row in rows] == ["fixed"] * 5 + ["broken"] * 5
     for row in rows:
         number = int(row["image_id"].removeprefix("val/"))
