@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.typing import ColorType
@@ -15,9 +16,9 @@ from matplotlib.typing import ColorType
 from lib.report.drawing import plain_name
 
 COLOUR_MAP = "RdBu_r"  # blue for gains, red for losses: eyes that confuse red and green tell these apart
-OWN, CHANCE = "#e4e4e2", "#4d4d4d"
-CELL, SMALL_CELL = 0.62, 0.14  # inches
-WORDED = 30  # networks at most whose cells have words
+OWN, DIAGONAL, CHANCE = "#e4e4e2", "#a8a8a4", "#4d4d4d"
+CELL, SMALL_CELL, WIDTH = 0.62, 0.12, 8.0  # inches: cells with words, cells without at least, all of those together
+WORDED = 16  # networks at most whose cells have words
 Pair = tuple[str, str]  # source and target
 
 
@@ -30,16 +31,15 @@ def draw_losses(
     grey, and do not stretch the colours. White is 0. Cells of more than WORDED networks are colours alone.
     """
     n = len(order)
-    cell, size = (CELL, 10.0) if n <= WORDED else (SMALL_CELL, 7.0)
+    cell = CELL if n <= WORDED else max(SMALL_CELL, WIDTH / n)
+    size = min(10.0, 50 * cell)  # of names, points
     longest = 0.085 * max(map(len, order)) * size / 10
     figure = Figure(figsize=(cell * n + longest + 0.6, cell * n + min(longest, 2) + 0.6), layout="constrained")
     axes = figure.subplots()
     limit = max((abs(points) for pair, points in loss.items() if pair not in chance), default=0) or 1
     colours = {pair: CHANCE if pair in chance else _colour(points / limit) for pair, points in loss.items()}
     if n > WORDED:
-        blank = {(name, name): OWN for name in order}
-        pixels = [[to_rgb((colours | blank).get((source, target), "white")) for target in order] for source in order]
-        axes.imshow(pixels, extent=(0, n, n, 0), interpolation="nearest")
+        _draw_pixels(figure, axes, order, colours, limit)
     for row, source in enumerate(order if n <= WORDED else []):
         for column, target in enumerate(order):
             pair = (source, target)
@@ -58,6 +58,21 @@ def draw_losses(
     axes.spines[:].set_visible(False)
     axes.patch.set_gid("cells")  # the page finds the cell of a click by it
     return figure
+
+
+def _draw_pixels(
+    figure: Figure, axes: Axes, order: Sequence[str], colours: Mapping[Pair, ColorType], limit: float
+) -> None:
+    """Draw all cells as one picture, with a bar that tells the colours' losses."""
+    n = len(order)
+    pixels = [
+        [to_rgb(DIAGONAL if source == target else colours.get((source, target), "white")) for target in order]
+        for source in order
+    ]
+    axes.imshow(pixels, extent=(0, n, n, 0), interpolation="nearest")
+    shades = ListedColormap([_colour(share) for share in np.linspace(-1, 1, 255)])
+    bar = figure.colorbar(ScalarMappable(Normalize(-limit, limit), shades), ax=axes, shrink=0.5, aspect=30, pad=0.01)
+    bar.set_label("loss, points")
 
 
 def _colour(share: float) -> ColorType:

@@ -6,6 +6,7 @@ from lib.evaluation.chance import at_chance
 from lib.evaluation.results import Results
 from lib.report.blocks import Block, FigureBlock, Section, Table
 from lib.report.cells import number, percent
+from lib.report.heat_map import WORDED
 
 MATRIX = 3  # networks from which a heat map says more than a table
 
@@ -30,14 +31,14 @@ def losses_section(results: Results, svg: str | None) -> Section | None:
 
 def heat_map_caption(results: Results) -> str:
     """Return how to read the heat map."""
-    caption = (
-        "Loss in points of accuracy: the row's features, mapped, in the column's classifier. Red is a loss, blue a "
-        "gain; the diagonal is each network's own accuracy in percent."
-    )
-    if any(mapping.get("p_holm") is not None for mapping in results["mappings"]):
+    caption = "Loss in points: the row's features, mapped, in the column's classifier. Red is a loss, blue a gain."
+    worded = len(results["networks"]) <= WORDED
+    if worded:
+        caption += " The diagonal is each network's own accuracy in percent."
+    if worded and any(mapping.get("p_holm") is not None for mapping in results["mappings"]):
         caption += " * more than chance explains: Holm-corrected p below 0.05."
     if chance_pairs(results):
-        caption += " Grey: at chance."
+        caption += " Dark grey: at chance."
     if "order" in results:
         caption += " Similar networks stand beside each other."
     return caption

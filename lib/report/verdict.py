@@ -6,7 +6,7 @@ from lib.evaluation.chance import LEVEL, at_chance
 from lib.evaluation.results import MappingResults, Results
 from lib.report.cells import direction
 
-NAMED = 6  # directions at chance that the verdict names
+NAMED = 6  # networks, or directions at chance, that the verdict names
 
 
 def verdict(results: Results) -> str:
@@ -20,10 +20,10 @@ def verdict(results: Results) -> str:
         return " ".join(_sentence(results, mapping) for mapping in mappings)
     chance = [mapping for mapping in mappings if at_chance(results, mapping)]
     rest = sorted((mapping for mapping in mappings if mapping not in chance), key=lambda mapping: mapping["loss"])
-    parts = [f"Of {len(mappings)} directions, {len(chance)} are at chance."] if chance else []
+    parts = [f"Of {len(mappings):,} directions, {len(chance):,} are at chance."] if chance else []
     if rest:
         ends = "\n".join(_sentence(results, mapping) for mapping in (rest if len(rest) == 1 else (rest[0], rest[-1])))
-        among = f"Of the other {len(rest)}" if chance else f"Of {len(rest)} directions"
+        among = f"Of the other {len(rest):,}" if chance else f"Of {len(rest):,} directions"
         parts += [f"{among}, the one with the least loss and the one with the most:", ends] if rest[1:] else [ends]
     return "\n".join([*parts, *_tested(mappings), *_nothing(results, chance)])
 
@@ -57,9 +57,13 @@ def _tested(mappings: list[MappingResults]) -> list[str]:
     changed = [mapping["loss"] for mapping in mappings if is_significant(mapping)]
     lose, gain = sum(loss > 0 for loss in changed), sum(loss < 0 for loss in changed)
     return [
-        f"Accuracy falls in {lose or 'none'} of {len(mappings)} directions and rises in {gain or 'none'}, by more than "
+        f"Accuracy falls in {_count(lose)} of {len(mappings):,} directions and rises in {_count(gain)}, by more than "
         "chance explains (Holm-corrected p below 0.05)."
     ]
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "none"
 
 
 def is_significant(mapping: MappingResults) -> bool:
@@ -73,9 +77,14 @@ def _nothing(results: Results, chance: list[MappingResults]) -> list[str]:
     all_sources = [mapping["source"] for mapping in results["mappings"]]
     found = [mapping["source"] for mapping in chance]
     useless = [name for name in results["networks"] if name in found and found.count(name) == all_sources.count(name)]
-    parts = [f"Features of {name} give nothing to any other network's classifier." for name in useless]
+    parts = [f"Features of {_named(useless)} give nothing to any other network's classifier."] if useless else []
     others = [direction(mapping) for mapping in chance if mapping["source"] not in useless]
     if others:
-        rest = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
-        parts.append(f"At chance {'besides ' if useless else ''}are {', '.join(others[:NAMED])}{rest}.")
+        parts.append(f"At chance {'besides ' if useless else ''}are {_named(others)}.")
     return parts
+
+
+def _named(names: list[str]) -> str:
+    """Return the names, or the first NAMED of them and how many more there are."""
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{rest}"

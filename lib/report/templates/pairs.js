@@ -5,7 +5,7 @@ const ROWS = 100;  // of the table that are added at a time
 const count = numbers.source.length;
 const title = k => `${numbers.networks[numbers.source[k]]} → ${numbers.networks[numbers.target[k]]}`;
 const id = k => numbers.networks[numbers.source[k]] + numbers.between + numbers.networks[numbers.target[k]];
-const format = (value, digits) => value === null ? '' :
+const format = (value, digits, least) => value === null ? '' : value < least ? `< ${least}` :
   value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
 function element(tag, attributes = {}, ...children) {
@@ -46,7 +46,7 @@ function fill() {
   const rows = chosen();
   body.replaceChildren(...rows.slice(0, state.shown).map(k => element('tr', {},
     element('th', { scope: 'row' }, element('a', { href: '#' + encodeURIComponent(id(k)) }, titles[k])),
-    ...numbers.columns.map(column => element('td', {}, format(column.values[k], column.digits))))));
+    ...numbers.columns.map(column => element('td', {}, format(column.values[k], column.digits, column.least))))));
   const left = rows.length - state.shown;
   more.hidden = left <= 0;
   more.textContent = `Show ${Math.min(ROWS, left)} more of ${left.toLocaleString('en')}`;
@@ -86,13 +86,13 @@ search.addEventListener('input', () => {
 more.addEventListener('click', () => { state.shown += ROWS; fill(); });
 document.getElementById('pairs').append(
   element('p', { class: 'chooser' }, element('label', {}, 'Search ', search)), found,
-  scrolling('All directions', element('table', { class: 'browser' },
+  scrolling('All directions', element('table', { class: 'numbers browser' },
     element('caption', {}, 'Accuracy, loss and the rest of Table 1 for each direction; a name leads to its details.'),
     heads(), body)), more);
 fill();
 
 // One direction.
-const names = { ...numbers.classes.names, ...numbers.examples.names };
+const names = { ...numbers.examples.names, ...numbers.classes.names };
 const named_class = label => names[label] ?? `class ${label}`;
 function groups_of(list, size) {
   return Array.from({ length: list.length / size }, (_, k) => list.slice(k * size, (k + 1) * size));
@@ -108,26 +108,26 @@ function all_numbers(k) {
   const own = [['source’s own accuracy %', source], ['target’s own accuracy %', target]].map(
     ([text, network]) => [text, format(numbers.own[network], 2)]);
   return plain_table('Every number of this direction', ['', ''], [...own, ...numbers.columns.map(
-    column => [column.group ? `${column.group}: ${column.title}` : column.title, format(column.values[k], column.digits)],
+    column => [column.group ? `${column.group}: ${column.title}` : column.title, format(column.values[k], column.digits, column.least)],
   ).filter(([, text]) => text)]);
 }
-function who(region, k) {
-  const right = { target: `${numbers.networks[numbers.target[k]]} → itself`,
-    source: `${numbers.networks[numbers.source[k]]} → itself`, mapped: title(k) };
-  const members = region.split('+').filter(member => member in right).map(member => right[member]);
-  return members.length === 3 ? 'all three' : members.length ? members.join(' and ') : 'none';
+function who(region) {
+  const members = region.split('+');
+  return members.length === 3 ? 'all three' : region === 'none' ? 'none' :
+    members.length === 1 ? `${region} alone` : members.join(' and ');
 }
 function regions(k) {
-  const counts = numbers.regions.counts[k], greatest = Math.max(...counts), line = 26, width = 560, left = 300;
+  const counts = numbers.regions.counts[k], greatest = Math.max(...counts), line = 26, width = 460, left = 150;
   const bars = numbers.regions.names.map((region, place) => {
     const y = place * line, length = counts[place] / greatest * (width - left - 70);
     return drawing('g', {},
-      drawing('text', { x: left - 8, y: y + 17, 'text-anchor': 'end', class: 'ink' }, who(region, k)),
+      drawing('text', { x: left - 8, y: y + 17, 'text-anchor': 'end', class: 'ink' }, who(region)),
       drawing('rect', { x: left, y: y + 4, width: Math.max(length, counts[place] ? 1 : 0), height: 18,
         fill: region.includes('mapped') ? '#0072b2' : '#c8c8c4' }),
       drawing('text', { x: left + length + 6, y: y + 17, class: 'ink' }, counts[place].toLocaleString('en')));
   });
-  return chart('Fig. 5: images by which compositions are right. Blue: right with mapped features.',
+  return chart('Fig. 5: images by who is right: the target’s classifier or the source’s with its own features, or the target’s with ' +
+    'mapped ones (blue).',
     width, bars.length * line, bars);
 }
 function chart(caption, width, height, parts) {
@@ -149,7 +149,8 @@ function curve(line, k) {
     drawing('text', { x: left - 6, y: py(y) + 4, 'text-anchor': 'end', class: 'ink' }, y.toPrecision(3))));
   const marked = points.length <= 8 ? [...points.keys()] : [0, Math.floor(points.length / 2), points.length - 1];
   const labels = marked.map(place => drawing('text',
-    { x: px(across[place]), y: height - bottom + 16, 'text-anchor': 'middle', class: 'ink' },
+    { x: px(across[place]), y: height - bottom + 16, class: 'ink',
+      'text-anchor': place === points.length - 1 ? 'end' : 'middle' },
     points[place][0].toLocaleString('en')));
   const path = points.map((_, place) => `${px(across[place]).toFixed(1)},${py(up[place]).toFixed(1)}`).join(' ');
   const dots = points.length <= 8 ? points.map((_, place) =>
