@@ -63,7 +63,7 @@ def judge_curves(files: Layout, tables: FeatureTables, fitted: Sequence[FittedCu
             source,
             found.curves.target,
             Classifier.load(files.classifier(found.curves.target)),
-            {variant.column: map_ for variant, map_ in found.maps.items()},
+            {variant.column: found.maps[variant] for variant in found.curves.variants},
         )
         for found in fitted
     ]

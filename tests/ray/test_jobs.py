@@ -219,10 +219,10 @@ def check_kept_maps(run: Run) -> None:
     from jobs.fit import fit
     from jobs.predict import predict
 
-    folder = Path(path_of(run, "predictions", "a-to-b.curves"))
-    before = pq.read_table(folder)
+    file = Path(path_of(run, "predictions", "a-to-b.curves", "part-000000.parquet"))
+    before = pq.read_table(file)
     assert fit(run) == 6, "pairs"
-    after = pq.read_table(folder)
+    after = pq.read_table(file)
     assert after.equals(before)
     assert predict(run) == 0
     features = read_features(FeatureTables.open(path_of(run, "features", "val")), ["a", "b"])
