@@ -190,7 +190,7 @@ def count(
             for found in theirs
         ]
         judged = judge_pair(reference, own, mapped)
-        rows = [evaluate_map(pair, judged, of, directions) for found in theirs for of in found.maps]
+        rows = [evaluate_map(pair, judged, of, directions, evaluated.margin) for found in theirs for of in found.maps]
         answers = judged.mapped[main_variant.column]
         mappings.append(main_mapping(judged, main_variant, rows))
         maps += rows

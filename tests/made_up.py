@@ -11,6 +11,7 @@ import pyarrow as pa
 from PIL import Image
 from scipy import stats
 
+from lib.evaluation.chance import accuracy_interval, chance_p
 from lib.evaluation.classes import count_by_class
 from lib.evaluation.losses import Pairing
 from lib.evaluation.regions import count_regions
@@ -90,7 +91,13 @@ def _mapping(pair: Pair, own: dict[str, np.ndarray], right: np.ndarray, noise: n
     p = float(stats.binomtest(pairing.fixed, pairing.fixed + pairing.broken).pvalue)
     return {
         "source": source, "target": target, **counted(right), "loss": pairing.loss,
-        "loss_ci95": list(pairing.interval95()), "fixed": pairing.fixed, "broken": pairing.broken, "fit_error": 0.11,
+        "loss_ci95": list(pairing.interval()), "loss_ci90": list(pairing.interval(0.1)),
+        "loss_ci95_all": list(pairing.interval(0.05 / 12)), "p_equivalent": 0.3, "p_equivalent_holm": 0.6,
+        "chance": 1 / CLASSES, "p_chance": chance_p(int(right.sum()), IMAGES, 1 / CLASSES),
+        "p_chance_holm": min(1.0, 12 * chance_p(int(right.sum()), IMAGES, 1 / CLASSES)),
+        "accuracy_ci95": list(accuracy_interval(int(right.sum()), IMAGES)), "undirected": 0, "skill": 0.7,
+        "outcome": "different" if 12 * p < 0.05 else "undecided",
+        "fixed": pairing.fixed, "broken": pairing.broken, "fit_error": 0.11,
         "validation_error": 0.1234, "length_ratio": 1.23, "regions": count_regions(own[target], own[source], right),
         "family": "affine", "p_value": p, "p_holm": min(1.0, 12 * p), "cosine": 0.94, "r2": 0.81, "agreement": 0.85,
         "agreement_by_chance": 0.58, "consistency": 0.87, "consistency_by_chance": 0.6, "kappa": None,

@@ -23,8 +23,9 @@ class Agreement:
         """Count from (n,) integers each. Raises ValueError if the lengths differ or there is no image.
 
         By chance means: two classifiers with these accuracies p_a and p_b and these wrong answers err independently of
-        each other and of the label. Both are then right with p_a p_b and wrong with (1 - p_a)(1 - p_b). Two wrong
-        answers, drawn from their own distributions q_a and q_b over the classes, coincide with sum_c q_a(c) q_b(c).
+        each other. Both are then right with p_a p_b and wrong with (1 - p_a)(1 - p_b). Wrong answers are drawn from
+        their own distributions q_a and q_b over the classes, without the label y, which no wrong answer is; they
+        coincide with sum_y pi(y) sum_{c != y} q_a(c) q_b(c) / ((1 - q_a(y)) (1 - q_b(y))), pi being the labels' shares.
         """
         if not label.shape == a.shape == b.shape or not len(label):
             raise ValueError(f"expected three arrays of one length above 0, got {label.shape}, {a.shape}, {b.shape}")
@@ -33,7 +34,7 @@ class Agreement:
         wrong = (1 - p_a) * (1 - p_b)
         return cls(
             same=float((a == b).mean()),
-            same_by_chance=float(p_a * p_b + wrong * _coincide(a[~right_a], b[~right_b])),
+            same_by_chance=float(p_a * p_b + wrong * _coincide(label, a[~right_a], b[~right_b])),
             consistent=float((right_a == right_b).mean()),
             consistent_by_chance=float(p_a * p_b + wrong),
         )
@@ -60,13 +61,16 @@ class Agreement:
         }
 
 
-def _coincide(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the probability that an answer drawn from `a` and an answer drawn from `b` are the same class."""
+def _coincide(label: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+    """Return the probability that a wrong answer drawn from `a` and one drawn from `b` are the same class."""
     if not len(a) or not len(b):
         return 0.0
-    classes = np.unique(np.concatenate([a, b]))
-    q_a, q_b = ((x[:, None] == classes).mean(0) if len(classes) < 50 else _shares(x, classes) for x in (a, b))
-    return float(q_a @ q_b)
+    classes = np.unique(np.concatenate([label, a, b]))
+    pi, q_a, q_b = (_shares(x, classes) for x in (label, a, b))
+    room = (1 - q_a) * (1 - q_b)
+    possible = room > 0  # else all wrong answers are y, and no image of y is answered wrongly
+    same = (q_a @ q_b - q_a * q_b)[possible] / room[possible]
+    return float(pi[possible] @ same / pi[possible].sum()) if pi[possible].any() else 0.0
 
 
 def _shares(x: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -58,7 +58,9 @@ class Judged:
     source: np.ndarray  # (n,) class by C_S(F_S)
     mapped: dict[str, np.ndarray]  # map's column -> (n,) class by C_T(M F_S)
     error: dict[str, float]  # map's column -> mean E, over all images
+    cosine: dict[str, float]  # the same, over images both of whose vectors have a direction, as has the next
     length_ratio: dict[str, float]
+    undirected: dict[str, int]  # images with a vector of zeros, the target's or the mapped one
 
     def right(self, answers: np.ndarray) -> np.ndarray:
         """Return whether the answers (n,) are the label, (n,) bool."""
@@ -82,16 +84,20 @@ def judge_pair(target: Reference, source: tuple[str, pa.Table], mapped: Sequence
         source=other["predicted"].to_numpy(),
         mapped={},
         error={},
+        cosine={},
         length_ratio={},
+        undirected={},
     )
     for name, table in mapped:
         joined = target.join(name, table)
         for column in maps_in(joined.schema):
             found.mapped[column] = joined[f"predicted_{column}"].filter(labelled).to_numpy()
-            found.error[column] = _mean(joined[f"error_{column}"])
-            found.length_ratio[column] = _mean(joined[f"length_ratio_{column}"])
+            error, ratio = (
+                joined[f"{what}_{column}"].to_numpy().astype(np.float64) for what in ("error", "length_ratio")
+            )
+            directed = np.isfinite(ratio) & (ratio > 0)  # 0, infinite or NaN where a vector is zero
+            found.error[column] = float(error.mean())
+            found.cosine[column] = float(1 - error[directed].mean() / 2) if directed.any() else float("nan")
+            found.length_ratio[column] = float(ratio[directed].mean()) if directed.any() else float("nan")
+            found.undirected[column] = int((~directed).sum())
     return found
-
-
-def _mean(column: pa.ChunkedArray) -> float:
-    return float(np.mean(column.to_numpy(), dtype=np.float64))

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from lib.evaluation.agreement import Agreement
+from lib.evaluation.chance import LEVEL, accuracy_interval, chance_level, chance_p, shows
 from lib.evaluation.cka import Directions
-from lib.evaluation.feature_fit import mean_cosine, r_squared
+from lib.evaluation.feature_fit import r_squared, skill
 from lib.evaluation.joining import Judged
-from lib.evaluation.losses import Pairing, holm
+from lib.evaluation.losses import Pairing, holm, loss_interval
 from lib.evaluation.ordering import give_and_take, order_networks
 from lib.evaluation.regions import count_regions
 from lib.evaluation.results import Counted, MappingResults, MapResults, NetworkResults
@@ -28,12 +29,19 @@ class Mapped:
     training_rows: int | None  # None if the manifest does not say
 
 
-def evaluate_map(pair: tuple[str, str], judged: Judged, mapped: Mapped, directions: Directions) -> MapResults:
-    """Return what C_T loses when F_T is replaced by M_{S->T} F_S. `directions` are the target's."""
+def evaluate_map(
+    pair: tuple[str, str], judged: Judged, mapped: Mapped, directions: Directions, margin: float
+) -> MapResults:
+    """Return what C_T loses when F_T is replaced by M_{S->T} F_S.
+
+    `directions` are the target's. `margin` is the loss, in points, within which both are equivalent.
+    """
     variant = mapped.variant
     answers, error = judged.mapped[variant.column], judged.error[variant.column]
     right, target, source = (judged.right(found) for found in (answers, judged.target, judged.source))
     pairing = Pairing.count(target, right)
+    found = counted(right)
+    chance = chance_level(judged.label, answers)
     return {
         "source": pair[0],
         "target": pair[1],
@@ -43,18 +51,24 @@ def evaluate_map(pair: tuple[str, str], judged: Judged, mapped: Mapped, directio
         "rank": variant.rank,
         "share": variant.share,
         "rows": mapped.training_rows,
-        **counted(right),
+        **found,
+        "accuracy_ci95": list(accuracy_interval(found["correct"], found["total"])),
+        "chance": chance,
+        "p_chance": chance_p(found["correct"], found["total"], chance),
         "loss": pairing.loss,
-        "loss_ci95": list(pairing.interval95()),
+        "loss_ci95": list(pairing.interval()),
+        "loss_ci90": list(pairing.interval(0.10)),
         "p_value": pairing.p_value,
-        "p_holm": None,
+        "p_equivalent": pairing.p_equivalent(margin),
         "fixed": pairing.fixed,
         "broken": pairing.broken,
         "fit_error": mapped.fit_error,
         "validation_error": error,
         "length_ratio": judged.length_ratio[variant.column],
-        "cosine": mean_cosine(error),
-        "r2": r_squared(directions.unit, directions.n, error, directions.directed),
+        "undirected": judged.undirected[variant.column],
+        "cosine": judged.cosine[variant.column],
+        "r2": r_squared(directions, error),
+        "skill": skill(directions, error),
         "regions": count_regions(target, source, right),
     }
 
@@ -70,16 +84,23 @@ def main_mapping(judged: Judged, variant: Variant, rows: Sequence[MapResults]) -
         "correct": found["correct"],
         "total": found["total"],
         "accuracy": found["accuracy"],
+        "accuracy_ci95": found["accuracy_ci95"],
+        "chance": found["chance"],
+        "p_chance": found["p_chance"],
         "loss": found["loss"],
         "loss_ci95": found["loss_ci95"],
+        "loss_ci90": found["loss_ci90"],
         "p_value": found["p_value"],
+        "p_equivalent": found["p_equivalent"],
         "fixed": found["fixed"],
         "broken": found["broken"],
         "fit_error": found["fit_error"],
         "validation_error": found["validation_error"],
         "length_ratio": found["length_ratio"],
+        "undirected": found["undirected"],
         "cosine": found["cosine"],
         "r2": found["r2"],
+        "skill": found["skill"],
         "regions": found["regions"],
         **agreement.as_results(),
     }
@@ -89,22 +110,41 @@ def main_mapping(judged: Judged, variant: Variant, rows: Sequence[MapResults]) -
     return result
 
 
+TESTS = {"p_value": "p_holm", "p_equivalent": "p_equivalent_holm", "p_chance": "p_chance_holm"}  # and corrected
+
+
 def correct_mappings(rows: Sequence[MappingResults]) -> None:
-    """Add Holm's correction of the mappings' tests, which are made at once."""
-    for row, corrected in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
-        row["p_holm"] = corrected
+    """Add Holm's correction of the mappings' tests, which are made for all directions at once, and their intervals."""
+    for test, corrected in TESTS.items():
+        values = holm([row[test] for row in rows])  # type: ignore[literal-required]
+        for row, value in zip(rows, values, strict=True):
+            row[corrected] = value  # type: ignore[literal-required]
+    for row in rows:
+        low, high = loss_interval(row["fixed"], row["broken"], row["total"], LEVEL / len(rows))
+        row["loss_ci95_all"] = [float(low), float(high)]
+        row["outcome"] = outcome(row)
+
+
+def outcome(row: MappingResults) -> str:
+    """Return what the corrected tests show of a mapping: a loss within the margin, a loss or gain, or neither."""
+    if shows(row.get("p_equivalent_holm")):
+        return "equivalent"
+    return "different" if shows(row.get("p_holm")) else "undecided"
 
 
 def correct_maps(maps: pa.Table) -> pa.Table:
     """Return a MAPS table with Holm's correction of the tests of each family's full maps, made at once."""
-    corrected: list[float | None] = [None] * len(maps)
-    variants, p_values = np.asarray(maps["variant"].to_pylist()), maps["p_value"].to_numpy()
-    for family in set(maps["family"].to_pylist()):
-        places = np.flatnonzero(variants == Variant(family).name)
-        for place, p in zip(places.tolist(), holm(p_values[places].tolist()), strict=True):
-            corrected[place] = p
-    place = maps.schema.get_field_index("p_holm")
-    return maps.set_column(place, maps.schema.field(place), pa.array(corrected, pa.float64()))
+    variants = np.asarray(maps["variant"].to_pylist())
+    for test, name in TESTS.items():
+        corrected: list[float | None] = [None] * len(maps)
+        p_values = maps[test].to_numpy()
+        for family in set(maps["family"].to_pylist()):
+            places = np.flatnonzero(variants == Variant(family).name)
+            for place, p in zip(places.tolist(), holm(p_values[places].tolist()), strict=True):
+                corrected[place] = p
+        column = maps.schema.get_field_index(name)
+        maps = maps.set_column(column, maps.schema.field(column), pa.array(corrected, pa.float64()))
+    return maps
 
 
 def network_results(

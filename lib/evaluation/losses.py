@@ -3,10 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 from scipy import stats
+
+
+def mcnemar_p(fixed: np.ndarray | int, broken: np.ndarray | int) -> np.ndarray:
+    """Return two-sided p of McNemar's exact test (1947), whose hypothesis is that fixed and broken images are equally
+    likely.
+
+    Given fixed + broken = m, each of the m images is one or the other with probability 1/2. p is 1 if m is 0.
+    """
+    fixed, broken = np.asarray(fixed), np.asarray(broken)
+    return np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(fixed, broken), fixed + broken, 0.5))
+
+
+def loss_interval(
+    fixed: np.ndarray | int, broken: np.ndarray | int, total: int, error: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends, in points, of the interval of the loss that misses it with probability `error`.
+
+    Source: Bonett and Price (2012), "Adjusted Wald confidence interval for a difference of binomial proportions based
+    on paired data", equation 3. One image is added to each discordant count, p1 = (broken + 1) / (n + 2) and p2 =
+    (fixed + 1) / (n + 2); the interval is p1 - p2 +- z sqrt((p1 + p2 - (p1 - p2)^2) / (n + 2)).
+    """
+    difference, deviation = _adjusted(fixed, broken, total)
+    half = stats.norm.isf(error / 2) * deviation
+    return 100 * np.maximum(-1.0, difference - half), 100 * np.minimum(1.0, difference + half)
+
+
+def equivalence_p(fixed: np.ndarray | int, broken: np.ndarray | int, total: int, margin: float) -> np.ndarray:
+    """Return p of the hypothesis that the loss is `margin` points or more, in either direction.
+
+    Two one-sided tests (Schuirmann 1987, "A comparison of the two one-sided tests procedure ..."), with the estimate
+    and the deviation of `loss_interval`: p is below 0.05 exactly if the 90 % interval lies within the margin.
+    """
+    difference, deviation = _adjusted(fixed, broken, total)
+    upper = stats.norm.cdf((difference - margin / 100) / deviation)
+    lower = stats.norm.sf((difference + margin / 100) / deviation)
+    return np.asarray(np.maximum(upper, lower))
+
+
+def _adjusted(fixed: np.ndarray | int, broken: np.ndarray | int, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return Bonett and Price's estimate of the loss, as a share, and its standard deviation."""
+    p1, p2 = (np.asarray(broken) + 1) / (total + 2), (np.asarray(fixed) + 1) / (total + 2)
+    return p1 - p2, np.sqrt((p1 + p2 - (p1 - p2) ** 2) / (total + 2))
 
 
 @dataclass(frozen=True)
@@ -67,24 +108,17 @@ class Pairing:
 
     @property
     def p_value(self) -> float:
-        """Two-sided p of McNemar's exact test (1947), whose hypothesis is that fixed and broken images are equally
-        likely.
+        """Two-sided p of McNemar's exact test."""
+        return float(mcnemar_p(self.fixed, self.broken))
 
-        Given fixed + broken = m, each of the m images is one or the other with probability 1/2. p is 1 if m is 0.
-        """
-        changed = self.fixed + self.broken
-        return float(stats.binomtest(self.fixed, changed, 0.5).pvalue) if changed else 1.0
+    def interval(self, error: float = 0.05) -> tuple[float, float]:
+        """Return the ends, in points, of the interval of the loss that misses it with probability `error`."""
+        low, high = loss_interval(self.fixed, self.broken, self.total, error)
+        return float(low), float(high)
 
-    def interval95(self) -> tuple[float, float]:
-        """Return the 95 % interval of the loss, in points, for paired proportions.
-
-        Source: Bonett and Price (2012), "Adjusted Wald confidence interval for a difference of binomial proportions
-        based on paired data", equation 3. One image is added to each discordant count, p1 = (broken + 1) / (n + 2) and
-        p2 = (fixed + 1) / (n + 2); the interval is p1 - p2 +- z sqrt((p1 + p2 - (p1 - p2)^2) / (n + 2)).
-        """
-        p1, p2 = (self.broken + 1) / (self.total + 2), (self.fixed + 1) / (self.total + 2)
-        half = stats.norm.ppf(0.975) * sqrt((p1 + p2 - (p1 - p2) ** 2) / (self.total + 2))
-        return 100 * max(-1.0, p1 - p2 - half), 100 * min(1.0, p1 - p2 + half)
+    def p_equivalent(self, margin: float) -> float:
+        """Return p of the hypothesis that the loss is `margin` points or more, in either direction."""
+        return float(equivalence_p(self.fixed, self.broken, self.total, margin))
 
 
 def holm(p_values: list[float]) -> list[float]:

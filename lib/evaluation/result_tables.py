@@ -21,17 +21,26 @@ MAPS = pa.schema(
         ("correct", pa.int64()),
         ("total", pa.int64()),
         ("accuracy", pa.float64()),
+        ("accuracy_ci95", pa.list_(pa.float64(), 2)),
+        ("chance", pa.float64()),
+        ("p_chance", pa.float64()),
+        ("p_chance_holm", pa.float64()),  # corrected p are null for points of curves and for seeds beside the first
         ("loss", pa.float64()),
         ("loss_ci95", pa.list_(pa.float64(), 2)),
+        ("loss_ci90", pa.list_(pa.float64(), 2)),
         ("p_value", pa.float64()),
-        ("p_holm", pa.float64()),  # null for points of curves and for seeds beside the first
+        ("p_holm", pa.float64()),
+        ("p_equivalent", pa.float64()),
+        ("p_equivalent_holm", pa.float64()),
         ("fixed", pa.int64()),
         ("broken", pa.int64()),
         ("fit_error", pa.float64()),
         ("validation_error", pa.float64()),
         ("length_ratio", pa.float64()),
+        ("undirected", pa.int64()),
         ("cosine", pa.float64()),
         ("r2", pa.float64()),
+        ("skill", pa.float64()),
         ("regions", pa.struct([(region, pa.int64()) for region in REGIONS])),
     ]
 )

@@ -50,25 +50,39 @@ class BriefMapping(Pair, Counted):
     validation_error: float  # mean E on the evaluation images
 
 
-class MapResults(BriefMapping):
-    """What C_T loses when F_T is replaced by M_{S->T} F_S, with one map: a row of maps.parquet."""
+class MappedResults(BriefMapping):
+    """What C_T loses when F_T is replaced by M_{S->T} F_S, with one map."""
+
+    family: str
+    accuracy_ci95: list[float]  # two ends, shares: the exact interval
+    chance: float  # accuracy of the same answers dealt to the images at random
+    p_chance: float  # how often chance gets as many right, or more
+    p_chance_holm: NotRequired[float | None]  # corrected for all directions of its family, as are the others
+    loss_ci95: list[float]  # two ends, points
+    loss_ci90: list[float]
+    p_value: float  # McNemar's exact test
+    p_holm: NotRequired[float | None]
+    p_equivalent: float  # of a loss as large as the margin, or larger
+    p_equivalent_holm: NotRequired[float | None]
+    fixed: int  # images that mapping turns from wrong to right
+    broken: int  # images that mapping turns from right to wrong
+    fit_error: float | None  # E of the last training batch; null for closed forms
+    length_ratio: float | None  # mean of |M F_S| / |F_T|, over images both of whose vectors have a direction
+    undirected: int  # images with a vector of zeros, the target's or the mapped one
+    cosine: float | None  # mean cosine of mapped and own features, over the same images as length_ratio
+    r2: float | None
+    skill: float | None
+    regions: dict[str, int]  # Fig. 5's eight counts
+
+
+class MapResults(MappedResults):
+    """A row of maps.parquet."""
 
     variant: str
-    family: str
     seed: int | None
     rank: int | None
     share: float
     rows: int | None
-    loss_ci95: list[float]  # two ends, points
-    p_value: float  # McNemar's exact test
-    p_holm: NotRequired[float | None]  # the same, corrected for all directions of its family
-    fixed: int  # images that mapping turns from wrong to right
-    broken: int  # images that mapping turns from right to wrong
-    fit_error: float | None  # E of the last training batch; null for closed forms
-    length_ratio: float  # mean of |M F_S| / |F_T|
-    cosine: float
-    r2: float | None
-    regions: dict[str, int]  # Fig. 5's eight counts
 
 
 class AgreementResults(TypedDict):
@@ -81,25 +95,11 @@ class AgreementResults(TypedDict):
     kappa: float | None  # error consistency
 
 
-class MappingResults(BriefMapping):
+class MappingResults(MappedResults, AgreementResults):
     """The main map of a pair."""
 
-    family: str
-    loss_ci95: list[float]
-    p_value: float
-    p_holm: NotRequired[float | None]
-    fixed: int
-    broken: int
-    fit_error: float | None
-    length_ratio: float
-    cosine: float
-    r2: float | None
-    regions: dict[str, int]
-    agreement: float
-    agreement_by_chance: float
-    consistency: float
-    consistency_by_chance: float
-    kappa: float | None
+    outcome: NotRequired[str]  # "equivalent", "different" or "undecided"
+    loss_ci95_all: NotRequired[list[float]]  # two ends, points: all directions' intervals hold at once
     loss_sd: NotRequired[float]  # standard deviation over seeds, if there are several
 
 

@@ -200,6 +200,8 @@ class FitSettings(Section):
 class EvaluateSettings(Section):
     """What is measured beside the loss."""
 
+    margin: Annotated[float, Field(gt=0)] = 1.0
+    """Points of accuracy: two networks whose loss is shown to be smaller are called equivalent."""
     neighbours: Positive = 10
     """k of the mutual nearest-neighbour overlap."""
     neighbour_rows: Positive = 10_000

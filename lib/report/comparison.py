@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from lib.evaluation.chance import at_chance
+from lib.evaluation.chance import maybe_chance
 from lib.evaluation.results import Results
 from lib.report.blocks import Note, Section, Table
 from lib.report.cells import Row, direction, interval, loss_points, markdown, percent, right_of
@@ -50,7 +50,7 @@ def _accuracies(results: Results) -> dict[str, str]:
 def _losses(results: Results) -> dict[str, str]:
     return {
         direction(mapping): f"{loss_points(mapping)} ({interval(mapping['loss_ci95'])})"
-        + (", at chance" if at_chance(results, mapping) else "")
+        + (", not distinguishable from chance" if maybe_chance(mapping) else "")
         for mapping in results["mappings"]
     }
 

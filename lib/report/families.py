@@ -68,7 +68,7 @@ def all_numbers(entries: Sequence[MappingResults | MapResults]) -> Table:
     """Return every number of every full map."""
     header = (
         *("direction", "kind of map", "right", "accuracy %", "loss, points", "95 % interval", "fixed", "broken"),
-        *("p, Holm-corrected", "E while fitting", "E", "length ratio", "cosine", "R²"),
+        *("p, Holm-corrected", "E while fitting", "E", "length ratio", "cosine", "skill", "R²"),
     )
     rows = [
         (
@@ -78,7 +78,7 @@ def all_numbers(entries: Sequence[MappingResults | MapResults]) -> Table:
             probability(entry.get("p_holm")),
             *(number(entry.get("fit_error"), 4), number(entry.get("validation_error"), 4)),
             number(entry.get("length_ratio"), 3),
-            *(number(entry.get("cosine"), 4), number(entry.get("r2"), 4)),
+            *(number(entry.get("cosine"), 4), number(entry.get("skill"), 4), number(entry.get("r2"), 4)),
         )
         for entry in entries
     ]

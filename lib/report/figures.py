@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from lib.evaluation.chance import shows
 from lib.evaluation.results import MapResults, Results
 from lib.report.cells import direction
 from lib.report.directions import region_figure
@@ -15,7 +16,6 @@ from lib.report.heat_map import draw_losses
 from lib.report.loss_lines import Line, draw_loss_lines
 from lib.report.losses import MATRIX, chance_pairs
 from lib.report.region_diagram import draw_regions
-from lib.report.verdict import is_significant
 
 
 def draw_figures(findings: Findings) -> dict[str, Figure]:
@@ -52,7 +52,7 @@ def draw_heat_map(results: Results) -> Figure:
         results.get("order") or list(results["networks"]),
         {pair: mapping["loss"] for pair, mapping in mappings.items()},
         {name: f"{100 * network['accuracy']:.1f} %" for name, network in results["networks"].items()},
-        {pair for pair, mapping in mappings.items() if is_significant(mapping)},
+        {pair for pair, mapping in mappings.items() if shows(mapping.get("p_holm"))},
         chance_pairs(results),
     )
 

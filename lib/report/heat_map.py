@@ -27,8 +27,8 @@ def draw_losses(
 ) -> Figure:
     """Draw the loss of each (source, target): a row for each source, a column for each target, both in `order`.
 
-    The diagonal shows `own`, a text for each network. `significant` pairs get a star. Pairs at `chance` say so, are
-    grey, and do not stretch the colours. White is 0. Cells of more than WORDED networks are colours alone.
+    The diagonal shows `own`, a text for each network. `significant` pairs get a star. Pairs that may be `chance` say
+    so, are grey, and do not stretch the colours. White is 0. Cells of more than WORDED networks are colours alone.
     """
     n = len(order)
     cell = CELL if n <= WORDED else max(SMALL_CELL, WIDTH / n)
@@ -47,7 +47,7 @@ def draw_losses(
                 _cell(axes, row, column, OWN, own.get(source, ""))
             elif pair in loss:
                 star = "*" if pair in significant else ""
-                words = f"{loss[pair]:z.1f}{star}" + ("\nat chance" if pair in chance else "")
+                words = f"{loss[pair]:z.1f}{star}" + ("\nchance?" if pair in chance else "")
                 _cell(axes, row, column, colours[pair], words, "bold" if star and pair not in chance else "normal")
     names = [plain_name(name) for name in order]
     turned = 0 if longest < cell else 45 if n <= WORDED else 90

@@ -35,7 +35,7 @@ def agreement_section(results: Results) -> Section | None:
             direction(mapping),
             *(number(mapping.get("agreement"), 4), number(mapping.get("agreement_by_chance"), 4)),
             *(number(mapping.get("consistency"), 4), number(mapping.get("consistency_by_chance"), 4)),
-            *(number(mapping.get("kappa"), 4), number(mapping.get("cosine"), 4), number(mapping.get("r2"), 4)),
+            *(number(mapping.get("kappa"), 4), number(mapping.get("cosine"), 4), number(mapping.get("skill"), 4)),
         )
         for mapping in results["mappings"]
         if "agreement" in mapping
@@ -45,11 +45,12 @@ def agreement_section(results: Results) -> Section | None:
     text = (
         "The target's classifier with mapped features against the same with its own. Same answer: share of images "
         "given the same class. Both right or both wrong: share of images; kappa is that share between chance (0) and "
-        "always (1). Cosine and R²: how well the mapped features meet the target's own (1 is perfect)."
+        "always (1). Cosine and skill: how well the mapped features meet the target's own. 1 is perfect; a skill of 0 "
+        "is what always answering the mean direction gets."
     )
     header = (
         *("direction", "same answer", "by chance", "both right or both wrong", "by chance", "kappa"),
-        *("cosine", "R²"),
+        *("cosine", "skill"),
     )
     table = Table(header, rows, "Agreement of mapped and own features.")
     return Section("agreement", "Agreement image by image", [Note(text), table])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.evaluation.chance import at_chance
+from lib.evaluation.chance import maybe_chance
 from lib.evaluation.results import Results
 from lib.report.blocks import Block, FigureBlock, Section, Table
 from lib.report.cells import number, percent
@@ -38,12 +38,12 @@ def heat_map_caption(results: Results) -> str:
     if worded and any(mapping.get("p_holm") is not None for mapping in results["mappings"]):
         caption += " * more than chance explains: Holm-corrected p below 0.05."
     if chance_pairs(results):
-        caption += " Dark grey: at chance."
+        caption += " Dark grey: not distinguishable from chance."
     if "order" in results:
         caption += " Similar networks stand beside each other."
     return caption
 
 
 def chance_pairs(results: Results) -> set[tuple[str, str]]:
-    """Return (source, target) of the mappings that are at chance."""
-    return {(mapping["source"], mapping["target"]) for mapping in results["mappings"] if at_chance(results, mapping)}
+    """Return (source, target) of the mappings that are not distinguishable from chance."""
+    return {(mapping["source"], mapping["target"]) for mapping in results["mappings"] if maybe_chance(mapping)}

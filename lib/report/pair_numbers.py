@@ -24,7 +24,6 @@ from lib.experiment.variants import Variant
 from lib.report.cells import percent_digits
 from lib.report.directions import picture_address
 from lib.report.findings import Findings
-from lib.report.losses import chance_pairs
 
 CLASSES = 20  # of each pair, those with the greatest losses
 CURVE_POINTS = 40  # of each error curve
@@ -85,7 +84,6 @@ def column(title: str, digits: int, values: Iterable[float | None], group: str =
 def main_columns(findings: Findings) -> list[dict[str, Any]]:
     """Return the columns of Table 1, and how alike the answers are."""
     mappings = findings.results["mappings"]
-    chance = chance_pairs(findings.results)
     digits = percent_digits(mappings[0]["total"])
 
     def of(title: str, digits: int, value: Callable[[MappingResults], float | None]) -> dict[str, Any]:
@@ -98,13 +96,15 @@ def main_columns(findings: Findings) -> list[dict[str, Any]]:
         of("95 % from", 2, lambda row: row["loss_ci95"][0]),
         of("95 % to", 2, lambda row: row["loss_ci95"][1]),
         of("p, Holm-corrected", 4, lambda row: row.get("p_holm")) | {"least": 0.0001},
-        of("at chance", 0, lambda row: 1 if (row["source"], row["target"]) in chance else None),
+        of("p, equivalent", 4, lambda row: row.get("p_equivalent_holm")) | {"least": 0.0001},
+        of("chance %", 2, lambda row: 100 * row["chance"]),
+        of("p, chance", 4, lambda row: row.get("p_chance_holm")) | {"least": 0.0001},
         of("fixed", 0, lambda row: row["fixed"]),
         of("broken", 0, lambda row: row["broken"]),
         of("E", 4, lambda row: row["validation_error"]),
         of("length ratio", 3, lambda row: row["length_ratio"]),
         of("cosine", 4, lambda row: row["cosine"]),
-        of("R²", 4, lambda row: row["r2"]),
+        of("skill", 4, lambda row: row["skill"]),
         of("same answer", 4, lambda row: row["agreement"]),
         of("kappa", 4, lambda row: row["kappa"]),
     ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from lib.evaluation.chance import at_chance
+from lib.evaluation.chance import maybe_chance
 from lib.evaluation.results import MappingResults, Results
 from lib.report.blocks import Note, Section, Table
 from lib.report.cells import Row, direction, interval, loss_points, markdown, number, percent, probability, right_of
 
 HOLM = "p, Holm-corrected"
+CHANCE = "chance?"
 
 
 def table1_rows(results: Results) -> tuple[Row, list[Row]]:
@@ -41,7 +42,7 @@ def own_row(results: Results, name: str, cells: int) -> Row:
 
 def mapping_row(results: Results, mapping: MappingResults) -> Row:
     """Return a mapped composition."""
-    kind = "mapped, at chance" if at_chance(results, mapping) else "mapped"
+    kind = f"mapped, {CHANCE}" if maybe_chance(mapping) else "mapped"
     return (
         f"{direction(mapping)} ({kind})",
         *(right_of(mapping), percent(mapping), loss_points(mapping), interval(mapping["loss_ci95"])),
@@ -78,15 +79,19 @@ def table1_section(results: Results) -> Section:
     text = (
         "Loss: points of accuracy that the classifier loses when its own features are replaced by mapped ones; "
         "negative is a gain. Fixed and broken: images that mapping turns from wrong to right, and from right to wrong. "
-        "E: mean error of the mapped features on the evaluation images. Length ratio: mean length of the mapped "
-        "features over that of the classifier's own."
+        "E: mean error of the mapped features on the evaluation images. Length ratio: the length of an image's mapped "
+        "features over that of the classifier's own, in the mean over the images. The interval covers the evaluation "
+        "images alone: other training images or random numbers would give another map."
     )
     if HOLM in header:
         text += (
             " p: how often chance alone would change the accuracy by this much or more, corrected for all directions "
             "being tested at once (Holm)."
         )
-    if any("at chance" in row[0] for row in body):
-        text += " At chance: no more is right than guessing one of the classes would get (binomial test, p > 0.05)."
+    if any(CHANCE in row[0] for row in body):
+        text += (
+            f" {CHANCE} Not distinguishable from chance, which gets right what the same answers would if they were "
+            "dealt to the images at random (binomial test, p > 0.05, corrected for all directions)."
+        )
     table = Table(header, body, "Right answers on the evaluation images.")
     return Section("table1", "Table 1: accuracy of each composition", [Note(text), table])

@@ -1,64 +1,55 @@
-"""A plain-language answer to the experiment's question."""
+"""A plain-language answer to the experiment's question, which claims no more than the tests that are corrected for all
+directions being looked at.
+"""
 
 from __future__ import annotations
 
-from lib.evaluation.chance import LEVEL, at_chance
+from collections import Counter
+
+from lib.evaluation.chance import maybe_chance
 from lib.evaluation.results import MappingResults, Results
 from lib.report.cells import direction
 
-NAMED = 6  # networks, or directions at chance, that the verdict names
+NAMED = 6  # networks, or directions like chance, that the verdict names
+Pairs = list[MappingResults]
 
 
 def verdict(results: Results) -> str:
-    """Return what the numbers answer, without a claim that they do not carry.
+    """Return what the numbers answer.
 
-    Two networks get a sentence for each direction. More networks get the two ends of the range, how many directions
-    change at all, and which give nothing, each on a line.
+    Two networks get a sentence for each direction. More networks get how many directions there are of each outcome, the
+    two ends of the range, and which are not distinguishable from chance, each on a line.
     """
     mappings = results["mappings"]
     if len(mappings) <= 2:
         return " ".join(_sentence(results, mapping) for mapping in mappings)
-    chance = [mapping for mapping in mappings if at_chance(results, mapping)]
+    chance = [mapping for mapping in mappings if maybe_chance(mapping)]
     rest = sorted((mapping for mapping in mappings if mapping not in chance), key=lambda mapping: mapping["loss"])
-    parts = [f"Of {len(mappings):,} directions, {len(chance):,} are at chance."] if chance else []
+    parts = _outcomes(results, mappings)
     if rest:
         ends = "\n".join(_sentence(results, mapping) for mapping in (rest if len(rest) == 1 else (rest[0], rest[-1])))
-        among = f"Of the other {len(rest):,}" if chance else f"Of {len(rest):,} directions"
-        parts += [f"{among}, the one with the least loss and the one with the most:", ends] if rest[1:] else [ends]
-    return "\n".join([*parts, *_tested(mappings), *_nothing(results, chance)])
+        parts += ["The direction with the least loss and the one with the most:", ends] if rest[1:] else [ends]
+    return "\n".join([*parts, *_like_chance(results, chance)])
 
 
-def _sentence(results: Results, mapping: MappingResults) -> str:
-    source, target = mapping["source"], mapping["target"]
-    own, mapped = results["networks"][target]["accuracy"], mapping["accuracy"]
-    low, high = mapping["loss_ci95"]
-    if at_chance(results, mapping):
-        guessing = 100 / results["networks"][target]["classes"]
-        return (
-            f"Fed with mapped features of {source} instead of its own, {target}'s classifier is at chance: "
-            f"{100 * mapped:.2f} % right, where guessing gives {guessing:.2f} % and its own features {100 * own:.2f} %."
-        )
-    if low > 0:
-        change = f"loses {mapping['loss']:.2f} points of accuracy"
-    elif high < 0:
-        change = f"gains {-mapping['loss']:.2f} points of accuracy"
-    else:
-        change = f"changes by {-mapping['loss']:+.2f} points of accuracy, which may be chance"
-    return (
-        f"Fed with mapped features of {source} instead of its own, {target}'s classifier {change} "
-        f"({100 * own:.2f} % to {100 * mapped:.2f} %; 95 % interval of the loss {low:.2f} to {high:.2f})."
-    )
+def margin_words(results: Results) -> str:
+    """Return the margin of equivalence in words, such as "1 point"."""
+    margin = results["settings"].get("evaluate", {}).get("margin", 1.0)
+    return f"{margin:g} point{'' if margin == 1 else 's'}"
 
 
-def _tested(mappings: list[MappingResults]) -> list[str]:
-    """Say how many directions lose and gain; say nothing if results.json lacks a corrected p-value."""
-    if any(mapping.get("p_holm") is None for mapping in mappings):
+def _outcomes(results: Results, mappings: Pairs) -> list[str]:
+    """Say how many directions there are of each outcome; say nothing if results.json is of an earlier version."""
+    if any("outcome" not in mapping for mapping in mappings):
         return []
-    changed = [mapping["loss"] for mapping in mappings if is_significant(mapping)]
-    lose, gain = sum(loss > 0 for loss in changed), sum(loss < 0 for loss in changed)
+    found = Counter(mapping["outcome"] for mapping in mappings)
+    equivalent, undecided = found["equivalent"], found["undecided"]
+    different = [mapping["loss"] for mapping in mappings if mapping["outcome"] == "different"]
+    lose, gain = sum(loss > 0 for loss in different), sum(loss < 0 for loss in different)
     return [
-        f"Accuracy falls in {_count(lose)} of {len(mappings):,} directions and rises in {_count(gain)}, by more than "
-        "chance explains (Holm-corrected p below 0.05)."
+        f"Of {len(mappings):,} directions, {_count(equivalent)} keep the classifier's accuracy within "
+        f"{margin_words(results)}, {_count(lose)} lose accuracy, {_count(gain)} gain accuracy, and {_count(undecided)} "
+        "are undecided (tests at 5 %, corrected for all directions)."
     ]
 
 
@@ -66,25 +57,53 @@ def _count(number: int) -> str:
     return f"{number:,}" if number else "none"
 
 
-def is_significant(mapping: MappingResults) -> bool:
-    """Return whether the accuracy changes by more than chance explains."""
-    p = mapping.get("p_holm")
-    return p is not None and p < LEVEL
+def _sentence(results: Results, mapping: MappingResults) -> str:
+    source, target, loss = mapping["source"], mapping["target"], mapping["loss"]
+    own, mapped = 100 * results["networks"][target]["accuracy"], 100 * mapping["accuracy"]
+    begin = f"Fed with mapped features of {source} instead of its own, {target}'s classifier"
+    if maybe_chance(mapping):
+        return (
+            f"{begin} is not distinguishable from chance: {mapped:.2f} % right, at most "
+            f"{100 * mapping['accuracy_ci95'][1]:.2f} %, where chance gives {100 * mapping['chance']:.2f} % and its "
+            f"own features {own:.2f} %."
+        )
+    count = len(results["mappings"])
+    at_once = "" if count == 1 else ", both directions at once" if count == 2 else f", all {count:,} directions at once"
+    low, high = mapping.get("loss_ci95_all") or mapping["loss_ci95"]
+    numbers = f"({own:.2f} % to {mapped:.2f} %; 95 % interval of the loss{at_once}: {low:.2f} to {high:.2f})"
+    within = margin_words(results)
+    outcome = mapping.get("outcome")
+    if outcome == "equivalent":
+        return f"{begin} keeps its accuracy within {within} {numbers}."
+    if outcome == "different":
+        return f"{begin} {'loses' if loss > 0 else 'gains'} {abs(loss):.2f} points of accuracy {numbers}."
+    return (
+        f"{begin} changes by {-loss:+.2f} points of accuracy {numbers}: undecided, since neither a difference nor "
+        f"equivalence within {within} is shown."
+    )
 
 
-def _nothing(results: Results, chance: list[MappingResults]) -> list[str]:
-    """Say which networks' features give nothing to any other, and which other directions are at chance."""
-    all_sources = [mapping["source"] for mapping in results["mappings"]]
-    found = [mapping["source"] for mapping in chance]
-    useless = [name for name in results["networks"] if name in found and found.count(name) == all_sources.count(name)]
-    parts = [f"Features of {_named(useless)} give nothing to any other network's classifier."] if useless else []
-    others = [direction(mapping) for mapping in chance if mapping["source"] not in useless]
-    if others:
-        parts.append(f"At chance {'besides ' if useless else ''}are {_named(others)}.")
+def _like_chance(results: Results, chance: Pairs) -> list[str]:
+    """Say which networks' features lead to nothing that is distinguishable from chance, and which other directions."""
+    by_source: dict[str, Pairs] = {}
+    for mapping in chance:
+        by_source.setdefault(mapping["source"], []).append(mapping)
+    others = len(results["networks"]) - 1
+    whole = [name for name, found in by_source.items() if len(found) == others]
+    parts = []
+    if whole:
+        most = max(mapping["accuracy_ci95"][1] for name in whole for mapping in by_source[name])
+        parts.append(
+            f"Fed with mapped features of {_named(whole)}, no classifier is distinguishable from chance; at most "
+            f"{100 * most:.2f} % are right."
+        )
+    rest = [direction(mapping) for mapping in chance if mapping["source"] not in whole]
+    if rest:
+        parts.append(f"Not distinguishable from chance are {'also ' if whole else ''}{_named(rest)}.")
     return parts
 
 
 def _named(names: list[str]) -> str:
     """Return the names, or the first NAMED of them and how many more there are."""
-    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    rest = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return f"{', '.join(names[:NAMED])}{rest}"

@@ -129,4 +129,4 @@ def test_a_random_network_gives_nothing_and_is_said_to(run: Path, more: dict[str
     for row in more["mappings"]:
         if row["source"] == "random":
             assert row["correct"] <= 2
-    assert "Features of random give nothing to any other network" in (run / "report.html").read_text()
+    assert "Fed with mapped features of random, no classifier is distinguishable" in (run / "report.html").read_text()

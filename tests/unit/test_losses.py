@@ -18,7 +18,7 @@ def test_identities(sets: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     pairing = Pairing.count(own, mapped)
     assert pairing.fixed - pairing.broken == mapped.sum() - own.sum()
     assert pairing.loss == pytest.approx(100 * (own.mean() - mapped.mean()))
-    low, high = pairing.interval95()
+    low, high = pairing.interval()
     assert -100 <= low <= high <= 100
     regions = count_regions(own, source, mapped)
     assert tuple(regions) == REGIONS
@@ -37,7 +37,7 @@ def test_interval_of_known_counts() -> None:
     """By hand from Bonett and Price's formula: n = 100, broken 10, fixed 4."""
     p1, p2 = 11 / 102, 5 / 102
     half = 1.959964 * np.sqrt((p1 + p2 - (p1 - p2) ** 2) / 102)
-    low, high = Pairing(both=60, fixed=4, broken=10, neither=26).interval95()
+    low, high = Pairing(both=60, fixed=4, broken=10, neither=26).interval()
     assert (low, high) == pytest.approx((100 * (p1 - p2 - half), 100 * (p1 - p2 + half)), abs=1e-4)
 
 
@@ -45,7 +45,7 @@ def test_interval_of_known_counts() -> None:
 def test_interval_covers_the_truth_95_times_in_100(rates: tuple[float, float]) -> None:
     fixed, broken = rates
     counts = np.random.default_rng(0).multinomial(300, [0.5, fixed, broken, 0.5 - fixed - broken], 2000)
-    intervals = np.array([Pairing(*row).interval95() for row in counts.tolist()])
+    intervals = np.array([Pairing(*row).interval() for row in counts.tolist()])
     truth = 100 * (broken - fixed)
     covered = ((intervals[:, 0] <= truth) & (truth <= intervals[:, 1])).mean()
     assert 0.935 < covered < 0.985

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import ortho_group
 
 from lib.evaluation.cka import CrossSums
-from lib.evaluation.feature_fit import mean_cosine, r_squared
+from lib.evaluation.feature_fit import r_squared, skill
 from lib.evaluation.neighbours import nearest_neighbours, neighbour_overlap, sample_rows
 
 draw = np.random.default_rng(0)
@@ -57,20 +57,35 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def test_explained_and_cosine_are_those_of_the_vectors() -> None:
-    mapped = unit(G + 0.3 * draw.normal(size=G.shape))
-    own = unit(G)
+def squares(rows: np.ndarray) -> float:
+    return float(np.square(rows).sum())
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 20])
+def test_r2_and_skill_are_those_of_the_vectors(zeros: int) -> None:
+    """A target of zeros counts, and has no direction."""
+    mapped = np.concatenate([unit(G + 0.3 * draw.normal(size=G.shape)), unit(draw.normal(size=(zeros, 7)))])
+    own = np.concatenate([unit(G), np.zeros((zeros, 7))])
+    directions = CrossSums.of({"b": np.concatenate([3 * G, np.zeros((zeros, 7))])}).directions("b")
+    assert directions.directed == 200
     error = np.square(mapped - own).sum(1).mean()
-    unit_sum = CrossSums.of({"b": G}).unit["b"]
-    expected = 1 - np.square(own - mapped).sum() / np.square(own - own.mean(0)).sum()
-    assert r_squared(unit_sum, 200, error) == pytest.approx(expected)
-    assert r_squared(unit_sum, 200, 0.0) == 1
-    assert r_squared(200 * own[0], 200, 0.5) is None
-    zeros = np.concatenate([own, np.zeros((1, 7))])  # a target of zeros: it counts, and has no direction
-    expected = 1 - np.square(own - mapped).sum() / np.square(zeros - zeros.mean(0)).sum()
-    assert r_squared(unit_sum, 201, error * 200 / 201, 200) == pytest.approx(expected)
-    assert CrossSums.of({"b": zeros}).directed == {"b": 200}
-    assert mean_cosine(error) == pytest.approx((mapped * own).sum(1).mean())
+    assert r_squared(directions, error) == pytest.approx(1 - squares(own - mapped) / squares(own - own.mean(0)))
+    always = own.mean(0) / np.linalg.norm(own.mean(0))
+    assert skill(directions, error) == pytest.approx(1 - squares(own - mapped) / squares(own - always))
+
+
+def test_zero_and_one_of_r2_and_skill() -> None:
+    own = unit(G + 1)
+    directions = CrossSums.of({"b": own}).directions("b")
+    mean = own.mean(0)
+    always = np.square(own - mean / np.linalg.norm(mean)).sum(1).mean()
+    assert skill(directions, always) == pytest.approx(0), "always answering the mean direction"
+    assert r_squared(directions, np.square(own - mean).sum(1).mean()) == pytest.approx(0), "the mean vector itself"
+    length = np.linalg.norm(mean)
+    assert r_squared(directions, always) == pytest.approx(-(1 - length) / (1 + length))
+    assert skill(directions, 0.0) == r_squared(directions, 0.0) == 1
+    same = CrossSums.of({"b": np.tile(own[:1], (5, 1))}).directions("b")
+    assert skill(same, 0.5) is r_squared(same, 0.5) is None
 
 
 @pytest.mark.parametrize("block", [3, 64, 1000])

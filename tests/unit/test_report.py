@@ -89,22 +89,48 @@ def test_printed_values_stay_as_printed() -> None:
 def test_verdict_of_many_networks_is_the_range() -> None:
     results = example()
     one = results["mappings"][0]
-    results["mappings"] = [one | {"loss": loss, "loss_ci95": [loss - 1, loss + 1]} for loss in (5.0, 2.0, 9.0)]
+    losses = {"undecided": 5.0, "equivalent": 2.0, "different": 9.0}
+    results["mappings"] = [
+        one | {"loss": loss, "loss_ci95_all": [loss - 1, loss + 1], "outcome": outcome}
+        for outcome, loss in losses.items()
+    ]
     text = verdict(results)
-    assert text.startswith("Of 3 directions")
-    assert "2.00 points" in text
+    assert text.startswith("Of 3 directions, 1 keep the classifier's accuracy within 1 point, 1 lose accuracy, none ")
+    assert "all 3 directions at once: 8.00 to 10.00" in text
+    assert "1.00 to 3.00" in text
     assert "9.00 points" in text
-    assert "5.00 points" not in text
+    assert "4.00 to 6.00" not in text
 
 
 @pytest.mark.parametrize(
-    ("loss", "interval", "word"),
-    [(4.3, [4, 5], "loses 4.30"), (-1.3, [-2, -1], "gains 1.30"), (0.1, [-1, 1], "chance")],
+    ("loss", "outcome", "words"),
+    [
+        (4.3, "different", "loses 4.30 points"),
+        (-1.3, "different", "gains 1.30 points"),
+        (0.1, "equivalent", "keeps its accuracy within 2.5 points (78"),
+        (0.1, "undecided", "changes by -0.10 points"),
+    ],
 )
-def test_verdict_claims_no_more_than_the_interval(loss: float, interval: list[float], word: str) -> None:
+def test_verdict_claims_no_more_than_the_corrected_tests(loss: float, outcome: str, words: str) -> None:
     results = example()
-    results["mappings"][0] |= {"loss": loss, "loss_ci95": interval}
-    assert word in verdict(results)
+    results["settings"]["evaluate"] = {"margin": 2.5}
+    results["mappings"][0] |= {"loss": loss, "outcome": outcome, "loss_ci95_all": [loss - 1, loss + 1]}
+    text = verdict(results)
+    assert words in text
+    assert ("undecided, since neither a difference nor equivalence within 2.5 points is shown" in text) == (
+        outcome == "undecided"
+    )
+
+
+def test_one_image_that_is_right_is_not_distinguishable_from_chance_and_said_to_be_so() -> None:
+    results = example()
+    results["mappings"][0] |= {
+        "correct": 1, "total": 1, "accuracy": 1.0, "chance": 1.0, "p_chance_holm": 1.0, "accuracy_ci95": [0.025, 1.0],
+    }  # fmt: skip
+    assert "is not distinguishable from chance: 100.00 % right, at most 100.00 %, where chance gives 100.00 %" in (
+        verdict(results)
+    )
+    assert "at chance" not in table1_markdown(results)
 
 
 def test_venn_shows_the_true_counts_and_says_what_is_not_to_scale() -> None:
@@ -242,10 +268,10 @@ def test_results_of_an_earlier_version_are_told_what_to_do(tmp_path: Path) -> No
 
 def test_networks_that_give_nothing_are_said_to(many: Any) -> None:
     text = verdict(many)
-    assert "Features of noise give nothing to any other network's classifier." in text
-    assert "Features of vit" not in text
+    assert "Fed with mapped features of noise, no classifier is distinguishable from chance; at most 3." in text
+    assert "features of vit, no" not in text
     rows = {row[0]: row for row in table1_rows(many)[1]}
-    assert "noise → vit (mapped, at chance)" in rows
+    assert "noise → vit (mapped, chance?)" in rows
     assert "vit → noise (mapped)" in rows
 
 

@@ -65,7 +65,7 @@ def judged(source: str, target: str, *mapped: pa.Table) -> Judged:
 
 def mapping(pair: tuple[str, str], table: pa.Table, fit_error: float) -> Any:
     found = judged(*pair, table)
-    return main_mapping(found, AFFINE, [evaluate_map(pair, found, Mapped(AFFINE, fit_error, None), DIRECTIONS)])
+    return main_mapping(found, AFFINE, [evaluate_map(pair, found, Mapped(AFFINE, fit_error, None), DIRECTIONS, 1.0)])
 
 
 def evaluated() -> dict[str, Any]:
@@ -140,6 +140,10 @@ def test_images_without_a_label_are_not_counted() -> None:
 def test_what_stands_beside_the_loss() -> None:
     to_r, to_i = evaluated()["mappings"]
     assert to_r["cosine"] == pytest.approx(1 - 0.25 / 2)
+    assert to_r["undirected"] == 0
+    assert to_r["skill"] == pytest.approx(1 - 0.25 / (2 - 2 * np.sqrt(4) / 4))
+    assert to_r["outcome"] == to_i["outcome"] == "different"
+    assert to_r["loss_ci95_all"][0] < to_r["loss_ci95"][0] < to_r["loss_ci90"][0] < to_r["loss"]
     assert to_r["r2"] == pytest.approx(1 - 0.25 / 0.75)
     # 2,960 against 2,296 heads of a fair coin: (2960 - 2628) / sqrt(5256 / 4) = 9.2 standard deviations
     assert 0 < to_r["p_value"] < 1e-18
@@ -157,6 +161,18 @@ def test_what_stands_beside_the_loss() -> None:
     assert classes["name"][0].as_py().startswith("class ")
 
 
+def test_vectors_of_zeros_are_counted_and_left_out_of_cosine_and_length() -> None:
+    """Of four images the second's mapped vector is zero, the third's target, the fourth's both."""
+    columns = [[f"i{k}" for k in range(4)], [0, 1, 2, 3], [0, 1, 2, 3]]
+    table = pa.table([*columns, [0.5, 1.0, 1.0, 0.0], [2.0, 0.0, np.inf, np.nan]], schema=mapped_schema(["affine"]))
+    own = pa.table(columns, schema=PREDICTIONS)
+    found = judge_pair(Reference("b-to-b", own), ("a-to-a", own), [("a-to-b", table)])
+    assert found.undirected == {"affine": 3}
+    assert found.cosine == {"affine": 0.75}
+    assert found.length_ratio == {"affine": 2.0}
+    assert found.error == {"affine": 0.625}
+
+
 def test_every_map_has_a_row() -> None:
     """Seeds beside the main one, other families, ranks and shares of the rows, from a table of full maps and one of
     curves."""
@@ -169,7 +185,7 @@ def test_every_map_has_a_row() -> None:
     found = judged(INC, RES, full, low)
     maps = [Mapped(AFFINE, 0.1, None)]
     maps += [Mapped(variant, None, 320 if variant.share < 1 else 1280) for variant in [*others, *curves]]
-    rows = [evaluate_map((INC, RES), found, mapped, DIRECTIONS) for mapped in maps]
+    rows = [evaluate_map((INC, RES), found, mapped, DIRECTIONS, 1.0) for mapped in maps]
     main = main_mapping(found, AFFINE, rows)
     losses = [-1.328, 100 * (39022 - 30000) / N]
     assert [row["correct"] for row in rows] == [39686, *[30000] * 5]
