@@ -9,7 +9,14 @@ import pyarrow as pa
 
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
-from jobs.extraction.checks import check_classes, check_labels, check_shared, describe_all
+from jobs.extraction.checks import (
+    check_classes,
+    check_labels,
+    check_same_classes,
+    check_shared,
+    check_training_rows,
+    describe_all,
+)
 from jobs.extraction.unfinished_tables import compute_passes, finish_pass, number_rows, plan_pass
 from lib.errors import ExperimentError
 from lib.experiment.layout import SPLITS
@@ -63,6 +70,8 @@ def check_experiment(
     images = experiment.images
     splits = {f"images.{split}": images.split(split) for split in SPLITS}
     check_classes(splits, images.classes, classes, described)
+    check_same_classes(described)
+    check_training_rows(len(listings["train"]), experiment.fit)
     for split, listing in listings.items():
         check_labels(f"images.{split}", listing, described)
 

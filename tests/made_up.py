@@ -54,9 +54,18 @@ def findings(accuracies: dict[str, float], useless: str = "", class_name: str = 
         "mappings": mappings,
         "order": sorted(accuracies, key=lambda name: accuracies[name]),
         "measures": [
-            {"a": a, "b": b, "cka": 0.71, "neighbours": 0.31, "neighbours_by_chance": 0.005, "k": 10, "rows": IMAGES}
+            {
+                "a": a,
+                "b": b,
+                "cka": 0.71,
+                "cka_unbiased": 0.69,
+                "neighbours": 0.31,
+                "neighbours_by_chance": 0.005,
+                "k": 10,
+                "rows": IMAGES,
+            }
             for a, b in combinations(accuracies, 2)
-        ],
+        ],  # fmt: skip
         "published": [],
         "settings": {"seed": 1, "networks": {name: {"model": f"{name}.tv_in1k"} for name in accuracies}},
         "versions": {"ray": "2.60"},

@@ -25,6 +25,7 @@ from lib.storage.columns import column_vectors
 SIDE = 8  # networks by networks whose products one task sums: 64 matrices of d x d numbers
 
 Pair = tuple[str, str]
+Likeness = tuple[float | None, float | None]  # CKA, and its unbiased estimate
 
 
 def measure_features(
@@ -43,7 +44,7 @@ def measure_features(
         summand = partial(cross_sums, networks=theirs, pairs=pairs)
         sums = distributed_sum(chunks, summand, shares) if shares > 1 else None
         started.append(measure_block.remote(chunks, summand, pairs, sums, *(near[name] for name in theirs if near)))
-    cka: dict[Pair, float | None] = {}
+    cka: dict[Pair, Likeness] = {}
     overlap: dict[Pair, float] = {}
     directions: dict[str, Directions] = {}
     for theirs, shared, found in ray.get(started):
@@ -54,7 +55,8 @@ def measure_features(
         {
             "a": a,
             "b": b,
-            "cka": cka[a, b],
+            "cka": cka[a, b][0],
+            "cka_unbiased": cka[a, b][1],
             "neighbours": overlap[a, b],
             "neighbours_by_chance": k / (rows - 1),
             "k": k,
@@ -93,7 +95,7 @@ def measure_block(
     pairs: list[Pair],
     sums: CrossSums | None,
     *near: np.ndarray,
-) -> tuple[dict[Pair, float | None], dict[Pair, float], dict[str, Directions]]:
+) -> tuple[dict[Pair, Likeness], dict[Pair, float], dict[str, Directions]]:
     """Return CKA and shared neighbours of these pairs, and their networks' directions.
 
     `sums` are summed here unless they are given. `near` are each network's nearest neighbours (rows, k), or nothing.
@@ -101,7 +103,7 @@ def measure_block(
     found = sums or reduce(add, map(summand, chunks))
     nearest = dict(zip(found.first, near, strict=False))
     return (
-        {pair: found.cka(*pair) for pair in pairs},
+        {pair: (found.cka(*pair), found.unbiased_cka(*pair)) for pair in pairs},
         {(a, b): neighbour_overlap(nearest[a], nearest[b]) for a, b in pairs if nearest},
         {network: found.directions(network) for network in found.first},
     )

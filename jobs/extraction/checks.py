@@ -11,7 +11,8 @@ import ray
 
 from jobs.cluster.capacity import one_machine
 from lib.errors import ExperimentError, RunError
-from lib.experiment.settings import NetworkSettings, Split
+from lib.experiment.settings import FitSettings, NetworkSettings, Split
+from lib.experiment.variants import PARTS, Variant
 from lib.images.formats import detect_format
 from lib.images.labels import tree_classes
 from lib.networks.descriptions import Describing, Description, describe_network
@@ -63,6 +64,27 @@ def check_classes(
             raise ExperimentError(
                 f"{one} and {other} have other class folders, such as {differing[:3]}. {FOLDERS_TELL_LABELS}"
             )
+
+
+def check_same_classes(described: dict[str, Description]) -> None:
+    """Raise ExperimentError if networks have different numbers of classes: one label would mean two things."""
+    counts = {name: network.classes for name, network in described.items()}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
+        raise ExperimentError(
+            f"networks: all must have the same classes, in the same order, but {listed}. A background class is none of "
+            "them: see class_offset"
+        )
+
+
+def check_training_rows(count: int, fit: FitSettings) -> None:
+    """Raise ExperimentError if closed forms have too few training images for their cross-validation."""
+    summed = [family for family in fit.families if Variant(family).needs_sums]
+    if count < len(PARTS) and summed:
+        raise ExperimentError(
+            f"images.train: {count} images, but fit.families {summed} need {len(PARTS)} or more, one for each part of "
+            "the cross-validation"
+        )
 
 
 def _empty_folders(split: Split, folders: list[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+import numpy as np
 import ray
 import torch
 
@@ -17,7 +18,7 @@ from jobs.fitting.curves import Curves, FittedCurves, judge_curves
 from jobs.fitting.memory import FILL, memory_of_a_fit
 from lib.experiment.layout import Layout
 from lib.experiment.settings import FitSettings
-from lib.experiment.variants import PARTS, MapKey, Variant, assign_parts, by_source
+from lib.experiment.variants import FEW_ROWS, PARTS, MapKey, Variant, assign_parts, by_source, part_edges
 from lib.features.chunks import SUMMED_ROWS, Chunk, read_chunk, split_into_chunks
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
@@ -155,6 +156,9 @@ def join_classifiers(cpus: int, files: Layout, artifacts: Mapping[MapKey, Artifa
 def sum_rows(tables: FeatureTables, source: str, targets: list[str], device: torch.device) -> ClosedForms:
     """Sum over all training rows of a source and its targets. Fewer rows than a network's features are compressed."""
     networks = [source, *targets]
+    edges = None
+    if 0 < tables.rows(source) <= FEW_ROWS:
+        edges = part_edges(read_features(tables, [source]).image_id.tolist())
     spaces = {
         network: row_space(read_features(tables, [network]).vectors[network], device)
         for network, size in tables.sizes(networks).items()
@@ -162,7 +166,7 @@ def sum_rows(tables: FeatureTables, source: str, targets: list[str], device: tor
     }
     total: list[SourceMoments] | None = None
     for chunk in split_into_chunks(tables, networks, SUMMED_ROWS):
-        sums = sums_of_parts(chunk, source, targets, spaces, device)
+        sums = sums_of_parts(chunk, source, targets, spaces, edges, device)
         total = sums if total is None else [before + found for before, found in zip(total, sums, strict=True)]
     if total is None:
         raise ValueError(f"expected training rows of {source!r}, there are none")
@@ -170,11 +174,16 @@ def sum_rows(tables: FeatureTables, source: str, targets: list[str], device: tor
 
 
 def sums_of_parts(
-    chunk: Chunk, source: str, targets: list[str], spaces: Mapping[str, torch.Tensor], device: torch.device
+    chunk: Chunk,
+    source: str,
+    targets: list[str],
+    spaces: Mapping[str, torch.Tensor],
+    edges: np.ndarray | None,
+    device: torch.device,
 ) -> list[SourceMoments]:
-    """Return the sums over a chunk's rows, those of each of the PARTS by themselves."""
+    """Return the sums over a chunk's rows, those of each of the PARTS, which end at `edges`, by themselves."""
     rows = read_chunk(chunk)
-    part = torch.from_numpy(assign_parts(rows["image_id"].to_pylist())).to(device)
+    part = torch.from_numpy(assign_parts(rows["image_id"].to_pylist(), edges)).to(device)
 
     def coordinates(network: str) -> torch.Tensor:
         """Return the network's rows, or their coordinates in its space."""

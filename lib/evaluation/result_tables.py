@@ -53,6 +53,9 @@ CLASSES = pa.schema(
         ("total", pa.int32()),
         ("own", pa.int32()),
         ("mapped", pa.int32()),
+        ("p_value", pa.float64()),
+        ("q_value", pa.float64()),  # corrected for all classes of the pair
+        ("shrunken_loss", pa.float64()),  # points
     ]
 )
 # examples.parquet: images that a mapping fixed or broke.

@@ -41,6 +41,9 @@ class ClassCounts(TypedDict):
     total: int  # images of this class
     own: int  # right with the target's own features
     mapped: int  # right with mapped features
+    p_value: float  # McNemar's exact test
+    q_value: float  # the same, corrected for all classes by Benjamini and Hochberg
+    shrunken_loss: float  # points; drawn towards the loss of all images as far as chance explains differences
 
 
 class BriefMapping(Pair, Counted):
@@ -109,6 +112,7 @@ class MeasureResults(TypedDict):
     a: str
     b: str
     cka: float | None
+    cka_unbiased: NotRequired[float | None]  # near 0 for unrelated features, however few the images
     neighbours: float
     neighbours_by_chance: float
     k: int

@@ -138,7 +138,13 @@ class ExtractSettings(Section):
 
 
 class FitSettings(Section):
-    """How maps are fitted: the paper's hyperparameters ("Fitting" in its section 3) unless set otherwise."""
+    """How maps are fitted: the paper's hyperparameters ("Fitting" in its section 3) unless set otherwise.
+
+    What the paper leaves open is so here: E is summed over the features and averaged over the batch (a mean over
+    2,048 features would make late slopes smaller than Adam's epsilon); M' starts at Glorot-uniform random weights and b
+    at 0; the rows of a batch are drawn with replacement; epsilon is added to the root of the second moment, as torch's
+    Adam does.
+    """
 
     families: list[Family] = ["affine", "least_squares", "orthogonal", "classifiers"]
     """Kinds of map. The first is the one that Table 1 and the figures show; "affine" is the paper's, fitted by Adam."""

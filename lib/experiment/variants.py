@@ -18,10 +18,33 @@ PARTS = (1 / 32, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 4, 1 / 4)
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 
 
-def assign_parts(image_ids: list[str]) -> np.ndarray:
-    """Return the number of each image's part among PARTS, (n,). It depends on the image's id alone."""
-    place = np.array([zlib.crc32(image_id.encode()) / 2**32 for image_id in image_ids])
-    return np.searchsorted(np.cumsum(PARTS), place, side="right")
+FEW_ROWS = 10_000  # of which a part chosen by chance alone might be empty, or far from its share
+
+
+def assign_parts(image_ids: list[str], edges: np.ndarray | None = None) -> np.ndarray:
+    """Return the number of each image's part among PARTS, (n,). It depends on the image's id and on the edges alone.
+
+    `edges` (PARTS,) are where parts end between 0 and 1; None means at their shares, which is right for many rows.
+    """
+    return np.searchsorted(np.cumsum(PARTS) if edges is None else edges, _places(image_ids), side="right")
+
+
+def part_edges(image_ids: list[str]) -> np.ndarray:
+    """Return the edges that give each part its share of few rows, one row at least.
+
+    Raises ValueError if there are fewer rows than parts.
+    """
+    n, parts = len(image_ids), len(PARTS)
+    if n < parts:
+        raise ValueError(f"expected a row or more for each of {parts} parts, got {n}")
+    ends = np.maximum(np.round(np.cumsum(PARTS) * n).astype(int), np.arange(1, parts + 1))
+    ends = np.minimum(ends, n - np.arange(parts)[::-1])  # and leave one for each part that follows
+    return np.append(np.sort(_places(image_ids))[ends[:-1]], 1.0)  # a part ends before the next one's first row
+
+
+def _places(image_ids: list[str]) -> np.ndarray:
+    """Return a place between 0 and 1 for each image, as if at random."""
+    return np.array([zlib.crc32(image_id.encode()) / 2**32 for image_id in image_ids])
 
 
 @dataclass(frozen=True)

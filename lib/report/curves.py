@@ -12,7 +12,10 @@ def ranks_section(findings: Findings, svg: str | None) -> Section | None:
     """Return how many directions of the feature space a map needs; None without a figure."""
     if svg is None:
         return None
-    caption = "Loss of maps of rank k. Where a line turns flat, more directions of the features add nothing."
+    caption = (
+        "Loss of maps of rank k. Where a line turns flat, more directions of the features add little to be seen on these "
+        "evaluation images."
+    )
     header = ("direction", "rank k", "right", "accuracy %", "loss, points", "E")
     rows = [(direction(row), f"{row['rank']:,}", *judged(row)) for row in findings.ranks]
     numbers = Folded("The numbers", Table(header, rows, "Loss of maps of rank k."))
@@ -24,8 +27,9 @@ def learning_curve_section(findings: Findings, svg: str | None) -> Section | Non
     if svg is None:
         return None
     caption = (
-        "Loss by the number of training images. A line that still falls at its right end: more images would make the "
-        "map better. A flat one: they would not, and what is lost isn't for want of data."
+        "Loss by the number of training images. A line that still falls at its right end suggests that more images would "
+        "make the map better. Each number of images is one draw, and each part holds the smaller ones, so that another "
+        "draw would give another line."
     )
     header = ("direction", "kind of map", "training images", "right", "accuracy %", "loss, points", "E")
     rows = [(direction(row), row["family"], number(row["rows"], 0), *judged(row)) for row in findings.learning_curve]

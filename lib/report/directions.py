@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
+from lib.evaluation.chance import LEVEL
 from lib.evaluation.results import ClassCounts, Example, MappingResults
 from lib.experiment.layout import pair_name
 from lib.report.blocks import (
@@ -19,7 +20,7 @@ from lib.report.blocks import (
     Table,
     Thumbnail,
 )
-from lib.report.cells import Row, direction
+from lib.report.cells import Row, direction, number, probability
 from lib.report.findings import Findings
 
 SHOWN = 30  # classes that stand open
@@ -67,22 +68,31 @@ def regions_figure(mapping: MappingResults, svg: str) -> FigureBlock:
 
 
 def class_blocks(mapping: MappingResults, counted: Sequence[ClassCounts], everything: bool) -> list[Block]:
-    """Return the loss by class, the biggest first, as `counted` is.
+    """Return the loss by class, in the order of `counted`, the greatest shrunken loss first.
 
-    SHOWN classes are open; others are folded if they have room.
+    SHOWN classes are open; others are folded if they have room. Classes of one image are not ranked.
     """
-    if not counted:
-        return []
-    rows = [class_row(row) for row in counted]
-    header = ("class", "images", "own %", "mapped %", "loss, points")
+    ranked = [row for row in counted if row["total"] > 1]
+    single = len(counted) - len(ranked)
+    notes: list[Block] = [Note(f"{single:,} classes have one image, which ranks nothing.")] if single else []
+    if not ranked:
+        return notes
+    rows = [class_row(row) for row in ranked]
+    header = ("class", "images", "own %", "mapped %", "loss, points", "shrunken loss", "q")
     title, count = direction(mapping), len(rows)
+    found = sum(row["q_value"] < LEVEL for row in ranked)
+    text = (
+        f"{found:,} of {count:,} classes change by more than chance explains (exact tests, 5 % false discoveries: q < "
+        "0.05). Shrunken loss: drawn towards the loss of all images as far as chance explains the difference."
+    )
+    notes.insert(0, Note(text))
     if count <= SHOWN:
-        return [Table(header, rows, f"{title}: loss by class.")]
-    first = Table(header, rows[:SHOWN], f"{title}: the {SHOWN} of {count:,} classes with the biggest losses.")
+        return [Table(header, rows, f"{title}: loss by class."), *notes]
+    first = Table(header, rows[:SHOWN], f"{title}: the {SHOWN} of {count:,} classes with the biggest shrunken losses.")
     if not everything:
-        return [first, Note(f"The other {count - SHOWN:,} classes are in classes/{mapping['target']}.parquet.")]
+        return [first, *notes, Note(f"The other {count - SHOWN:,} are in classes/{mapping['target']}.parquet.")]
     rest = Table(header, rows[SHOWN:], f"{title}: the other classes.")
-    return [first, Folded(f"The other {count - SHOWN:,} classes", rest)]
+    return [first, *notes, Folded(f"The other {count - SHOWN:,} classes", rest)]
 
 
 def class_row(row: ClassCounts) -> Row:
@@ -92,7 +102,8 @@ def class_row(row: ClassCounts) -> Row:
     # The loss comes from the counts, since 100 * 0.3 - 100 * 0.2 is not 10.
     loss = 100 * (row["own"] - row["mapped"]) / row["total"]
     label = f"class {row['label']}" if name is None else name
-    return label, f"{row['total']:,}", f"{own:.1f}", f"{mapped:.1f}", f"{loss:.1f}"
+    shares = (f"{own:.1f}", f"{mapped:.1f}", f"{loss:.1f}", number(row["shrunken_loss"], 1))
+    return label, f"{row['total']:,}", *shares, probability(row["q_value"])
 
 
 def galleries(examples: Sequence[Example], pictures: Mapping[str, bytes | None]) -> list[Gallery]:

@@ -19,7 +19,9 @@ def families_section(findings: Findings) -> Section | None:
     names = list(dict.fromkeys(entry["family"] for entry in entries))
     text = (
         "Accuracy: of the target's classifier with mapped features. E: error of the mapped features on the evaluation "
-        "images, 0 where each points the same way as the target's own, 2 where it stands at a right angle to it."
+        "images, 0 where each points the same way as the target's own, 2 where it stands at a right angle to it. The "
+        "ridge of least_squares is the one whose maps give the target's classifier the nearest scores in "
+        "cross-validation: it sees that classifier, but no label."
     )
     blocks: list[Block] = [Note(text)]
     if "classifiers" in names:
@@ -48,11 +50,13 @@ def families_table(results: Results, entries: Sequence[MappingResults | MapResul
 def classifiers_statement(results: Results) -> str:
     """Return what the map that is made from the two classifiers shows, and what it does not show."""
     text = (
-        "The “classifiers” map is made from the two classifiers alone, without an image (after arXiv 2010.02323). "
+        "The “classifiers” map is made from the two classifiers alone, without an image (after arXiv 2010.02323); a "
+        "background class that only one of them has is left out. "
         "Where the target's number of features d_T is at least the number of classes, and its classifier's weight W_T "
         "has full row rank, this map gives the target's classifier exactly the source's scores: its accuracy is the "
-        "source's own. So a map that keeps the accuracy always exists there. What the paper shows is that fitting the "
-        "features alone, without labels or classifiers, finds one. The error E is where the two kinds of map differ."
+        "source's own, which may be far from the target's. So a map that keeps the source's accuracy always exists "
+        "there. What the paper shows is that fitting the features alone by Adam, without labels or classifiers, comes "
+        "near it. The error E is where the two kinds of map differ."
     )
     networks = results["networks"]
     known = [name for name in networks if networks[name].get("classes")]

@@ -12,13 +12,14 @@ def measures_section(results: Results) -> Section | None:
     if not results.get("measures"):
         return None
     text = (
-        "How alike the features are as they come, without a map. CKA: linear centred kernel alignment, 0 to 1. Shared "
+        "How alike the features are as they come, without a map. CKA: linear centred kernel alignment, 0 to 1; few "
+        "images make it large by chance alone, the unbiased estimate is near 0 for unrelated features. Shared "
         "neighbours: share of an image's k nearest images that both networks agree on, and what chance would give."
     )
-    header = ("one network", "the other", "CKA", "shared neighbours", "by chance", "k", "images")
+    header = ("one network", "the other", "CKA", "unbiased CKA", "shared neighbours", "by chance", "k", "images")
     rows = [
         (
-            *(row["a"], row["b"], number(row["cka"], 4)),
+            *(row["a"], row["b"], number(row["cka"], 4), number(row.get("cka_unbiased"), 4)),
             *(number(row["neighbours"], 4), number(row["neighbours_by_chance"], 4)),
             *(f"{row['k']:,}", f"{row['rows']:,}"),
         )

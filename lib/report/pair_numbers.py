@@ -25,7 +25,7 @@ from lib.report.cells import percent_digits
 from lib.report.directions import picture_address
 from lib.report.findings import Findings
 
-CLASSES = 20  # of each pair, those with the greatest losses
+CLASSES = 15  # of each pair, those with the greatest shrunken losses
 CURVE_POINTS = 40  # of each error curve
 CURVE_END = 10_000  # iterations, as the paper's Fig. 4
 PICTURES = 5_000_000  # bytes of all thumbnails together
@@ -134,6 +134,7 @@ def measure_columns(findings: Findings, pairs: Sequence[Pair]) -> list[dict[str,
     rows = [measured[frozenset(pair)] for pair in pairs]
     return [
         column("CKA", 4, (row["cka"] for row in rows)),
+        column("unbiased CKA", 4, (row.get("cka_unbiased") for row in rows)),
         column("shared neighbours", 4, (row["neighbours"] for row in rows)),
     ]
 
@@ -190,8 +191,10 @@ def thinned(findings: Findings, source: str, target: str) -> list[float]:
 
 
 def class_counts(findings: Findings, place: dict[Pair, int]) -> dict[str, Any]:
-    """Return label, own and mapped right answers, one after another, of the CLASSES classes that lose most."""
-    pairs: list[list[int]] = [[] for _ in place]
+    """Return label, own and mapped right answers, shrunken loss and q of the CLASSES classes that lose most, one after
+    another; none of classes of one image.
+    """
+    pairs: list[list[float]] = [[] for _ in place]
     totals: dict[int, int] = {}
     names: dict[int, str | None] = {}
     for target in findings.results["networks"]:
@@ -201,11 +204,14 @@ def class_counts(findings: Findings, place: dict[Pair, int]) -> dict[str, Any]:
         for start in starts.tolist():
             pair = (table["source"][start].as_py(), target)
             rows = table.slice(start, CLASSES)
-            rows = rows.filter(pc.equal(rows["source"], pair[0])).to_pydict()
+            ranked = pc.and_(pc.equal(rows["source"], pair[0]), pc.greater(rows["total"], 1))
+            rows = rows.filter(ranked).to_pydict()
             totals.update(zip(rows["label"], rows["total"], strict=True))
             names.update(zip(rows["label"], rows["name"], strict=True))
-            each = zip(rows["label"], rows["own"], rows["mapped"], strict=True)
-            pairs[place[pair]] = list(chain.from_iterable(each))
+            each = zip(*(rows[what] for what in ("label", "own", "mapped", "shrunken_loss", "q_value")), strict=True)
+            pairs[place[pair]] = [
+                number for *counts, loss, q in each for number in (*counts, round(loss, 1), round(q, 3))
+            ]
     return {"shown": CLASSES, "totals": totals, "names": names, "pairs": pairs}
 
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.extraction.checks import check_classes, check_shared
+from jobs.extraction.checks import check_classes, check_same_classes, check_shared, check_training_rows
 from lib.errors import ExperimentError
-from lib.experiment.settings import Split
+from lib.experiment.settings import FitSettings, Split
 from lib.images.geometry import Geometry
 from lib.images.listing import list_images
 from lib.networks.descriptions import Description
@@ -66,3 +66,17 @@ def test_evaluation_images_that_are_training_images_are_counted_or_refused(tmp_p
     assert check_shared(rows.slice(0, 1), rows.slice(1), 0) == 0
     with pytest.raises(ExperimentError, match=r"2 of the 2 images"):
         check_shared(rows, rows, 0.001)
+
+
+def test_networks_of_other_classes_are_refused() -> None:
+    """Also where all labels lie below the smaller number, as in a listing without class names."""
+    check_same_classes({"a": network(10), "b": network(10)})
+    with pytest.raises(ExperimentError, match=r"same classes.*'a' has 10, 'b' has 12\. A background class"):
+        check_same_classes({"a": network(10), "b": network(12)})
+
+
+def test_too_few_training_images_for_cross_validation_are_refused() -> None:
+    check_training_rows(7, FitSettings())
+    check_training_rows(3, FitSettings(families=["affine", "classifiers"]))
+    with pytest.raises(ExperimentError, match=r"images\.train: 6 images, .*least_squares.* need 7 or more"):
+        check_training_rows(6, FitSettings())

@@ -8,7 +8,7 @@ import pytest
 
 from lib.errors import TableError
 from lib.experiment.settings import FitSettings
-from lib.experiment.variants import PARTS, SHARES, MapKey, Variant, assign_parts, variants
+from lib.experiment.variants import PARTS, SHARES, MapKey, Variant, assign_parts, part_edges, variants
 from lib.features.chunks import read_chunk, split_into_chunks
 from lib.features.schemas import feature_schema
 from lib.features.tables import FeatureTables
@@ -63,6 +63,19 @@ def test_parts_have_their_shares_and_depend_on_the_id_alone() -> None:
     part = assign_parts(ids)
     np.testing.assert_allclose(np.bincount(part) / len(ids), PARTS, atol=0.01)
     np.testing.assert_array_equal(assign_parts(ids[::-1]), part[::-1])
+
+
+@pytest.mark.parametrize("rows", [7, 8, 20, 100, 600, 10_000])
+def test_no_part_of_few_rows_is_empty(rows: int) -> None:
+    ids = [f"val/{k}.jpg" for k in range(rows)]
+    edges = part_edges(ids)
+    counts = np.bincount(assign_parts(ids, edges), minlength=len(PARTS))
+    assert counts.min() >= 1
+    if rows >= 100:
+        np.testing.assert_allclose(counts, rows * np.array(PARTS), atol=1)
+    np.testing.assert_array_equal(assign_parts(ids[::-1], edges), assign_parts(ids, edges)[::-1])
+    with pytest.raises(ValueError, match="each of 7 parts, got 6"):
+        part_edges(ids[:6])
     for share in SHARES:
         assert sum(PARTS[: Variant("least_squares", share=share).parts]) == share
 

@@ -41,6 +41,35 @@ def test_cka_knows_no_rotation_scale_or_offset_but_knows_linear_maps() -> None:
         assert CrossSums.of({"a": F, "b": constant}).cka("a", "b") is None
 
 
+def unbiased_by_kernels(F_A: np.ndarray, F_B: np.ndarray) -> float:
+    """Song et al. 2012, equation 5, with the n x n kernels."""
+    n = len(F_A)
+
+    def hsic(X: np.ndarray, Y: np.ndarray) -> float:
+        K, L = ((Z @ Z.T) * (1 - np.eye(n)) for Z in (X, Y))
+        return float(np.trace(K @ L) + K.sum() * L.sum() / ((n - 1) * (n - 2)) - 2 * (K.sum(0) @ L.sum(0)) / (n - 2))
+
+    return hsic(F_A, F_B) / float(np.sqrt(hsic(F_A, F_A) * hsic(F_B, F_B)))
+
+
+def test_unbiased_cka_is_the_kernels_and_near_zero_for_strangers() -> None:
+    mixed = F[:, :7] + G
+    for order in ("ab", "ba"):
+        sums = CrossSums.of({"a": F, "b": mixed})
+        assert sums.unbiased_cka(*order) == pytest.approx(unbiased_by_kernels(F, mixed))
+    assert CrossSums.of({"a": F + 5, "b": 3 * mixed}).unbiased_cka("a", "b") == pytest.approx(
+        unbiased_by_kernels(F, mixed)
+    )
+    few, others = draw.normal(size=(40, 600)), draw.normal(size=(40, 500))
+    strangers = CrossSums.of({"a": few, "b": others})
+    assert strangers.cka("a", "b") > 0.9  # type: ignore[operator]
+    assert abs(strangers.unbiased_cka("a", "b")) < 0.1  # type: ignore[arg-type]
+    parts = [CrossSums.of({"a": F[k::3], "b": mixed[k::3]}) for k in range(3)]
+    assert (parts[0] + parts[1] + parts[2]).unbiased_cka("a", "b") == pytest.approx(unbiased_by_kernels(F, mixed))
+    assert CrossSums.of({"a": F[:3], "b": mixed[:3]}).unbiased_cka("a", "b") is None
+    assert CrossSums.of({"a": F, "b": np.ones((200, 3))}).unbiased_cka("a", "b") is None
+
+
 def test_sums_of_parts_merge_in_any_order() -> None:
     whole = CrossSums.of({"a": F, "b": G})
     parts = [CrossSums.of({"a": F[k::3], "b": G[k::3]}) for k in range(3)]

@@ -162,13 +162,15 @@ function curve(line, k) {
       transform: `rotate(-90 14 ${(height - bottom) / 2})` }, line.y)]);
 }
 function classes(k) {
-  const rows = groups_of(numbers.classes.pairs[k], 3).map(([label, own, mapped]) => {
+  const rows = groups_of(numbers.classes.pairs[k], 5).map(([label, own, mapped, shrunken, q]) => {
     const total = numbers.classes.totals[label];
     return [named_class(label), total.toLocaleString('en'), format(100 * own / total, 1), format(100 * mapped / total, 1),
-      format(100 * (own - mapped) / total, 1)];
+      format(100 * (own - mapped) / total, 1), format(shrunken, 1), format(q, 3, 0.001)];
   });
-  return plain_table(`The ${rows.length} classes with the biggest losses. All: classes/` +
-    `${numbers.networks[numbers.target[k]]}.parquet`, ['class', 'images', 'own %', 'mapped %', 'loss, points'], rows);
+  if (!rows.length) return '';
+  return plain_table(`The ${rows.length} classes with the biggest shrunken losses (drawn towards the loss of all images as far as ` +
+    'chance explains the difference). q: exact test, corrected for all classes. All: classes/' +
+    `${numbers.networks[numbers.target[k]]}.parquet`, ['class', 'images', 'own %', 'mapped %', 'loss, points', 'shrunken', 'q'], rows);
 }
 function galleries(k) {
   const all = groups_of(numbers.examples.pairs[k], 5);
