@@ -65,7 +65,7 @@ def findings(accuracies: dict[str, float], useless: str = "", class_name: str = 
                 "rows": IMAGES,
             }
             for a, b in combinations(accuracies, 2)
-        ],  # fmt: skip
+        ],
         "published": [],
         "settings": {"seed": 1, "networks": {name: {"model": f"{name}.tv_in1k"} for name in accuracies}},
         "versions": {"ray": "2.60"},

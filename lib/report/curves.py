@@ -13,8 +13,8 @@ def ranks_section(findings: Findings, svg: str | None) -> Section | None:
     if svg is None:
         return None
     caption = (
-        "Loss of maps of rank k. Where a line turns flat, more directions of the features add little to be seen on these "
-        "evaluation images."
+        "Loss of maps of rank k. Where a line turns flat, more directions of the features add little that these "
+        "evaluation images show."
     )
     header = ("direction", "rank k", "right", "accuracy %", "loss, points", "E")
     rows = [(direction(row), f"{row['rank']:,}", *judged(row)) for row in findings.ranks]
@@ -27,9 +27,9 @@ def learning_curve_section(findings: Findings, svg: str | None) -> Section | Non
     if svg is None:
         return None
     caption = (
-        "Loss by the number of training images. A line that still falls at its right end suggests that more images would "
-        "make the map better. Each number of images is one draw, and each part holds the smaller ones, so that another "
-        "draw would give another line."
+        "Loss by the number of training images. A line that still falls at its right end suggests that more images "
+        "would make the map better. Each number of images is one draw, and holds the smaller ones, so that another draw "
+        "would give another line."
     )
     header = ("direction", "kind of map", "training images", "right", "accuracy %", "loss, points", "E")
     rows = [(direction(row), row["family"], number(row["rows"], 0), *judged(row)) for row in findings.learning_curve]
