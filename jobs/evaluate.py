@@ -15,6 +15,7 @@ import pyarrow as pa
 import ray
 
 from jobs.cluster.commands import main
+from jobs.cluster.progress import wait_for
 from jobs.cluster.runs import Run, say
 from jobs.evaluation.measures import measure_features
 from lib.evaluation.cka import Directions
@@ -90,13 +91,9 @@ def evaluate(run: Run) -> int:
     by_target: dict[str, list[MappedTable]] = {network: [] for network in networks}
     for table in mapped_tables(run, sizes, manifests):
         by_target[table.target].append(table)
-    found: dict[str, TargetResults] = dict(
-        zip(
-            networks,
-            ray.get([count.remote(files, experiment, by_target[name], name, directions[name]) for name in networks]),
-            strict=True,
-        )
-    )
+    tasks = [count.remote(files, experiment, by_target[name], name, directions[name]) for name in networks]
+    counted_networks = wait_for("evaluate", "networks", tasks)
+    found: dict[str, TargetResults] = dict(zip(networks, counted_networks, strict=True))
     by_pair = {(row["source"], row["target"]): row for result in found.values() for row in result.mappings}
     mappings = [by_pair[pair] for pair in experiment.pairs()]
     correct_mappings(mappings)

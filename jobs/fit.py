@@ -10,13 +10,14 @@ from typing import Any
 
 import ray
 
+from jobs.cluster.board import start_board
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
 from jobs.fitting.closed_forms import ClosedFormWork, start_closed_forms
 from jobs.fitting.curves import Curves
 from jobs.fitting.memory import streamed_pairs
-from jobs.fitting.progress import MapProgress, finished_maps
+from jobs.fitting.progress import finished_maps, map_progress
 from lib.errors import RunError
 from lib.experiment.layout import manifest_in, map_name
 from lib.experiment.variants import MapKey, curve_variants, full_variants
@@ -133,8 +134,9 @@ def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Arti
     if streamed:
         say("fit", f"training rows of {len(streamed)} pairs are streamed through the workers' memory")
     teams = min(len(artifacts), Capacity.now().fits(settings, bool(streamed)))  # more would hold memory and wait
-    work = Work(settings, run.experiment.seed, run.files, tables, artifacts, streamed, teams)
-    with MapProgress(run.files, artifacts):
+    board = start_board()
+    work = Work(settings, run.experiment.seed, run.files, tables, artifacts, board, streamed, teams)
+    with map_progress(run.files, artifacts, board):
         train_maps(work)
     missing = len(artifacts) - len(finished_maps(run.files, artifacts))
     if missing:
@@ -149,7 +151,7 @@ def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Arti
 
 def fit_in_closed_form(run: Run, work: ClosedFormWork) -> None:
     """Fit each source's maps in tasks of its own."""
-    with MapProgress(run.files, work.maps):
+    with map_progress(run.files, work.maps):
         ray.get(start_closed_forms(run.experiment.fit, work))
     names: dict[Pair, list[str]] = {}
     for key in work.maps:

@@ -16,6 +16,7 @@ import ray
 
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.commands import main
+from jobs.cluster.progress import wait_for
 from jobs.cluster.runs import Run, say
 from jobs.fitting.curves import FILE_ROWS, SLICE, slices
 from jobs.fitting.memory import FILL, memory_of_a_fit
@@ -68,7 +69,7 @@ def predict(run: Run) -> int:
     for item in missing:  # delete what an interrupted run left
         delete_files(run.files.predictions(item.source, item.target), lambda file: file.endswith(".parquet"))
     rows: Counter[Composition] = Counter()
-    for counted in ray.get(start_tasks(run, tables, list(missing))):
+    for counted in wait_for("predict", "parts", start_tasks(run, tables, list(missing))):
         rows.update(counted)
     for item, product in missing.items():
         product.finish(rows[item], item.schema(), maps=described[item])

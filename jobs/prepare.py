@@ -9,7 +9,9 @@ import itertools
 
 import ray
 
+from jobs.cluster.board import start_board
 from jobs.cluster.commands import main
+from jobs.cluster.progress import Progress
 from jobs.cluster.runs import Run, say
 from lib.demo.pictures import draw_split
 from lib.experiment.settings import DemoSettings, NetworkSettings
@@ -70,20 +72,31 @@ def train(run: Run, demo: DemoSettings) -> int:
         )
         if artifact.begin(run.overwrite):
             artifacts[name] = artifact
-    folder = run.experiment.images.train.location
+    if not artifacts:
+        return 0
+    folder, board = run.experiment.images.train.location, start_board()
     tasks = [
-        train_one_network.remote(run.experiment.networks[name], folder, demo.epochs, artifact.made_from["seed"], name)
+        train_one_network.remote(
+            run.experiment.networks[name], folder, demo.epochs, artifact.made_from["seed"], name, board
+        )
         for name, artifact in artifacts.items()
     ]
-    for (name, artifact), pictures_seen in zip(artifacts.items(), ray.get(tasks), strict=True):
+    with Progress("prepare", "networks", len(tasks), lambda: None, lines=lambda: ray.get(board.take.remote())):
+        seen = ray.get(tasks)
+    for (name, artifact), pictures_seen in zip(artifacts.items(), seen, strict=True):
         artifact.finish(pictures_seen)
         say("prepare", f"network {name} is trained")
     return len(artifacts)
 
 
 @ray.remote(num_cpus=1)
-def train_one_network(network: NetworkSettings, folder: str, epochs: int, seed: int, name: str) -> int:
-    """Train one network from scratch, write its weights, and return how many pictures it saw."""
+def train_one_network(
+    network: NetworkSettings, folder: str, epochs: int, seed: int, name: str, board: ray.actor.ActorHandle
+) -> int:
+    """Train one network from scratch, write its weights, and return how many pictures it saw.
+
+    How far it is stands on the board.
+    """
     import safetensors.torch  # imported here, since the driver and the tasks that draw do not need torch
     import timm
     import torch
@@ -95,7 +108,7 @@ def train_one_network(network: NetworkSettings, folder: str, epochs: int, seed: 
     torch.manual_seed(seed)
     model = timm.create_model(network.model, **network.options)
     pixels, labels = read_pictures(folder)
-    train_network(model, pixels, labels, epochs, seed, lambda line: say("prepare", f"{name}: {line}"))
+    train_network(model, pixels, labels, epochs, seed, lambda line: board.put.remote(name, f"{name}: {line}"))
     state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
     write_bytes(network.weights, safetensors.torch.save(state))
     return len(pixels)

@@ -8,7 +8,9 @@ python -m jobs.report s3://bucket/runs/lite s3://bucket/runs/paper --out compari
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import textwrap
 
 from jobs.cluster.arguments import add_arguments, run_of
 from jobs.cluster.commands import exit_code
@@ -16,15 +18,18 @@ from jobs.cluster.runs import Run, say
 from lib.errors import RunError
 from lib.evaluation.results import Results
 from lib.experiment.layout import Layout
+from lib.report.cells import plain
 from lib.report.comparison import compare_experiments
 from lib.report.findings import FEW, Findings
-from lib.report.many import ends_markdown
+from lib.report.many import ends_rows
 from lib.report.report import write_report
-from lib.report.table1 import table1_markdown
+from lib.report.table1 import table1_rows
 from lib.report.verdict import verdict
 from lib.storage.files import is_file, read_json, write_bytes
 from lib.storage.manifests import Artifact, digest
 from lib.storage.uris import check_uri
+
+WIDTH = 100  # characters of a line of the answer, at the most
 
 
 def report(run: Run) -> int:
@@ -42,17 +47,18 @@ def report(run: Run) -> int:
     if written:
         write_report(Findings.read(run.files), run.files)
         artifact.finish(len(results["mappings"]))
+        say("report", f"{run.files.report} is written")
     show(results, run.files)
     return int(written)
 
 
 def show(results: Results, files: Layout) -> None:
-    """Print Table 1, or both ends of it for many networks, the verdict, and where the page is."""
+    """Print Table 1, or both ends of it for many networks, the verdict, and where the rest is."""
     many = len(results["networks"]) > FEW
-    print(f"\n{ends_markdown(results) if many else table1_markdown(results)}\n\n{verdict(results)}\n", flush=True)
-    if many:
-        say("report", f"all directions: {files.table1}")
-    say("report", files.report)
+    width = min(WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns)
+    table = plain(*(ends_rows(results) if many else table1_rows(results)), width)
+    answer = "\n".join(textwrap.fill(line, width) for line in verdict(results).splitlines())
+    print(f"\n{table}\n\n{answer}\n\nReport: {files.report}\nTable 1: {files.table1}", flush=True)
 
 
 def compare(folders: list[str], out: str) -> None:

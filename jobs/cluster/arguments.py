@@ -40,10 +40,18 @@ def run_of(experiment: str, options: argparse.Namespace, experiments: Path = EXP
     return Run(load_experiment(experiment, overrides, experiments), options.root, options.overwrite)
 
 
-def parse(description: str | None, arguments: list[str] | None = None) -> tuple[Run, str | None]:
-    """Return the run that the command line asks for, and Ray's address. Raises ExperimentError and BadURI."""
+def add_console(parser: argparse.ArgumentParser) -> None:
+    """Add --verbose and --quiet."""
+    how_much = parser.add_mutually_exclusive_group()
+    how_much.add_argument("--verbose", action="store_true", help="show what Ray and its workers say, too")
+    how_much.add_argument("--quiet", action="store_true", help="print the answer alone")
+
+
+def parse(description: str | None, arguments: list[str] | None = None) -> tuple[Run, argparse.Namespace]:
+    """Return the run that the command line asks for, and all options. Raises ExperimentError and BadURI."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", help="a name in jobs/experiments, or a TOML file")
     add_arguments(parser)
+    add_console(parser)
     options = parser.parse_args(arguments)
-    return run_of(options.experiment, options), options.address
+    return run_of(options.experiment, options), options

@@ -12,8 +12,9 @@ from typing import NoReturn
 import ray
 
 from jobs.cluster.arguments import parse
+from jobs.cluster.console import LOGS
 from jobs.cluster.failures import causes_of, describe, may_pass
-from jobs.cluster.runs import Stage
+from jobs.cluster.runs import Stage, say_nothing
 from jobs.cluster.starting import begin_describing, start_ray
 from lib.errors import BadURI, ExperimentError, StorageError, UserError
 from lib.experiment.settings import Images, NetworkSettings
@@ -31,12 +32,14 @@ def main(
     """
 
     def work() -> None:
-        run, address = parse(description, arguments)
+        run, options = parse(description, arguments)
+        if options.quiet:
+            say_nothing()
         refuse_unwritable(run.files.folder)
         if reads_images:
             refuse_unreadable(run.written.images, run.written.networks)
-            run = replace(run, begun=begin_describing(run.written.networks, address))
-        start_ray(address)
+            run = replace(run, begun=begin_describing(run.written.networks, options.address))
+        start_ray(options.address, options.verbose)
         if not stage(run):
             print(f"Nothing to do: all of {run.files.folder} is finished.", flush=True)
 
@@ -102,5 +105,7 @@ def report_failure(error: Exception) -> int:
             "the same command would fail again, since this is a fault of the program: please report it with the lines "
             "above"
         )
+    if LOGS:
+        print(f"Ray's log files: {LOGS[0]} (or use --verbose)", file=sys.stderr)
     print(f"error: {describe(causes[-1])}. What is finished is kept: {cure}.", file=sys.stderr)
     return FAILED

@@ -38,6 +38,16 @@ class Run:
 Stage = Callable[[Run], int]
 
 
+_silent = False
+
+
+def say_nothing() -> None:
+    """Let `say` print nothing from now on."""
+    global _silent  # what the command line asks for holds for the whole process
+    _silent = True
+
+
 def say(stage: str, text: str) -> None:
-    """Print one line of a stage's log at once."""
-    print(f"[{stage}] {text}", flush=True)
+    """Print one line of a stage's log at once, unless the run is a quiet one."""
+    if not _silent:
+        print(f"[{stage}] {text}", flush=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
+from typing import Any
 
 import ray
 
+from jobs.cluster.console import keep_ray_quiet
 from jobs.cluster.home import provide_home
 from lib.experiment.settings import NetworkSettings
 from lib.networks.descriptions import Describing
@@ -27,25 +30,27 @@ def begin_describing(networks: dict[str, NetworkSettings], address: str | None) 
     return None if later else Describing(networks)
 
 
-def start_ray(address: str | None) -> None:
+def start_ray(address: str | None, verbose: bool = False) -> None:
     """Connect to the cluster at `address` or RAY_ADDRESS, else start a Ray of one's own on this machine.
 
-    Ray by itself would join whatever cluster somebody else has started here.
+    Ray by itself would join whatever cluster somebody else has started here. Unless `verbose`, what Ray and its workers
+    say is in Ray's log files alone.
     """
     if ray.is_initialized():
         return
     provide_home()
     address = address or os.environ.get("RAY_ADDRESS")
-    if address:
-        ray.init(address=address, log_to_driver=True)
-    else:
-        start_local_ray()
-    progress = sys.stderr.isatty()  # no terminal bars in a log file
-    ray.data.DataContext.get_current().enable_progress_bars = progress
+    words: dict[str, Any] = {} if verbose else {"log_to_driver": False, "logging_level": logging.ERROR}
+    context: Any = ray.init(address=address, **words) if address else start_local_ray(words)
+    ray.data.DataContext.get_current().enable_progress_bars = verbose and sys.stderr.isatty()
+    if not verbose:
+        keep_ray_quiet(context.address_info.get("session_dir"))  # last, since importing ray.data sets its loggers up
 
 
-def start_local_ray() -> None:
-    """Start a Ray on this machine whose processes know its address.
+def start_local_ray(words: dict[str, Any]) -> Any:
+    """Start a Ray on this machine whose processes know its address, and return its context.
+
+    `words` are arguments of ray.init about what is printed.
 
     Where several Rays run on a machine, helpers of Ray Train otherwise find them all and choose none.
     """
@@ -56,7 +61,7 @@ def start_local_ray() -> None:
     os.environ |= told  # the processes that Ray starts inherit them
     try:
         # Ray Train asks the dashboard's state service, and complains every second without it.
-        ray.init(address="local", include_dashboard=True)
+        return ray.init(address="local", include_dashboard=True, **words)
     finally:
         for name in told:
             del os.environ[name]

@@ -28,12 +28,17 @@ class Tally:
     def __init__(self, files: dict[str, str]) -> None:
         self.files, self.written = files, 0.0
         self.counts = Counter({split: read_tally(file) for split, file in files.items()})
+        self.before = self.counts.total()
 
     def add(self, counts: Counter[str]) -> None:
         """Add images of each split, and write the files now and then."""
         self.counts += counts
         if time.monotonic() - self.written > SECONDS:
             self.write()
+
+    def added(self) -> int:
+        """Return how many images were computed since this actor started."""
+        return self.counts.total() - self.before
 
     def write(self) -> None:
         """Write the files."""

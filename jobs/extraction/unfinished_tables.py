@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pyarrow.compute as pc
 import ray
 
 from jobs.cluster.capacity import WRITE_CPUS
+from jobs.cluster.progress import Progress
 from jobs.cluster.runs import Run, say
 from jobs.extraction.checks import check_rejected
 from jobs.extraction.parts import blocks, part_name, part_size
@@ -114,8 +117,18 @@ def compute_passes(run: Run, passes: list[Pass], described: dict[str, Descriptio
     networks = {network: experiment.networks[network] for network in passes[0].networks}
     tally = start_tally({plan.split: plan.computed for plan in passes})
     rows = stream_features(work, networks, described, experiment.extract, experiment.images.max_pixels, tally)
-    rows.write_datasink(sink, ray_remote_args={"num_cpus": WRITE_CPUS})
+    begin = time.monotonic()
+    with Progress("extract", "images", len(listing), partial(computed_images, tally)):
+        rows.write_datasink(sink, ray_remote_args={"num_cpus": WRITE_CPUS})
+    seconds = time.monotonic() - begin
+    say("extract", f"{len(listing):,} images in {seconds:.1f} s, {len(listing) / seconds:.0f} images/s")
     ray.get(tally.write.remote())
+
+
+def computed_images(tally: ray.actor.ActorHandle) -> int:
+    """Ask the tally how many images were computed since it started."""
+    answer: Any = ray.get(tally.added.remote())
+    return int(answer)
 
 
 def finish_pass(run: Run, plan: Pass) -> None:

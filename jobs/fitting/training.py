@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ray
 import ray.train
 import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -45,6 +46,7 @@ class Work:
     files: Layout
     tables: FeatureTables
     artifacts: Mapping[MapKey, Artifact]  # the maps to fit
+    board: ray.actor.ActorHandle  # where workers write how far they are
     streamed: frozenset[tuple[str, str]] = frozenset()  # pairs whose rows no worker's memory holds
     teams: int = 1  # that fit side by side, if there is room; each has settings.workers workers
 
@@ -171,7 +173,7 @@ def fit_group(work: Work, team: Team, device: torch.device, keys: list[MapKey], 
     if states:
         fits.restore(states)
     title = keys[0].title if len(keys) == 1 else f"{source} -> {len(keys)} targets"
-    progress = GroupProgress(title, fits.iteration, settings.iterations)
+    progress = GroupProgress(title, fits.iteration, settings.iterations, work.board)
     while fits.iteration < settings.iterations:
         fits.step()
         if team.share.rank == 0:

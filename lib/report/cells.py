@@ -8,6 +8,7 @@ from math import isnan
 from lib.evaluation.results import BriefMapping, Counted, Pair
 
 Row = tuple[str, ...]
+GAP = 2  # spaces between two columns on a terminal
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -48,6 +49,23 @@ def probability(p: float | None) -> str:
 def direction(pair: Pair) -> str:
     """Return the title of a direction."""
     return f"{pair['source']} → {pair['target']}"
+
+
+def plain(header: Row, body: Sequence[Row], width: int) -> str:
+    """Return an aligned table for a terminal of this width. Columns on the right that have no room are left out."""
+    rows = [header, *body]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    shown = 1
+    while shown < len(widths) and sum(widths[: shown + 1]) + GAP * shown <= width:
+        shown += 1
+    lines = [
+        (" " * GAP)
+        .join(cell.rjust(room) if column else cell.ljust(room) for column, (cell, room) in enumerate(cells))
+        .rstrip()
+        for cells in (list(zip(row, widths, strict=True))[:shown] for row in rows)
+    ]
+    lines.insert(1, "-" * (sum(widths[:shown]) + GAP * (shown - 1)))
+    return "\n".join(lines)
 
 
 def markdown(header: Row, body: Sequence[Row]) -> str:

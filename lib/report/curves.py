@@ -28,7 +28,7 @@ def learning_curve_section(findings: Findings, svg: str | None) -> Section | Non
         return None
     caption = (
         "Loss by the number of training images. A line that still falls at its right end suggests that more images "
-        "would make the map better. Each number of images is one draw, and holds the smaller ones, so that another draw "
+        "would make the map better. Each number of images is one draw and holds the smaller ones: another draw "
         "would give another line."
     )
     header = ("direction", "kind of map", "training images", "right", "accuracy %", "loss, points", "E")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lib.evaluation.results import Results
 from lib.report.blocks import Note, PairBrowser, Section, Table
-from lib.report.cells import Row, markdown
+from lib.report.cells import Row
 from lib.report.findings import Findings
 from lib.report.losses import losses_section
 from lib.report.table1 import mapping_row, table1_header
@@ -32,11 +32,6 @@ def ends_rows(results: Results) -> tuple[Row, list[Row]]:
     """Return Table 1's header and its ENDS rows with the least loss and with the most."""
     ranked = sorted(results["mappings"], key=lambda mapping: mapping["loss"])
     return table1_header(results), [mapping_row(results, mapping) for mapping in [*ranked[:ENDS], *ranked[-ENDS:]]]
-
-
-def ends_markdown(results: Results) -> str:
-    """Return both ends of Table 1 as Markdown for a terminal."""
-    return markdown(*ends_rows(results))
 
 
 def pairs_section(findings: Findings) -> Section:

@@ -7,7 +7,7 @@ from lib.evaluation.results import MappingResults, Results
 from lib.report.blocks import Note, Section, Table
 from lib.report.cells import Row, direction, interval, loss_points, markdown, number, percent, probability, right_of
 
-HOLM = "p, Holm-corrected"
+HOLM = "p (Holm)"
 CHANCE = "chance?"
 
 

@@ -22,7 +22,7 @@ def verdict(results: Results) -> str:
     """
     mappings = results["mappings"]
     if len(mappings) <= 2:
-        return " ".join(_sentence(results, mapping) for mapping in mappings)
+        return "\n".join(_sentence(results, mapping) for mapping in mappings)
     chance = [mapping for mapping in mappings if maybe_chance(mapping)]
     rest = sorted((mapping for mapping in mappings if mapping not in chance), key=lambda mapping: mapping["loss"])
     parts = _outcomes(results, mappings)

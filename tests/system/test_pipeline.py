@@ -85,7 +85,7 @@ def test_the_pipeline_from_s3_to_s3_goes_on_while_the_store_throttles(
     store.rule = stores.passed
     store.client.delete_object(Bucket="bucket", Key="runs/tiny/report.html")
     assert main(["s3://bucket/runs/tiny"]) == 0
-    assert "| features → classifier" in capsys.readouterr().out
+    assert "features → classifier" in capsys.readouterr().out
     assert store.get("runs/tiny/report.html").startswith(b"<!doctype html>")
     for content in [log.encode(), *map(store.get, store.keys())]:
         assert SECRET.encode() not in content

@@ -87,7 +87,7 @@ def test_a_stopped_job_leaves_nothing_running_and_goes_on_when_submitted_again(
     check_maps(run)
     assert "[extract] train: features of a, b are finished, skipped" in log
     assert re.search(r"\[fit\] [ab] -> [ab]: goes on from iteration [1-9]", log)
-    assert "| features → classifier" in log
+    assert "features → classifier" in log
     whole = head.job("logs", first).stdout + again.stdout + again.stderr
     assert b"[extract] val: 48 extracted" in whole
     assert b"\r" not in whole

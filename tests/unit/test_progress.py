@@ -1,38 +1,46 @@
-"""Lines that say how far the fits are: how many maps of how many, and nothing of a store that does not answer."""
+"""Lines that say how far a stage is: how much of how much, the rate, the time left; none while a store is silent."""
 
 import time
 
 import pytest
 
-from jobs.fitting import progress
-from jobs.fitting.progress import MapProgress
+from jobs.cluster import progress
+from jobs.cluster.board import Board
+from jobs.cluster.progress import Progress, time_left
 from lib.errors import StorageError
-from lib.experiment.layout import Layout
-from lib.experiment.variants import MapKey, Variant
-from lib.storage.manifests import Artifact
 
 
-def test_finished_maps_are_said_while_the_fits_run(
+def test_what_is_done_is_said_while_the_work_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "SECONDS", 0.02)
-    answers = iter([0, StorageError("no answer"), 3])
+    monkeypatch.setattr(progress, "LOOK", 0.005)
+    answers = iter([StorageError("no answer"), None, 0, 3])
+    board = Board()
+    board.put("a", "a: begun")
+    board.put("a", "a: half way")
 
-    def finished(files: Layout, artifacts: dict[MapKey, Artifact]) -> set[MapKey]:
+    def count() -> int | None:
         answer = next(answers, 6)
         if isinstance(answer, StorageError):
             raise answer
-        return set(list(artifacts)[:answer])
+        return answer
 
-    monkeypatch.setattr(progress, "finished_maps", finished)
-    keys = [MapKey("a", "b", Variant("affine", seed=seed)) for seed in range(12)]
-    with MapProgress(Layout(""), {key: Artifact("", (), {}) for key in keys}):
+    with Progress("fit", "maps", 12, count, lines=board.take):
         deadline = time.monotonic() + 10
         said = ""
         while "6 of 12" not in said and time.monotonic() < deadline:
             time.sleep(0.01)
             said += capsys.readouterr().out
     lines = said.splitlines()
-    assert lines[0].startswith("[fit] 3 of 12 maps, ")
-    assert lines[0].endswith(" min left")
-    assert lines[1].startswith("[fit] 6 of 12 maps, ")
+    assert lines[:2] == ["[fit] a: half way", "[fit] 0 of 12 maps"]
+    assert lines[2].startswith("[fit] 3 of 12 maps, ")
+    assert lines[2].endswith(" left")
+    assert lines[3].startswith("[fit] 6 of 12 maps, ")
+
+
+def test_rates_and_times_stand_in_units_that_read_well() -> None:
+    images = Progress("extract", "images", 1_281_167, lambda: None, start=1000)
+    assert images.line(21_000, 100) == "21,000 of 1,281,167 images, 200 images/s, 105 min left"
+    assert Progress("fit", "maps", 12, lambda: None).line(3, 60) == "3 of 12 maps, 3 maps/min, 3 min left"
+    assert (time_left(45.2), time_left(5900), time_left(7200)) == ("45 s", "98 min", "2.0 h")

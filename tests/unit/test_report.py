@@ -15,6 +15,7 @@ from lib.errors import TableError
 from lib.evaluation.regions import REGIONS
 from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS
 from lib.experiment.layout import Layout
+from lib.report.cells import plain
 from lib.report.comparison import compare_experiments
 from lib.report.drawing import to_svg
 from lib.report.error_curves import draw_error_curves
@@ -84,6 +85,18 @@ def test_printed_values_stay_as_printed() -> None:
     )
     row = table1_markdown(results).splitlines()[3]
     assert [cell.strip() for cell in row.split("|")][-4:-1] == ["39,022", "78.0", ""]
+
+
+def test_a_terminals_table_has_the_columns_that_fit() -> None:
+    header, body = table1_rows(example())
+    wide, narrow = (plain(header, body, width).splitlines() for width in (400, 100))
+    assert max(map(len, narrow)) <= 100
+    assert "length ratio" in wide[0]
+    assert narrow[0].split("  ")[0] == "features → classifier"
+    assert "95 % interval" in narrow[0]
+    assert "length ratio" not in narrow[0]
+    assert narrow[-1].startswith("inception → resnet (mapped)  39,686 of 50,000")
+    assert len(plain(header, body, 5).splitlines()[0]) > 5, "the first column always stands"
 
 
 def test_verdict_of_many_networks_is_the_range() -> None:

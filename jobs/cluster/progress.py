@@ -1,0 +1,101 @@
+"""How far a stage is: a line every ten seconds in a log, one live bar on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+from tqdm import tqdm
+
+from jobs.cluster.runs import say
+from lib.errors import StorageError
+
+SECONDS = 10.0  # between two lines
+LOOK = 0.5  # seconds between two looks
+
+
+class Progress:
+    """While it is entered, shows how much is done of all, how fast, and how much time is left.
+
+    `count` returns how much of `total` is done, or None if nobody knows just now. `start` was done before. `lines`
+    returns what else there is to say, such as what workers report. The driver's thread asks both.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        what: str,
+        total: int,
+        count: Callable[[], int | None],
+        start: int = 0,
+        lines: Callable[[], list[str]] = list,
+    ) -> None:
+        self.stage, self.what, self.total, self.count, self.start, self.lines = stage, what, total, count, start, lines
+        self.begin, self.said, self.ended = time.monotonic(), time.monotonic(), threading.Event()
+        self.bar: tqdm[Any] | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Progress:
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=self.total, initial=self.start, desc=self.stage, unit=f" {self.what}", leave=False)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+        if self.bar is not None:
+            self.bar.close()
+
+    def _run(self) -> None:
+        while not self.ended.wait(LOOK):
+            try:
+                self._look()
+            except (StorageError, ray.exceptions.RayError):  # the store, or the actor that counts, may answer next time
+                continue
+
+    def _look(self) -> None:
+        """Show how far the stage is."""
+        due = time.monotonic() - self.said >= SECONDS
+        if self.bar is None and not due:
+            return
+        for line in self.lines() if due else ():
+            say(self.stage, line)
+        done = self.count()
+        if due:
+            self.said = time.monotonic()
+        if self.bar is not None and done is not None:
+            self.bar.update(done - self.bar.n)
+        elif done is not None:
+            say(self.stage, self.line(done, time.monotonic() - self.begin))
+
+    def line(self, done: int, seconds: float) -> str:
+        """Return how far the stage is after so many seconds."""
+        rate = (done - self.start) / max(seconds, 1e-9)
+        text = f"{done:,} of {self.total:,} {self.what}"
+        if rate <= 0:
+            return text
+        speed = f"{rate:,.0f} {self.what}/s" if rate >= 10 else f"{60 * rate:,.0f} {self.what}/min"
+        return f"{text}, {speed}, {time_left((self.total - done) / rate)} left"
+
+
+def time_left(seconds: float) -> str:
+    """Return a time in the unit that reads best."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 110 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def wait_for(stage: str, what: str, tasks: Sequence[ray.ObjectRef]) -> list[Any]:
+    """Return what the tasks return, and show how many have ended. Raises what a task raises, as soon as it fails."""
+    found: dict[ray.ObjectRef, Any] = {}
+    left = list(tasks)
+    with Progress(stage, what, len(tasks), lambda: len(found)):
+        while left:
+            ended, left = ray.wait(left, num_returns=len(left), timeout=LOOK)
+            found |= dict(zip(ended, ray.get(ended), strict=True))
+    return [found[task] for task in tasks]
