@@ -7,11 +7,13 @@ python -m jobs.pipeline lite --set images.train=photos/train.csv --set images.va
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
-from jobs.cluster.capacity import check_capacity
+from jobs.cluster.capacity import Capacity, check_capacity
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, Stage, say
-from lib.storage.files import is_file
+from lib.evaluation.results import StageTiming
+from lib.storage.files import is_file, read_json, write_json
 
 
 def pipeline(run: Run) -> int:
@@ -42,12 +44,28 @@ def pipeline(run: Run) -> int:
 
 
 def timed(name: str, stage: Stage, run: Run) -> int:
-    """Run one stage, say how long it took if it made anything, and return how many things it made."""
+    """Run one stage, say and write down how long it took if it made anything, and return how many things it made."""
     begin = time.monotonic()
     made = stage(run)
     if made:
-        say(name, f"took {time.monotonic() - begin:.1f} s")
+        seconds = time.monotonic() - begin
+        say(name, f"took {seconds:.1f} s")
+        write_timing(run, name, seconds, made)
     return made
+
+
+def write_timing(run: Run, name: str, seconds: float, made: int) -> None:
+    """Write into timings.json how long a stage took, in place of what an earlier run wrote of this stage."""
+    timings: dict[str, StageTiming] = read_json(run.files.timings) if is_file(run.files.timings) else {}
+    capacity = Capacity.now()
+    timings[name] = {
+        "seconds": round(seconds, 1),
+        "made": made,
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpus": capacity.cpus,
+        "gpus": capacity.gpus,
+    }
+    write_json(run.files.timings, timings)
 
 
 if __name__ == "__main__":

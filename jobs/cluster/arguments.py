@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from jobs.cluster.runs import Run
+from lib.errors import ExperimentError
 from lib.experiment.loading import load_experiment
 from lib.storage.uris import check_uri
 
+EXAMPLES = """\
+images, for instance (a split's location is a tree, a listing, shards, or Parquet):
+  --set images.train=imagenet/train --set images.val=imagenet/val      folders of classes
+  --set images.train=photos/train.csv --set images.val=photos/val.csv  listings with path,label
+  --set images.train=s3://bucket/train-*.tar --set images.val=...      WebDataset shards
+  --set images.train=data/train-*.parquet --set images.val=...         Parquet with the images' bytes
+results: ROOT/EXPERIMENT/report.html and results.json, tables beside them (README.md, lib/README.md)
+every setting: lib/experiment/settings.py"""
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 
@@ -49,9 +59,15 @@ def add_console(parser: argparse.ArgumentParser) -> None:
 
 def parse(description: str | None, arguments: list[str] | None = None) -> tuple[Run, argparse.Namespace]:
     """Return the run that the command line asks for, and all options. Raises ExperimentError and BadURI."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", help="a name in jobs/experiments, or a TOML file")
+    parser = argparse.ArgumentParser(
+        description=description, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = ", ".join(sorted(path.stem for path in EXPERIMENTS.glob("*.toml")))
+    parser.add_argument("experiment", nargs="?", help=f"a TOML file, or one of jobs/experiments: {names}")
     add_arguments(parser)
     add_console(parser)
     options = parser.parse_args(arguments)
+    if options.experiment is None:
+        parser.print_help(sys.stderr)
+        raise ExperimentError("no experiment is named, see above")
     return run_of(options.experiment, options), options

@@ -153,6 +153,16 @@ class Results(TypedDict):
     versions: dict[str, str]
 
 
+class StageTiming(TypedDict):
+    """One stage in timings.json: the last run in which it made anything."""
+
+    seconds: float
+    made: int  # tables, maps or reports
+    ended: str  # date and time, UTC
+    cpus: float  # of the cluster
+    gpus: int
+
+
 class Example(Pair):
     """An image that a mapping fixed or broke: a row of examples.parquet."""
 

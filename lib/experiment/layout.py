@@ -110,6 +110,11 @@ class Layout:
         return join_uri(self.folder, "results.manifest.json")
 
     @property
+    def timings(self) -> str:
+        """The file that says how long each stage took."""
+        return join_uri(self.folder, "timings.json")
+
+    @property
     def examples(self) -> str:
         """The table of images that a mapping fixed or broke."""
         return join_uri(self.folder, "examples.parquet")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -96,20 +98,30 @@ def _find(experiment: str, folder: Path | None) -> str:
     for path in named:
         if path.stem == experiment:
             return str(path)
-    names = ", ".join(path.stem for path in named) or "none"
-    raise ExperimentError(f"no experiment {experiment!r}: give a TOML file, or one of these names: {names}")
+    stems = [path.stem for path in named]
+    raise ExperimentError(
+        f"no experiment {experiment!r}.{_meant(experiment, stems)} Give a TOML file, or one of these names: "
+        f"{', '.join(stems) or 'none'}"
+    )
+
+
+def _meant(name: str, allowed: Iterable[str]) -> str:
+    """Return a question with the allowed name that is nearest to a misspelt one; nothing if none is near."""
+    near = difflib.get_close_matches(name, list(allowed), 1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _readable(error: ErrorDetails) -> str:
     """Return one of pydantic's findings as one line: the field, what is wrong, what was given."""
     field = ".".join(str(part) for part in error["loc"]) or "experiment"
     if error["type"] == "extra_forbidden":
-        return f"  {field}: unknown key. {_allowed(error['loc'][:-1])}"
+        allowed = _allowed(error["loc"][:-1])
+        return f"  {field}: unknown key.{_meant(str(error['loc'][-1]), allowed)} Allowed: {', '.join(allowed)}"
     given = "" if error["type"] in ("missing", "value_error") else f" (given: {error['input']!r})"
     return f"  {field}: {error['msg']}{given}"
 
 
-def _allowed(location: tuple[Any, ...]) -> str:
+def _allowed(location: tuple[Any, ...]) -> list[str]:
     """Return the keys that the table at `location` allows."""
     tables: dict[str, type[Section]] = {
         "": Experiment,
@@ -127,4 +139,4 @@ def _allowed(location: tuple[Any, ...]) -> str:
     path = ".".join(str(part) for part in location)
     if path not in tables:
         path = "preprocessing" if path.endswith("preprocessing") else path.partition(".")[0]
-    return "Allowed: " + ", ".join(tables[path].model_fields)
+    return list(tables[path].model_fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from lib.errors import TableError
 from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS, THUMBNAILS
-from lib.evaluation.results import ClassCounts, Example, MapResults, Results
+from lib.evaluation.results import ClassCounts, Example, MapResults, Results, StageTiming
 from lib.experiment.layout import Layout
 from lib.experiment.variants import MapKey, Variant
 from lib.maps.curves import read_curve
@@ -33,6 +33,7 @@ class Findings:
     thumbnails: Mapping[str, bytes | None]  # image_id -> JPEG; None if the image can't be read any more
     classes: Callable[[str], pa.Table]  # target -> CLASSES
     curve: Callable[[str, str], Curve | None]  # source, target -> curve of the main map; None if it has none
+    timings: Mapping[str, StageTiming] = field(default_factory=dict)  # by stage; none if nobody timed them
 
     @classmethod
     def read(cls, files: Layout) -> Findings:
@@ -52,6 +53,7 @@ class Findings:
             {row["image_id"]: row["jpeg"] for row in pictures},
             lambda target: read_table(files.classes_of(target), CLASSES),
             lambda source, target: read_error_curve(files, source, target),
+            read_json(files.timings) if is_file(files.timings) else {},
         )
 
     @property

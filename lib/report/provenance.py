@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from lib.evaluation.results import Results
+from collections.abc import Mapping
+
+from lib.evaluation.results import Results, StageTiming
 from lib.report.blocks import Section, Table
-from lib.report.cells import Row
+from lib.report.cells import Row, number
 
 
 def images_section(results: Results) -> Section:
@@ -16,6 +18,22 @@ def images_section(results: Results) -> Section:
         rows.append((split, *(f"{number:,}" for number in numbers), reasons))
     header = ("split", "listed", "extracted", "rejected", "reasons")
     return Section("images", "Images", [Table(header, rows, "Listed = extracted + rejected.")])
+
+
+def timings_section(timings: Mapping[str, StageTiming]) -> Section | None:
+    """Return how long each stage took; None if nobody timed them."""
+    if not timings:
+        return None
+    header = ("stage", "seconds", "made", "CPUs", "GPUs", "ended (UTC)")
+    rows = [
+        (
+            *(stage, number(timing["seconds"], 1), f"{timing['made']:,}"),
+            *(number(timing["cpus"], 0), f"{timing['gpus']:,}", timing["ended"]),
+        )
+        for stage, timing in timings.items()
+    ]
+    caption = "The last run in which each stage made tables, maps or results; it may have gone on where one stopped."
+    return Section("timings", "Where the time went", [Table(header, rows, caption)])
 
 
 def settings_section(results: Results) -> Section:

@@ -17,7 +17,7 @@ from lib.report.losses import losses_section
 from lib.report.many import sections_of_many
 from lib.report.page import render_page
 from lib.report.pair_numbers import pair_numbers
-from lib.report.provenance import images_section, settings_section, versions_section
+from lib.report.provenance import images_section, settings_section, timings_section, versions_section
 from lib.report.table1 import table1_markdown, table1_section
 from lib.report.verdict import verdict
 from lib.storage.files import write_bytes
@@ -49,6 +49,7 @@ def report_html(findings: Findings, drawn: Mapping[str, str]) -> str:
     sections = [
         *(sections_of_few(findings, drawn) if findings.few else sections_of_many(findings, drawn)),
         images_section(results),
+        timings_section(findings.timings),
         settings_section(results),
         versions_section(results),
     ]

@@ -35,7 +35,8 @@ def test_overrides_are_read_as_toml_else_as_strings() -> None:
         ("fit.iterations=0", ["fit.iterations", "greater than or equal to 1"]),
         ("fit.iterations=many", ["fit.iterations", "integer", "many"]),
         ("fit.workers=2049", ["fit", "workers: at most batch_size, 2048, not 2049"]),
-        ("fit.speed=1", ["fit.speed", "unknown key", "iterations"]),
+        ("fit.speed=1", ["fit.speed", "unknown key", "Allowed: families", "iterations"]),
+        ("fit.iteration=1", ["fit.iteration: unknown key. Did you mean 'iterations'? Allowed: families"]),
         ("extract.precision=int8", ["extract.precision", "bfloat16"]),
         ("networks.lite0.model=1", ["networks.lite0.model", "string"]),
         ("networks.lite0.preprocessing.crop=1", ["preprocessing.crop", "crop_pct"]),
@@ -61,7 +62,9 @@ def test_one_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_experiment_names_those_that_exist() -> None:
-    with pytest.raises(ExperimentError, match="demo, lite, paper"):
+    with pytest.raises(
+        ExperimentError, match=r"Did you mean 'lite'\? Give a TOML file, or one of these names: demo, lite, paper"
+    ):
         load_experiment("litt", [], EXPERIMENTS)
 
 
