@@ -27,6 +27,7 @@ from lib.features.chunks import Chunk, read_chunk, split_into_chunks
 from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
 from lib.networks.classifiers import Classifier
+from lib.networks.devices import best_device
 from lib.storage.files import delete_files, folders_in
 from lib.storage.manifests import Artifact, begin_all, digest, read_manifests
 from lib.storage.parquet import write_table
@@ -107,8 +108,10 @@ def artifact(run: Run, tables: FeatureTables, item: Composition, maps: dict[str,
 
 def start_tasks(run: Run, tables: FeatureTables, missing: Sequence[Composition]) -> list[ray.ObjectRef]:
     """Start the tasks that write these tables: one for each tile of networks and chunk of rows."""
-    cpus = max(1, int(Capacity.now().cpus))
-    room = FILL * ray.get(memory_of_a_fit.options(num_cpus=1).remote(1, cpus))
+    capacity = Capacity.now()
+    resources = {"num_cpus": 1, "num_gpus": 1 if capacity.gpus else 0}
+    at_once = capacity.gpus or max(1, int(capacity.cpus))
+    room = FILL * ray.get(memory_of_a_fit.options(**resources).remote(1, at_once))
     sources = list(dict.fromkeys(item.source for item in missing))
     targets = list(dict.fromkeys(item.target for item in missing))
     blocks = []
@@ -120,28 +123,30 @@ def start_tasks(run: Run, tables: FeatureTables, missing: Sequence[Composition])
     for block in blocks:
         networks = list(dict.fromkeys(chain.from_iterable((item.source, item.target) for item in block)))
         rows = int(room / (COPIES * 4 * sum(tables.sizes(networks).values())))
-        share = -(-tables.rows(networks[0]) * len(blocks) // cpus)  # so that every CPU has work
+        share = -(-tables.rows(networks[0]) * len(blocks) // at_once)  # so that every CPU or GPU has work
         chunks = split_into_chunks(tables, networks, max(SLICE, min(rows, share, FILE_ROWS)))
-        started += [judge.remote(run.files, block, number, chunk) for number, chunk in enumerate(chunks)]
+        started += [
+            judge.options(**resources).remote(run.files, block, number, chunk) for number, chunk in enumerate(chunks)
+        ]
     return started
 
 
-@ray.remote(num_cpus=1)
+@ray.remote
 def judge(files: Layout, compositions: list[Composition], number: int, chunk: Chunk) -> dict[Composition, int]:
     """Write one chunk's part of these prediction tables. Return how many rows each part has.
 
     A repeated task writes the same files.
     """
-    rows = read_chunk(chunk)
+    rows, device = read_chunk(chunk), best_device()
     for item in sorted(compositions, key=lambda item: item.target):
         classifier = Classifier.load(files.classifier(item.target))
-        predict_: PredictOwn | PredictMapped = PredictOwn(item.target, classifier)
+        predict_: PredictOwn | PredictMapped = PredictOwn(item.target, classifier, device)
         if item.variants:
             maps = {
                 variant.column: AffineMap.load(files.map(MapKey(item.source, item.target, variant).name))
                 for variant in item.variants
             }
-            predict_ = PredictMapped(item.source, item.target, classifier, maps)
+            predict_ = PredictMapped(item.source, item.target, classifier, maps, device)
         predicted = pa.concat_tables([item.schema().empty_table(), *map(predict_, slices(rows))])
         write_table(part_in(files.predictions(item.source, item.target), number), predicted)
     return dict.fromkeys(compositions, len(rows))

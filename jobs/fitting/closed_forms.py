@@ -121,7 +121,8 @@ def fit_block(
 
     compute_on_cpu(cpus)
     source = block[0].source
-    forms = sum_rows(train, source, [pair.target for pair in block], best_device())
+    device = best_device()
+    forms = sum_rows(train, source, [pair.target for pair in block], device)
     fitted = []
     for pair in block:
         curves = [FittedCurves(found, {}, {}) for found in pair.curves]
@@ -136,7 +137,7 @@ def fit_block(
         for found in curves:
             found.keep(files)
         fitted += curves
-    judge_curves(files, val, fitted, JUDGED * room)
+    judge_curves(files, val, fitted, JUDGED * room, device)
 
 
 @ray.remote

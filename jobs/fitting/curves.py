@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import torch
 
 from lib.evaluation.predictions import PredictMapped
 from lib.experiment.layout import Layout, map_name, part_in
@@ -48,10 +49,12 @@ class FittedCurves:
             (map_ if variant.rank else map_.multiplied()).save(files.map(name))
 
 
-def judge_curves(files: Layout, tables: FeatureTables, fitted: Sequence[FittedCurves], room: float) -> None:
+def judge_curves(
+    files: Layout, tables: FeatureTables, fitted: Sequence[FittedCurves], room: float, device: torch.device
+) -> None:
     """Write the predictions of these maps, which have one source, on the evaluation images, and their manifests.
 
-    Features are read once for all maps, in chunks of about `room` bytes.
+    The device computes. Features are read once for all maps, in chunks of about `room` bytes.
     """
     if not fitted:
         return
@@ -64,6 +67,7 @@ def judge_curves(files: Layout, tables: FeatureTables, fitted: Sequence[FittedCu
             found.curves.target,
             Classifier.load(files.classifier(found.curves.target)),
             {variant.column: found.maps[variant] for variant in found.curves.variants},
+            device,
         )
         for found in fitted
     ]

@@ -15,6 +15,7 @@ from lib.maps.error import unit_distance
 from lib.networks.classifiers import Classifier
 from lib.storage.columns import column_vectors
 
+Device = torch.device | str
 IMAGES = pa.schema([("image_id", pa.string()), ("label", pa.int32())])
 PREDICTIONS = IMAGES.append(pa.field("predicted", pa.int32()))
 # Mapped features also have E of each image (squared distance of unit vectors) and the length ratio |M F_S| / |F_T|.
@@ -38,45 +39,53 @@ class PredictOwn:
     It computes in float64, so that rounding does not depend on which rows are in one batch.
     """
 
-    def __init__(self, network: str, classifier: Classifier) -> None:
-        self.network, self.classifier = network, float64(classifier)
+    def __init__(self, network: str, classifier: Classifier, device: Device = "cpu") -> None:
+        self.network, self.classifier, self.device = network, float64(classifier, device), device
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Return rows of a feature table that has the network's column as PREDICTIONS."""
-        best = best_class(self.classifier, float64_vectors(rows, self.network))
+        best = best_class(self.classifier, float64_vectors(rows, self.network, self.device))
         return rows.select(IMAGES.names).append_column("predicted", best).cast(PREDICTIONS)
 
 
 class PredictMapped:
-    """The top-1 class by C_B from A's features through each of some maps M_{A->B}, computed in float64."""
+    """The top-1 class by C_B from A's features through each of some maps M_{A->B}, computed in float64 on a device."""
 
-    def __init__(self, source: str, target: str, classifier: Classifier, maps: Mapping[str, AffineMap]) -> None:
-        self.source, self.target = source, target
-        self.classifier = float64(classifier)
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        classifier: Classifier,
+        maps: Mapping[str, AffineMap],
+        device: Device = "cpu",
+    ) -> None:
+        self.source, self.target, self.device = source, target, device
+        self.classifier = float64(classifier, device)
         self.maps = maps
         self.schema = mapped_schema(maps)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Return rows of a feature table that has the columns of both networks as mapped_schema says."""
-        F_A, F_B = float64_vectors(rows, self.source), float64_vectors(rows, self.target)
+        F_A, F_B = (float64_vectors(rows, network, self.device) for network in (self.source, self.target))
         lengths = F_B.norm(dim=1)
         columns = [rows["image_id"], rows["label"]]
         for map_ in self.maps.values():
-            mapped = map_.to(torch.float64)(F_A)
+            mapped = map_.to(self.device).to(torch.float64)(F_A)
             columns.append(best_class(self.classifier, mapped))
-            columns.append(pa.array(unit_distance(F_B, mapped).numpy().astype(np.float32)))
-            columns.append(pa.array((mapped.norm(dim=1) / lengths).numpy().astype(np.float32)))
+            columns.append(pa.array(unit_distance(F_B, mapped).cpu().numpy().astype(np.float32)))
+            columns.append(pa.array((mapped.norm(dim=1) / lengths).cpu().numpy().astype(np.float32)))
         return pa.table(columns, schema=self.schema)
 
 
-def float64(classifier: Classifier) -> Classifier:
-    """Return the classifier in float64."""
-    return Classifier(classifier.weight.double(), classifier.bias.double(), classifier.offset)
+def float64(classifier: Classifier, device: Device = "cpu") -> Classifier:
+    """Return the classifier in float64, on a device."""
+    weight, bias = (numbers.to(device, torch.float64) for numbers in (classifier.weight, classifier.bias))
+    return Classifier(weight, bias, classifier.offset)
 
 
 def best_class(classifier: Classifier, features: torch.Tensor) -> pa.Array:
     """Return the top-1 class of features (n, d_B) as labels count classes, (n,). A background class becomes -1."""
-    return pa.array((classifier(features).argmax(1) - classifier.offset).numpy(), pa.int32())
+    return pa.array((classifier(features).argmax(1) - classifier.offset).cpu().numpy(), pa.int32())
 
 
 class TopK:
@@ -102,6 +111,6 @@ class TopK:
         )
 
 
-def float64_vectors(rows: pa.Table, network: str) -> torch.Tensor:
-    """Return a feature column as (n, d) float64."""
-    return torch.from_numpy(column_vectors(rows, network).astype(np.float64))
+def float64_vectors(rows: pa.Table, network: str, device: Device = "cpu") -> torch.Tensor:
+    """Return a feature column as (n, d) float64, on a device."""
+    return torch.tensor(column_vectors(rows, network)).to(device, torch.float64)

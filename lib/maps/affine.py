@@ -52,7 +52,7 @@ class AffineMap:
         """Return the map that changes nothing."""
         return cls(torch.eye(size), torch.zeros(size))
 
-    def to(self, like: torch.device | torch.dtype) -> AffineMap:
+    def to(self, like: torch.device | torch.dtype | str) -> AffineMap:
         """Return the map on another device, or in another number type."""
         return AffineMap([factor.to(like) for factor in self.factors], self.bias.to(like))
 
