@@ -43,6 +43,8 @@ def load_experiment(experiment: str, overrides: list[str] | None = None, experim
         raise ExperimentError(str(error)) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ExperimentError(f"{path} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise ExperimentError(f"{path} is nested too deep") from error
     values.setdefault("name", Path(str(path)).stem)
     validated: Experiment = _validated(Experiment, path, values, overrides)
     return validated

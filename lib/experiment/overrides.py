@@ -18,6 +18,8 @@ def override(values: dict[str, Any], text: str) -> None:
         value = tomllib.loads(f"value = {written}")["value"]
     except tomllib.TOMLDecodeError:
         value = written
+    except RecursionError as error:
+        raise ValueError(f"--set {key}: the value is nested too deep") from error
     *parents, last = key.strip().split(".")
     table = values
     for parent in parents:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lib.experiment.layout import TO
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, strict=True)]  # strict, since true would count as 1
+Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Family = Literal["affine", "least_squares", "orthogonal", "classifiers"]
+FILE_WORDS = (*get_args(Family), "curve", "curves", "manifest", "started")  # behind a pair's name in its files' names
 
 
 class Section(BaseModel):
@@ -74,7 +77,7 @@ class Preprocessing(Section):
     """ "slim" is TF-Slim's evaluation preprocessing. "fast" is timm's except for rounding (lib.images.resizing)."""
     jpeg: Literal["pillow", "fastdct"] = "pillow"
     """The JPEG decoder. "fastdct" decodes as TensorFlow does by default."""
-    input_size: Positive | None = None
+    input_size: Annotated[int, Field(ge=1, le=8192, strict=True)] | None = None
     """Height and width, pixels."""
     crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
     """The share of the resized image's shorter side that the crop keeps."""
@@ -82,9 +85,9 @@ class Preprocessing(Section):
     """How the image is brought to the input's shape, in timm's terms."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
     """How the image is resized."""
-    mean: tuple[float, float, float] | None = None
+    mean: tuple[Finite, Finite, Finite] | None = None
     """The mean of each channel, 0..1, which normalisation subtracts."""
-    std: tuple[float, float, float] | None = None
+    std: tuple[Deviation, Deviation, Deviation] | None = None
     """The standard deviation of each channel, 0..1, by which normalisation divides."""
 
     @model_validator(mode="after")
@@ -275,6 +278,12 @@ class Experiment(Section):
         for name in [self.name, *self.networks]:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or TO in name:
                 raise ValueError(f"name {name!r}: letters, digits, '_', '.' and '-' are allowed, {TO!r} is not")
+        for name in self.networks:
+            for other in self.networks:
+                if other.startswith(f"{name}.") and other[len(name) + 1 :].split(".")[0] in FILE_WORDS:
+                    raise ValueError(
+                        f"networks: files of {name!r} would have the names of those of {other!r}: rename one"
+                    )
         for row in self.published:
             unknown = {row.features, row.classifier} - set(self.networks)
             if unknown:

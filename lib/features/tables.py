@@ -11,7 +11,7 @@ import pyarrow as pa
 from lib.errors import TableError
 from lib.experiment.layout import manifest_in
 from lib.storage.files import folders_in, is_file, read_json
-from lib.storage.manifests import digest
+from lib.storage.manifests import digest, read_record
 from lib.storage.parquet import read_schema
 from lib.storage.uris import uri_beside
 
@@ -28,7 +28,7 @@ class FeatureTable:
     def open(cls, folder: str) -> FeatureTable | None:
         """Read the manifest and the schema of the table in `folder`. Return None if the table is not finished."""
         manifest = manifest_in(folder)
-        if not is_file(manifest):
+        if not is_file(manifest) or read_record(manifest) is None:
             return None
         schema = read_schema(folder)
         sizes = {field.name: field.type.list_size for field in schema if pa.types.is_fixed_size_list(field.type)}

@@ -130,7 +130,12 @@ def state_differences(state: dict[str, torch.Tensor], wanted: dict[str, torch.Te
 
 
 def package_file(name: str, module: str) -> Path:
-    """Return the one weights file in an installed package. Raises NetworkError if there is none, or more than one."""
+    """Return the one weights file in an installed package, none of whose code is run.
+
+    Raises NetworkError if there is none, or more than one.
+    """
+    if not module.isidentifier():  # to find a module inside a package, Python would run the package
+        raise NetworkError(f"network {name!r}: package:{module} must name a package as `import` does, without a dot")
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise NetworkError(

@@ -95,18 +95,29 @@ def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
 
 
 def write_atomically(filesystem: pafs.FileSystem, path: str, data: bytes | pa.Buffer) -> None:
-    """Write a file so that no reader ever sees half of it. Raises OSError."""
+    """Write a file so that no reader ever sees half of it, not even after a loss of power. Raises OSError."""
     buffer = pa.py_buffer(data)
     if isinstance(filesystem, pafs.LocalFileSystem):
         filesystem.create_dir(os.path.dirname(path), recursive=True)
         target = f"{path}.{uuid.uuid4().hex}.tmp"
         _put(filesystem, target, buffer)
+        _sync(target)  # else the new name may outlive a loss of power, and the bytes not
         filesystem.move(target, path)
+        _sync(os.path.dirname(path))
         return
     # Closing commits what was written, even when it is an exception that closes: an interrupt (which comes to the main
     # thread) between opening and writing would commit an empty object.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(_put, filesystem, path, buffer).result()
+
+
+def _sync(path: str) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _put(filesystem: pafs.FileSystem, path: str, buffer: pa.Buffer) -> None:

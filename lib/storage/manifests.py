@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,7 +65,10 @@ class Artifact:
         for record in (self.manifest, self.started):
             if not is_file(record):
                 continue
-            if record_matches(record, read_json(record)["made_from"], self.made_from, overwrite):
+            found = read_record(record)
+            if found is None:
+                print(f"warning: {record} is damaged, so that what it describes is made anew", file=sys.stderr)
+            elif record_matches(record, found, self.made_from, overwrite):
                 return record == self.started
             self.remove()
             break
@@ -101,6 +105,15 @@ def read_manifests(uris: Mapping[Key, str]) -> dict[Key, dict[str, Any]]:
     """Read many manifests at once. Raises StorageError if one is not there."""
     with ThreadPoolExecutor(THREADS) as pool:
         return dict(zip(uris, pool.map(read_json, uris.values()), strict=True))
+
+
+def read_record(uri: str) -> dict[str, Any] | None:
+    """Return what a manifest or a `started.json` says its artifact is made from; None if the file is damaged."""
+    try:
+        found: dict[str, Any] = json.loads(read_bytes(uri))["made_from"]
+    except (ValueError, KeyError, TypeError):  # empty or cut, as after a loss of power
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def record_matches(record: str, found: dict[str, Any], wanted: dict[str, Any], overwrite: bool) -> bool:

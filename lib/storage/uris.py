@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from urllib.parse import unquote
 
 import pyarrow.fs as pafs
 
@@ -69,6 +70,8 @@ def resolve(uri: str, attempts: int = PATIENT) -> tuple[pafs.FileSystem, str]:
     try:
         if uri.startswith("s3://"):
             return open_s3(uri, attempts)
+        if uri.startswith("file:///"):
+            return pafs.LocalFileSystem(), unquote(uri.removeprefix("file://"))  # pyarrow refuses spaces there
         filesystem, path = pafs.FileSystem.from_uri(uri)
     except (OSError, ValueError, NotImplementedError) as error:
         raise StorageError(f"cannot use {uri}: {error}. Allowed: a local path, file://, s3:// or gs://") from error

@@ -78,3 +78,39 @@ def test_root_is_put_into_locations_only_when_asked() -> None:
 def test_networks_cannot_have_the_names_of_other_columns() -> None:
     with pytest.raises(ExperimentError, match=r"\['label'\] are names of the tables' other columns"):
         load_experiment("lite", ['networks.label={model="test_resnet"}'], EXPERIMENTS)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("limit=true", ["limit", "integer"]),
+        ("networks.lite0.preprocessing.input_size=1000000000", ["input_size", "8192"]),
+        ("networks.lite0.preprocessing.std=[0.2, 0.0, 0.2]", ["std", "greater than 0"]),
+        ("networks.lite0.preprocessing.mean=[nan, 0.0, 0.2]", ["mean", "finite"]),
+        (f"fit.ranks={'[' * 5000}{']' * 5000}", ["fit.ranks", "nested too deep"]),
+    ],
+)
+def test_values_that_would_fail_late_are_refused(override: str, words: list[str]) -> None:
+    with pytest.raises(ExperimentError) as refusal:
+        load_experiment("lite", [override], EXPERIMENTS)
+    for word in words:
+        assert word in str(refusal.value)
+
+
+def test_a_file_that_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text(f"seed = {'[' * 5000}{']' * 5000}\n")
+    with pytest.raises(ExperimentError, match=r"deep\.toml is nested too deep"):
+        load_experiment(str(path))
+
+
+@pytest.mark.parametrize("second", ["lite0.least_squares", "lite0.classifiers.x", "lite0.curve", "lite0.manifest"])
+def test_networks_whose_files_would_have_one_name_are_refused(second: str) -> None:
+    with pytest.raises(ExperimentError, match=rf"files of 'lite0' would have the names of those of '{second}'"):
+        load_experiment("lite", [f'networks={{lite0={{model="a"}}, "{second}"={{model="b"}}}}'], EXPERIMENTS)
+
+
+def test_dots_in_names_are_allowed_elsewhere() -> None:
+    names = ["resnet50.a1_in1k", "resnet50", "resnet50.a2.least_squares"]
+    networks = ", ".join(f'"{name}"={{model="a"}}' for name in names)
+    assert list(load_experiment("lite", [f"networks={{{networks}}}"], EXPERIMENTS).networks) == names

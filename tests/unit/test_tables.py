@@ -88,6 +88,37 @@ def test_other_settings_are_refused_unless_told_to_overwrite(tmp_path: Path, fin
     assert not (folder / "part.parquet").exists()
 
 
+@pytest.mark.parametrize("left", [b"", b'{"made_from": {"see', b"[]", b'{"rows": 3}'])
+@pytest.mark.parametrize("finish", [False, True])
+def test_a_record_that_a_loss_of_power_damaged_counts_as_none(
+    tmp_path: Path, finish: bool, left: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = Artifact(str(tmp_path / "manifest.json"), (str(tmp_path / "data"),), {"seed": 1})
+    assert product.begin()
+    (tmp_path / "data").write_bytes(b"x")
+    if finish:
+        product.finish(1)
+    (tmp_path / ("manifest.json" if finish else "started.json")).write_bytes(left)
+    assert product.begin(), "it is made anew"
+    assert "json is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+    product.finish(1)
+    assert not product.begin()
+
+
+def test_a_table_with_a_damaged_manifest_is_not_finished(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "manifest.json").write_bytes(b"")
+    assert FeatureTables.open(str(tmp_path)).tables == {}
+
+
+def test_file_uris_may_have_spaces(tmp_path: Path) -> None:
+    for folder in ("with a space", "with%20a%20code"):
+        write_json(f"file://{tmp_path}/{folder}/x.json", {"a": 1})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["with a code", "with a space"]
+    assert json.loads((tmp_path / "with a space" / "x.json").read_text()) == {"a": 1}
+
+
 def test_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     write_pass(str(tmp_path), {"a": np.ones((2, 2), np.float32)}, ["x", "y"])
     (tmp_path / "half.parquet").write_bytes((tmp_path / "part-0.parquet").read_bytes()[:-20])
