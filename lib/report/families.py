@@ -26,6 +26,9 @@ def families_section(findings: Findings) -> Section | None:
     blocks: list[Block] = [Note(text)]
     if "classifiers" in names:
         blocks.append(Note(classifiers_statement(results)))
+    few = few_rows_statement(results)
+    if few:
+        blocks.append(Note(few))
     blocks.append(families_table(results, entries, names))
     blocks.append(Folded("All numbers of each kind of map", all_numbers(entries)))
     return Section("families", "Other kinds of map", blocks)
@@ -45,6 +48,18 @@ def families_table(results: Results, entries: Sequence[MappingResults | MapResul
     header = ("direction", "target's", "source's", *["accuracy %", "E"] * len(names))
     groups = [("", 1), ("own accuracy %", 2), *((name, 2) for name in names)]
     return Table(header, rows, "Accuracy and error of each kind of map.", groups=groups)
+
+
+def few_rows_statement(results: Results) -> str:
+    """Return what it means that training images are fewer than features; "" if they are not."""
+    rows = results["images"]["train"]["extracted"] if "train" in results["images"] else 0
+    wide = [name for name, network in results["networks"].items() if rows and network["feature_size"] > rows]
+    if not wide:
+        return ""
+    return (
+        f"The {rows:,} training images are fewer than the features of {', '.join(wide)}. Closed forms are then those "
+        "of least norm: directions of the features that no training image reaches have no part in them."
+    )
 
 
 def classifiers_statement(results: Results) -> str:

@@ -1,9 +1,12 @@
 """The report in a real browser: sorted, chosen from, read on a phone and in the dark, with nothing fetched."""
 
+import csv
 import importlib.util
 import json
 import shutil
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import made_up
@@ -91,6 +94,20 @@ def test_tables_sort_by_keyboard_blanks_last(page: Any) -> None:
     filled = [float(cell) for cell in losses if cell]
     assert filled == sorted(filled)
     assert losses[len(filled) :] == [""] * 4, "own compositions have no loss"
+
+
+def test_a_table_is_downloaded_as_csv(page: Any, tmp_path: Path) -> None:
+    page.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    page.find_element(By.CSS_SELECTOR, "#table1 caption button").click()
+    file = tmp_path / "table1.csv"
+    deadline = time.monotonic() + 10
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with file.open(newline="") as lines:
+        rows = list(csv.reader(lines))
+    assert rows[0][:3] == ["features → classifier", "right", "accuracy %"]
+    assert [row[0] for row in rows[1:]] == column(page, 1)
+    assert f"{EVIL} → a (mapped)" in [row[0] for row in rows]
 
 
 def test_a_direction_is_chosen(page: Any) -> None:

@@ -33,6 +33,27 @@ for (const table of document.querySelectorAll('table.numbers')) {
     });
   });
 }
+// Each table can be taken along as CSV.
+function csv(table) {
+  const quoted = cell => `"${(cell.querySelector('button') ?? cell).textContent.trim().replaceAll('"', '""')}"`;
+  const head = table.tHead.rows[table.tHead.rows.length - 1];
+  return [head, ...table.tBodies[0].rows].map(row => [...row.cells].map(quoted).join(',')).join('\r\n') + '\r\n';
+}
+for (const table of document.querySelectorAll('table')) {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.className = 'csv';
+  button.textContent = 'CSV';
+  button.title = 'Download this table';
+  button.addEventListener('click', () => {
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(new Blob([csv(table)], { type: 'text/csv' }));
+    link.download = `${table.closest('section').id}.csv`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  });
+  table.caption.append(' ', button);
+}
 // The page's address names a direction: #lite0-to-lite2.
 const named = () => decodeURIComponent(location.hash.slice(1));
 const chooser = document.getElementById('direction');
