@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isnan
 
-from lib.evaluation.results import BriefMapping, Counted, Pair
+from lib.evaluation.results import BriefMapping, Counted, Pair, Results
 
 Row = tuple[str, ...]
 GAP = 2  # spaces between two columns on a terminal
@@ -44,6 +44,12 @@ def interval(ends: Sequence[float]) -> str:
 def probability(p: float | None) -> str:
     """Return a p-value, or blank if there is none."""
     return "< 0.0001" if p is not None and p < 0.0001 else number(p, 4)
+
+
+def margin_words(results: Results) -> str:
+    """Return the margin of equivalence in words, such as "1 point"."""
+    margin = results["settings"].get("evaluate", {}).get("margin", 1.0)
+    return f"{margin:g} point{'' if margin == 1 else 's'}"
 
 
 def direction(pair: Pair) -> str:

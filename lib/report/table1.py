@@ -5,9 +5,20 @@ from __future__ import annotations
 from lib.evaluation.chance import maybe_chance
 from lib.evaluation.results import MappingResults, Results
 from lib.report.blocks import Note, Section, Table
-from lib.report.cells import Row, direction, interval, loss_points, markdown, number, percent, probability, right_of
+from lib.report.cells import (
+    Row,
+    direction,
+    interval,
+    loss_points,
+    margin_words,
+    markdown,
+    number,
+    percent,
+    probability,
+    right_of,
+)
 
-HOLM = "p (Holm)"
+HOLM, OUTCOME = "p (Holm)", "outcome"
 CHANCE = "chance?"
 
 
@@ -23,6 +34,7 @@ def table1_header(results: Results) -> Row:
     tested = any(mapping.get("p_holm") is not None for mapping in results["mappings"])
     header = [
         *("features → classifier", "right", "accuracy %", "loss, points", "95 % interval"),
+        *([OUTCOME] if any("outcome" in mapping for mapping in results["mappings"]) else []),
         *([HOLM] if tested else []),
         *("fixed", "broken", "E", "length ratio"),
     ]
@@ -42,11 +54,13 @@ def own_row(results: Results, name: str, cells: int) -> Row:
 
 def mapping_row(results: Results, mapping: MappingResults) -> Row:
     """Return a mapped composition."""
+    header = table1_header(results)
     kind = f"mapped, {CHANCE}" if maybe_chance(mapping) else "mapped"
     return (
         f"{direction(mapping)} ({kind})",
         *(right_of(mapping), percent(mapping), loss_points(mapping), interval(mapping["loss_ci95"])),
-        *([probability(mapping.get("p_holm"))] if HOLM in table1_header(results) else []),
+        *([mapping.get("outcome", "")] if OUTCOME in header else []),
+        *([probability(mapping.get("p_holm"))] if HOLM in header else []),
         *(f"{mapping['fixed']:,}", f"{mapping['broken']:,}"),
         number(mapping["validation_error"], 4),
         number(mapping["length_ratio"], 3),
@@ -87,6 +101,11 @@ def table1_section(results: Results) -> Section:
         text += (
             " p: how often chance alone would change the accuracy by this much or more, corrected for all directions "
             "being tested at once (Holm)."
+        )
+    if OUTCOME in header:
+        text += (
+            f" Outcome: equivalent where a loss or gain of {margin_words(results)} or more is excluded, different "
+            "where the accuracy changes by more than chance explains, else undecided; tests at 5 %, so corrected."
         )
     if any(CHANCE in row[0] for row in body):
         text += (

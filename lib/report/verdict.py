@@ -8,7 +8,7 @@ from collections import Counter
 
 from lib.evaluation.chance import maybe_chance
 from lib.evaluation.results import MappingResults, Results
-from lib.report.cells import direction
+from lib.report.cells import direction, margin_words
 
 NAMED = 6  # networks, or directions like chance, that the verdict names
 Pairs = list[MappingResults]
@@ -30,12 +30,6 @@ def verdict(results: Results) -> str:
         ends = "\n".join(_sentence(results, mapping) for mapping in (rest if len(rest) == 1 else (rest[0], rest[-1])))
         parts += ["The direction with the least loss and the one with the most:", ends] if rest[1:] else [ends]
     return "\n".join([*parts, *_like_chance(results, chance)])
-
-
-def margin_words(results: Results) -> str:
-    """Return the margin of equivalence in words, such as "1 point"."""
-    margin = results["settings"].get("evaluate", {}).get("margin", 1.0)
-    return f"{margin:g} point{'' if margin == 1 else 's'}"
 
 
 def _outcomes(results: Results, mappings: Pairs) -> list[str]:
