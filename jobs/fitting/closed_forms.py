@@ -165,11 +165,14 @@ def sum_rows(tables: FeatureTables, source: str, targets: list[str], device: tor
         for network, size in tables.sizes(networks).items()
         if 0 < tables.rows(network) < size
     }
-    total: list[SourceMoments] | None = None
+    total: list[SourceMoments] = []
     for chunk in split_into_chunks(tables, networks, SUMMED_ROWS):
-        sums = sums_of_parts(chunk, source, targets, spaces, edges, device)
-        total = sums if total is None else [before + found for before, found in zip(total, sums, strict=True)]
-    if total is None:
+        for place, found in enumerate(sums_of_parts(chunk, source, targets, spaces, edges, device)):
+            if place == len(total):
+                total.append(found)
+            else:
+                total[place] = total[place].absorb(found)  # one part at a time, since its sums are as large
+    if not total:
         raise ValueError(f"expected training rows of {source!r}, there are none")
     return ClosedForms(source, total, spaces)
 
@@ -181,8 +184,8 @@ def sums_of_parts(
     spaces: Mapping[str, torch.Tensor],
     edges: np.ndarray | None,
     device: torch.device,
-) -> list[SourceMoments]:
-    """Return the sums over a chunk's rows, those of each of the PARTS, which end at `edges`, by themselves."""
+) -> Iterator[SourceMoments]:
+    """Yield the sums over a chunk's rows, those of each of the PARTS, which end at `edges`, by themselves."""
     rows = read_chunk(chunk)
     part = torch.from_numpy(assign_parts(rows["image_id"].to_pylist(), edges)).to(device)
 
@@ -192,7 +195,6 @@ def sums_of_parts(
         return F @ spaces[network].double() if network in spaces else F
 
     X, vectors = coordinates(source), {network: coordinates(network) for network in targets}
-    return [
-        SourceMoments.of(X[part == place], {network: F[part == place] for network, F in vectors.items()}, device)
-        for place in range(len(PARTS))
-    ]
+    for place in range(len(PARTS)):
+        inside = part == place
+        yield SourceMoments.of(X[inside], {network: F[inside] for network, F in vectors.items()}, device)

@@ -101,6 +101,11 @@ class TargetSums:
             self.length + other.length, self.with_length + other.with_length, self.y + other.y, self.XY + other.XY
         )
 
+    def absorb(self, other: TargetSums) -> TargetSums:
+        """Return the sums over the rows of both, in the memory of this one."""
+        length, with_length = self.length + other.length, self.with_length + other.with_length
+        return TargetSums(length, with_length, self.y.add_(other.y), self.XY.add_(other.XY))
+
 
 @dataclass(frozen=True, eq=False)
 class SourceMoments:
@@ -130,10 +135,22 @@ class SourceMoments:
 
     def __add__(self, other: SourceMoments) -> SourceMoments:
         """Return the sums over the rows of both. Raises ValueError if their targets differ."""
-        if self.targets.keys() != other.targets.keys():
-            raise ValueError(f"expected the same targets, got {sorted(self.targets)} and {sorted(other.targets)}")
+        self._check(other)
         targets = {name: sums + other.targets[name] for name, sums in self.targets.items()}
         return SourceMoments(self.n + other.n, self.x + other.x, self.XX + other.XX, targets)
+
+    def absorb(self, other: SourceMoments) -> SourceMoments:
+        """Return the sums over the rows of both, in the memory of this one, which is then of no more use.
+
+        Raises ValueError if their targets differ.
+        """
+        self._check(other)
+        targets = {name: sums.absorb(other.targets[name]) for name, sums in self.targets.items()}
+        return SourceMoments(self.n + other.n, self.x.add_(other.x), self.XX.add_(other.XX), targets)
+
+    def _check(self, other: SourceMoments) -> None:
+        if self.targets.keys() != other.targets.keys():
+            raise ValueError(f"expected the same targets, got {sorted(self.targets)} and {sorted(other.targets)}")
 
     def pair(self, target: str, space: torch.Tensor | None = None, target_space: torch.Tensor | None = None) -> Moments:
         """Return one pair's sums without copying; the spaces are what the rows were compressed to."""

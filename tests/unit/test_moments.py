@@ -59,6 +59,19 @@ def test_all_targets_at_once_have_the_sums_of_every_pair() -> None:
     assert whole.pair("b").XX is whole.pair("c").XX
 
 
+def test_absorbed_sums_are_those_of_both_in_the_same_memory() -> None:
+    targets = {"b": F_B, "c": F_C}
+    first, *rest = [SourceMoments.of(F_A[i::3], {name: F[i::3] for name, F in targets.items()}) for i in range(3)]
+    memory = first.XX.data_ptr(), first.targets["c"].XY.data_ptr()
+    for part in rest:
+        first = first.absorb(part)
+    assert (first.XX.data_ptr(), first.targets["c"].XY.data_ptr()) == memory
+    for target, F in targets.items():
+        assert_same(first.pair(target), Moments.of(F_A, F))
+    with pytest.raises(ValueError, match=r"same targets, got \['b', 'c'\] and \['b'\]"):
+        first.absorb(SourceMoments.of(F_A, {"b": F_B}))
+
+
 def test_sums_about_another_origin_are_those_of_moved_rows() -> None:
     x0, y0 = draw.normal(size=5), draw.normal(size=3)
     moments, expected = Moments.of(F_A, F_B), by_rows(F_A - x0, unit(F_B) - y0)
