@@ -16,8 +16,8 @@ from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
 from jobs.fitting.closed_forms import ClosedFormWork, start_closed_forms
 from jobs.fitting.curves import Curves
-from jobs.fitting.memory import streamed_pairs
 from jobs.fitting.progress import finished_maps, map_progress
+from jobs.fitting.streaming import streamed_pairs
 from lib.errors import RunError
 from lib.experiment.layout import manifest_in, map_name
 from lib.experiment.variants import MapKey, curve_variants, full_variants

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -16,11 +17,18 @@ import ray
 
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.commands import main
+from jobs.cluster.memory import FILL, memory_of_a_task
 from jobs.cluster.progress import wait_for
 from jobs.cluster.runs import Run, say
-from jobs.fitting.curves import FILE_ROWS, SLICE, slices
-from jobs.fitting.memory import FILL, memory_of_a_fit
-from lib.evaluation.predictions import PREDICTIONS, PredictMapped, PredictOwn, mapped_schema
+from lib.evaluation.predictions import (
+    FILE_ROWS,
+    PREDICTIONS,
+    SLICE,
+    PredictMapped,
+    PredictOwn,
+    mapped_schema,
+    slices,
+)
 from lib.experiment.layout import Layout, manifest_in, map_name, part_in
 from lib.experiment.variants import MapKey, Variant, full_variants, tiles, variants
 from lib.features.chunks import Chunk, read_chunk, split_into_chunks
@@ -28,7 +36,7 @@ from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
 from lib.networks.classifiers import Classifier
 from lib.networks.devices import best_device
-from lib.storage.files import delete_files, folders_in
+from lib.storage.files import delete_files, folders_in, for_all
 from lib.storage.manifests import Artifact, begin_all, digest, read_manifests
 from lib.storage.parquet import write_table
 
@@ -67,15 +75,18 @@ def predict(run: Run) -> int:
     if not missing:
         say("predict", "all predictions are finished, skipped")
         return 0
-    for item in missing:  # delete what an interrupted run left
-        delete_files(run.files.predictions(item.source, item.target), lambda file: file.endswith(".parquet"))
+    for_all(partial(delete_parts, run), list(missing))
     rows: Counter[Composition] = Counter()
     for counted in wait_for("predict", "parts", start_tasks(run, tables, list(missing))):
         rows.update(counted)
-    for item, product in missing.items():
-        product.finish(rows[item], item.schema(), maps=described[item])
+    for_all(lambda item: missing[item].finish(rows[item], item.schema(), maps=described[item]), list(missing))
     say("predict", f"{len(missing)} compositions of {max(rows.values())} images")
     return len(missing)
+
+
+def delete_parts(run: Run, item: Composition) -> None:
+    """Delete what an interrupted run left of a prediction table."""
+    delete_files(run.files.predictions(item.source, item.target), lambda file: file.endswith(".parquet"))
 
 
 def describe_maps(run: Run, compositions: Iterable[Composition]) -> dict[Composition, dict[str, Any]]:
@@ -111,7 +122,7 @@ def start_tasks(run: Run, tables: FeatureTables, missing: Sequence[Composition])
     capacity = Capacity.now()
     resources = {"num_cpus": 1, "num_gpus": 1 if capacity.gpus else 0}
     at_once = capacity.gpus or max(1, int(capacity.cpus))
-    room = FILL * ray.get(memory_of_a_fit.options(**resources).remote(1, at_once))
+    room = FILL * ray.get(memory_of_a_task.options(**resources).remote(1, at_once))
     sources = list(dict.fromkeys(item.source for item in missing))
     targets = list(dict.fromkeys(item.target for item in missing))
     blocks = []

@@ -14,8 +14,8 @@ import ray
 import torch
 
 from jobs.cluster.capacity import Capacity
+from jobs.cluster.memory import FILL, memory_of_a_task
 from jobs.fitting.curves import Curves, FittedCurves, judge_curves
-from jobs.fitting.memory import FILL, memory_of_a_fit
 from lib.experiment.layout import Layout
 from lib.experiment.settings import FitSettings
 from lib.experiment.variants import FEW_ROWS, PARTS, MapKey, Variant, assign_parts, by_source, part_edges
@@ -70,7 +70,7 @@ def start_closed_forms(settings: FitSettings, work: ClosedFormWork) -> list[ray.
     capacity = Capacity.now()
     resources = {"num_cpus": settings.cpus, "num_gpus": 1 if capacity.gpus else 0}
     tasks = max(1, min(int(capacity.cpus // settings.cpus), capacity.gpus or len(work.maps) + len(work.curves)))
-    room = FILL * ray.get(memory_of_a_fit.options(**resources).remote(settings.cpus, tasks))
+    room = FILL * ray.get(memory_of_a_task.options(**resources).remote(settings.cpus, tasks))
     started = [
         fit_block.options(**resources).remote(settings.cpus, work.files, work.train, work.val, block, room)
         for block in blocks_of(pair_works(work), work.train, (1 - JUDGED) * room)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import torch
 
-from lib.evaluation.predictions import PredictMapped
+from lib.evaluation.predictions import FILE_ROWS, SLICE, PredictMapped, slices
 from lib.experiment.layout import Layout, map_name, part_in
 from lib.experiment.variants import Variant
 from lib.features.chunks import read_chunk, split_into_chunks
@@ -18,9 +18,6 @@ from lib.maps.affine import AffineMap
 from lib.networks.classifiers import Classifier
 from lib.storage.manifests import Artifact
 from lib.storage.parquet import write_table
-
-FILE_ROWS = 65_536  # of a file with predictions, about
-SLICE = 4096  # rows that are judged at once
 
 
 @dataclass(frozen=True)
@@ -90,9 +87,3 @@ def judge_curves(
     for found, judge in zip(fitted, predict, strict=True):
         maps = {variant.column: described for variant, described in found.described.items()}
         found.curves.artifact.finish(written, judge.schema, maps=maps)
-
-
-def slices(rows: pa.Table) -> Iterator[pa.Table]:
-    """Yield the rows in slices that are judged at once."""
-    for first in range(0, len(rows), SLICE):
-        yield rows.slice(first, SLICE)

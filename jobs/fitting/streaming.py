@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import ray
 
-from jobs.cluster.capacity import READ_CPUS
+from jobs.cluster.capacity import READ_CPUS, Capacity
+from jobs.cluster.memory import FILL, memory_of_a_task
+from lib.experiment.settings import FitSettings
 from lib.features.chunks import Chunk, read_chunk, split_into_chunks
 from lib.features.tables import FeatureTables
 from lib.maps.batches import Block, Share
 from lib.storage.columns import column_vectors
 
+SMALL = 2**30  # bytes that every machine has
 SEGMENT = 512  # files that one Dataset reads: it takes half a second to start, and its plan stays small
+
+
+def streamed_pairs(
+    settings: FitSettings, tables: FeatureTables, pairs: Sequence[tuple[str, str]]
+) -> frozenset[tuple[str, str]]:
+    """Return the pairs whose rows pass through the workers because they would not fit there.
+
+    `fit.rows` decides, unless it is "auto". Whether a pair is streamed does not depend on the others.
+    """
+    if settings.rows != "auto":
+        return frozenset(pairs) if settings.rows == "streamed" else frozenset()
+    sizes = {pair: tables.rows(pair[0]) * 4 * sum(tables.sizes(pair).values()) for pair in pairs}
+    if all(size < SMALL for size in sizes.values()):
+        return frozenset()
+    capacity = Capacity.now()
+    asked = memory_of_a_task.options(num_cpus=settings.cpus, num_gpus=1 if capacity.gpus else 0)
+    room = FILL * ray.get(asked.remote(settings.cpus, capacity.fits(settings)))
+    return frozenset(pair for pair, size in sizes.items() if size >= SMALL and size > room)
 
 
 def stream_rows(

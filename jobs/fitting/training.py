@@ -19,7 +19,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from jobs.cluster.capacity import Capacity, one_machine
-from jobs.fitting.memory import FILL, worker_memory
+from jobs.cluster.memory import FILL, worker_memory
 from jobs.fitting.plan import bytes_of, group, share_out
 from jobs.fitting.progress import GroupProgress, finished_maps
 from jobs.fitting.streaming import stream_rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,8 @@ from lib.networks.classifiers import Classifier
 from lib.storage.columns import column_vectors
 
 Device = torch.device | str
+FILE_ROWS = 65_536  # of a file with predictions, about
+SLICE = 4096  # rows that are judged at once
 IMAGES = pa.schema([("image_id", pa.string()), ("label", pa.int32())])
 PREDICTIONS = IMAGES.append(pa.field("predicted", pa.int32()))
 # Mapped features also have E of each image (squared distance of unit vectors) and the length ratio |M F_S| / |F_T|.
@@ -75,6 +77,12 @@ class PredictMapped:
             columns.append(pa.array(unit_distance(F_B, mapped).cpu().numpy().astype(np.float32)))
             columns.append(pa.array((mapped.norm(dim=1) / lengths).cpu().numpy().astype(np.float32)))
         return pa.table(columns, schema=self.schema)
+
+
+def slices(rows: pa.Table) -> Iterator[pa.Table]:
+    """Yield the rows in slices that are judged at once."""
+    for first in range(0, len(rows), SLICE):
+        yield rows.slice(first, SLICE)
 
 
 def float64(classifier: Classifier, device: Device = "cpu") -> Classifier:

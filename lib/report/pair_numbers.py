@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from math import isfinite
 from typing import Any
@@ -24,12 +23,12 @@ from lib.experiment.variants import Variant
 from lib.report.cells import percent_digits
 from lib.report.directions import picture_address
 from lib.report.findings import Findings
+from lib.storage.files import for_all
 
 CLASSES = 15  # of each pair, those with the greatest shrunken losses
 CURVE_POINTS = 40  # of each error curve
 CURVE_END = 10_000  # iterations, as the paper's Fig. 4
 PICTURES = 5_000_000  # bytes of all thumbnails together
-THREADS = 16  # that read curves side by side
 
 Pair = tuple[str, str]
 
@@ -173,8 +172,7 @@ def errors(findings: Findings) -> dict[str, Any] | None:
     mappings = findings.results["mappings"]
     if mappings[0]["family"] != "affine":
         return None
-    with ThreadPoolExecutor(THREADS) as pool:
-        points = list(pool.map(lambda row: thinned(findings, row["source"], row["target"]), mappings))
+    points = for_all(lambda row: thinned(findings, row["source"], row["target"]), mappings)
     title = "Fig. 4: error of the training batches"
     return {"title": title, "x": "iteration", "y": "E of the batch", "log": False, "points": points}
 

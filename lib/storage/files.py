@@ -6,16 +6,20 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from lib.errors import StorageError
 from lib.storage.uris import resolve, uri_beside
+
+THREADS = 32  # that ask a store side by side
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -143,6 +147,12 @@ def _without_nan(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_without_nan(below) for below in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def for_all(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Do the work for all items, many at once, since a store takes its time to answer. Raises what the work raises."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(work, items))
 
 
 def delete(uri: str) -> None:

@@ -12,7 +12,6 @@ import json
 import platform
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, TypeVar
@@ -20,10 +19,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from lib.errors import ManifestMismatch
-from lib.storage.files import delete, is_file, read_bytes, read_json, write_json
+from lib.storage.files import delete, for_all, is_file, read_bytes, read_json, write_json
 
 PACKAGES = ("ray", "torch", "torchvision", "timm", "pyarrow", "numpy", "pillow", "safetensors")
-THREADS = 32  # that ask a store side by side
 
 
 def versions() -> dict[str, str]:
@@ -96,15 +94,13 @@ def begin_all(artifacts: Mapping[Key, Artifact], overwrite: bool = False) -> dic
 
     Raises as Artifact.begin does.
     """
-    with ThreadPoolExecutor(THREADS) as pool:
-        begun = pool.map(lambda artifact: artifact.begin(overwrite), artifacts.values())
-        return {key: artifact for (key, artifact), todo in zip(artifacts.items(), begun, strict=True) if todo}
+    begun = for_all(lambda artifact: artifact.begin(overwrite), artifacts.values())
+    return {key: artifact for (key, artifact), todo in zip(artifacts.items(), begun, strict=True) if todo}
 
 
 def read_manifests(uris: Mapping[Key, str]) -> dict[Key, dict[str, Any]]:
     """Read many manifests at once. Raises StorageError if one is not there."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        return dict(zip(uris, pool.map(read_json, uris.values()), strict=True))
+    return dict(zip(uris, for_all(read_json, uris.values()), strict=True))
 
 
 def read_record(uri: str) -> dict[str, Any] | None:

@@ -9,8 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from jobs.fitting.memory import streamed_pairs
-from jobs.fitting.streaming import shuffled, stream_rows
+from jobs.fitting.streaming import shuffled, stream_rows, streamed_pairs
 from jobs.fitting.training import Work, train_maps
 from lib.experiment.layout import Layout
 from lib.experiment.settings import FitSettings
@@ -89,9 +88,9 @@ def test_rows_are_streamed_where_the_user_says(written: Tables, rows: str, strea
 
 
 def test_rows_without_room_are_streamed(written: Tables, local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.fitting.memory.SMALL", 0)
+    monkeypatch.setattr("jobs.fitting.streaming.SMALL", 0)
     assert not streamed_pairs(FitSettings(), features(written), PAIRS)
-    monkeypatch.setattr("jobs.fitting.memory.FILL", 1e-9)
+    monkeypatch.setattr("jobs.fitting.streaming.FILL", 1e-9)
     assert streamed_pairs(FitSettings(), features(written), PAIRS) == frozenset(PAIRS)
 
 
