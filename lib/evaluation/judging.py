@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from lib.evaluation.joining import Judged
 from lib.evaluation.losses import Pairing, holm, loss_interval
 from lib.evaluation.ordering import give_and_take, order_networks
 from lib.evaluation.regions import count_regions
-from lib.evaluation.results import Counted, MappingResults, MapResults, NetworkResults
+from lib.evaluation.results import Counted, MappedResults, MappingResults, MapResults, NetworkResults
 from lib.experiment.variants import Variant
 
 
@@ -77,33 +78,8 @@ def main_mapping(judged: Judged, variant: Variant, rows: Sequence[MapResults]) -
     """Return the results of a pair's main map, with agreement and the spread over seeds, from those of all its maps."""
     found = next(row for row in rows if row["variant"] == variant.name)
     agreement = Agreement.count(judged.label, judged.target, judged.mapped[variant.column])
-    result: MappingResults = {
-        "source": found["source"],
-        "target": found["target"],
-        "family": found["family"],
-        "correct": found["correct"],
-        "total": found["total"],
-        "accuracy": found["accuracy"],
-        "accuracy_ci95": found["accuracy_ci95"],
-        "chance": found["chance"],
-        "p_chance": found["p_chance"],
-        "loss": found["loss"],
-        "loss_ci95": found["loss_ci95"],
-        "loss_ci90": found["loss_ci90"],
-        "p_value": found["p_value"],
-        "p_equivalent": found["p_equivalent"],
-        "fixed": found["fixed"],
-        "broken": found["broken"],
-        "fit_error": found["fit_error"],
-        "validation_error": found["validation_error"],
-        "length_ratio": found["length_ratio"],
-        "undirected": found["undirected"],
-        "cosine": found["cosine"],
-        "r2": found["r2"],
-        "skill": found["skill"],
-        "regions": found["regions"],
-        **agreement.as_results(),
-    }
+    kept = {key: value for key, value in found.items() if key in MappedResults.__annotations__}
+    result = cast(MappingResults, {**kept, **agreement.as_results()})
     losses = [row["loss"] for row in rows if row["seed"] is not None and row["family"] == variant.family]
     if len(losses) > 1:
         result["loss_sd"] = float(np.std(losses, ddof=1))
