@@ -18,6 +18,7 @@ from jobs.cluster.commands import main
 from jobs.cluster.progress import wait_for
 from jobs.cluster.runs import Run, say
 from jobs.evaluation.measures import measure_features
+from jobs.evaluation.shared_images import count_shared
 from lib.evaluation.cka import Directions
 from lib.evaluation.classes import count_by_class
 from lib.evaluation.examples import pick_examples, thumbnails_table
@@ -87,6 +88,8 @@ def evaluate(run: Run) -> int:
     if not artifact.begin(overwrite=True):
         say("evaluate", "results.json is finished, skipped")
         return 0
+    train = FeatureTables.open(files.features("train"))
+    shared = count_shared(train, tables, networks)
     measures, directions = measure_features(experiment.evaluate, tables, networks)
     by_target: dict[str, list[MappedTable]] = {network: [] for network in networks}
     for table in mapped_tables(run, sizes, manifests):
@@ -108,6 +111,7 @@ def evaluate(run: Run) -> int:
         "networks": described,
         "mappings": mappings,
         "order": order,
+        "shared_images": shared.count,
         "measures": measures,
         "published": published_values(experiment),
         "settings": run.written.model_dump(exclude={"published"}),

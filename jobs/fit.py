@@ -14,6 +14,7 @@ from jobs.cluster.board import start_board
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, say
+from jobs.evaluation.shared_images import count_shared, refuse_shared
 from jobs.fitting.closed_forms import ClosedFormWork, start_closed_forms
 from jobs.fitting.curves import Curves
 from jobs.fitting.progress import finished_maps, map_progress
@@ -44,6 +45,9 @@ def fit(run: Run) -> int:
     maps = begin_maps(run, digests)
     curves = begin_curves(run, tables["train"], digests)
     say_finished(run, [key.pair for key in maps], list(curves))
+    if maps or curves:
+        shared = count_shared(tables["train"], tables["val"], list(run.experiment.networks))
+        refuse_shared(shared, run.experiment.images.max_shared)
     by_adam = {key: artifact for key, artifact in maps.items() if key.variant.family == "affine"}
     fit_by_adam(run, tables["train"], by_adam)
     in_closed_form = {key: artifact for key, artifact in maps.items() if key not in by_adam}

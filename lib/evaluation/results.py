@@ -147,6 +147,7 @@ class Results(TypedDict):
     networks: dict[str, NetworkResults]
     mappings: list[MappingResults]  # the main map of each pair
     order: list[str]  # networks, similar ones beside each other
+    shared_images: NotRequired[int]  # evaluation images with the features of a training image
     measures: list[MeasureResults]
     published: list[PublishedValue]
     settings: dict[str, Any]  # the experiment file, defaults included

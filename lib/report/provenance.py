@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lib.evaluation.results import Results, StageTiming
-from lib.report.blocks import Section, Table
+from lib.report.blocks import Note, Section, Table
 from lib.report.cells import Row, number
 
 
@@ -17,7 +17,10 @@ def images_section(results: Results) -> Section:
         numbers = (counts["listed"], counts["extracted"], counts["rejected"])
         rows.append((split, *(f"{number:,}" for number in numbers), reasons))
     header = ("split", "listed", "extracted", "rejected", "reasons")
-    return Section("images", "Images", [Table(header, rows, "Listed = extracted + rejected.")])
+    table = Table(header, rows, "Listed = extracted + rejected.")
+    shared = results.get("shared_images")
+    known = [] if shared is None else [Note(f"Evaluation images with the features of a training image: {shared:,}.")]
+    return Section("images", "Images", [table, *known])
 
 
 def timings_section(timings: Mapping[str, StageTiming]) -> Section | None:

@@ -22,14 +22,22 @@ def verdict(results: Results) -> str:
     """
     mappings = results["mappings"]
     if len(mappings) <= 2:
-        return "\n".join(_sentence(results, mapping) for mapping in mappings)
+        return "\n".join([*(_sentence(results, mapping) for mapping in mappings), *_shared(results)])
     chance = [mapping for mapping in mappings if maybe_chance(mapping)]
     rest = sorted((mapping for mapping in mappings if mapping not in chance), key=lambda mapping: mapping["loss"])
     parts = _outcomes(results, mappings)
     if rest:
         ends = "\n".join(_sentence(results, mapping) for mapping in (rest if len(rest) == 1 else (rest[0], rest[-1])))
         parts += ["The direction with the least loss and the one with the most:", ends] if rest[1:] else [ends]
-    return "\n".join([*parts, *_like_chance(results, chance)])
+    return "\n".join([*parts, *_like_chance(results, chance), *_shared(results)])
+
+
+def _shared(results: Results) -> list[str]:
+    """Say how many evaluation images are training images, too, if there are any."""
+    shared, total = results.get("shared_images", 0), results["mappings"][0]["total"]
+    if not shared:
+        return []
+    return [f"{shared:,} of {total:,} evaluation images have the features of a training image: they may be the same."]
 
 
 def _outcomes(results: Results, mappings: Pairs) -> list[str]:

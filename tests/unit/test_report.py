@@ -135,6 +135,14 @@ def test_verdict_claims_no_more_than_the_corrected_tests(loss: float, outcome: s
     )
 
 
+def test_images_in_both_splits_are_said_in_the_verdict() -> None:
+    results = example() | {"shared_images": 12}
+    assert verdict(results).endswith(
+        "12 of 50,000 evaluation images have the features of a training image: they may be the same."
+    )
+    assert "training image" not in verdict(example() | {"shared_images": 0})
+
+
 def test_one_image_that_is_right_is_not_distinguishable_from_chance_and_said_to_be_so() -> None:
     results = example()
     results["mappings"][0] |= {
