@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from lib.errors import TableError
 from lib.experiment.layout import manifest_in
-from lib.storage.files import folders_in, is_file, read_json
-from lib.storage.manifests import digest, read_record
+from lib.storage.files import folders_in, is_file
+from lib.storage.manifests import digest, read_manifest
 from lib.storage.parquet import read_schema
 from lib.storage.uris import uri_beside
 
@@ -27,12 +27,14 @@ class FeatureTable:
     @classmethod
     def open(cls, folder: str) -> FeatureTable | None:
         """Read the manifest and the schema of the table in `folder`. Return None if the table is not finished."""
-        manifest = manifest_in(folder)
-        if not is_file(manifest) or read_record(manifest) is None:
+        if not is_file(manifest_in(folder)):
+            return None
+        manifest = read_manifest(manifest_in(folder))
+        if manifest is None:
             return None
         schema = read_schema(folder)
         sizes = {field.name: field.type.list_size for field in schema if pa.types.is_fixed_size_list(field.type)}
-        return cls(folder, sizes, read_json(manifest))
+        return cls(folder, sizes, manifest)
 
     @property
     def rows(self) -> int:

@@ -103,12 +103,18 @@ def read_manifests(uris: Mapping[Key, str]) -> dict[Key, dict[str, Any]]:
     return dict(zip(uris, for_all(read_json, uris.values()), strict=True))
 
 
+def read_manifest(uri: str) -> dict[str, Any] | None:
+    """Return a manifest; None if it is empty or cut, as files may be after a loss of power."""
+    try:
+        found: dict[str, Any] = json.loads(read_bytes(uri))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def read_record(uri: str) -> dict[str, Any] | None:
     """Return what a manifest or a `started.json` says its artifact is made from; None if the file is damaged."""
-    try:
-        found: dict[str, Any] = json.loads(read_bytes(uri))["made_from"]
-    except (ValueError, KeyError, TypeError):  # empty or cut, as after a loss of power
-        return None
+    found = (read_manifest(uri) or {}).get("made_from")
     return found if isinstance(found, dict) else None
 
 

@@ -264,6 +264,18 @@ def evaluate_maps(run: Run) -> None:
         assert stage(run) > 0
 
 
+def test_images_in_both_splits_are_found_by_their_features(extracted: Path) -> None:
+    from jobs.evaluation.shared_images import count_shared, refuse_shared
+
+    train, val = (FeatureTables.open(str(extracted / "tiny" / "features" / split)) for split in ("train", "val"))
+    assert count_shared(train, val, ["a", "b"]).count == 0
+    same = count_shared(train, train, ["a", "b"])
+    assert (same.count, same.total, len(same.few)) == (96, 96, 3)
+    refuse_shared(same, 1.0)
+    with pytest.raises(ExperimentError, match=r"96 of the 96 images of val have the features.*max_shared.*0\.001"):
+        refuse_shared(same, 0.001)
+
+
 def test_labels_that_are_no_class_are_refused_before_work(experiment: Path, tmp_path: Path, local_ray: None) -> None:
     from jobs.extract import extract
 

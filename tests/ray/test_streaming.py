@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from jobs.cluster.board import start_board
 from jobs.fitting.streaming import shuffled, stream_rows, streamed_pairs
 from jobs.fitting.training import Work, train_maps
 from lib.experiment.layout import Layout
@@ -101,7 +102,7 @@ def test_a_streamed_fit_is_as_good_as_resident_ones(written: Tables, local_ray: 
     settings = FitSettings.model_validate(options | {"rows": "streamed", "pool_rows": 200})
     key, files = MapKey("a", "b", Variant("affine")), Layout(str(folder))
     artifact = Artifact(files.map_manifest(key.name), (), {})
-    train_maps(Work(settings, 0, files, features(written), {key: artifact}, frozenset([key.pair])))
+    train_maps(Work(settings, 0, files, features(written), {key: artifact}, start_board(), frozenset([key.pair])))
     found = AffineMap.load(str(folder / "maps" / "a-to-b.safetensors"))
     error = float(unit_distance(found(X), Y).mean())
     resident = []

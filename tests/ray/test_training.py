@@ -9,6 +9,7 @@ import pytest
 import torch
 from ray.train import WorkerGroupError
 
+from jobs.cluster.board import start_board
 from jobs.cluster.failures import causes_of
 from jobs.fitting.training import Work, train_maps, write_state
 from lib.errors import UserError
@@ -57,9 +58,8 @@ def experiment(seed: int = 7, **fit: Any) -> Experiment:
 def work_of(experiment: Experiment, folder: Path, keys: list[MapKey], teams: int = 1) -> Work:
     files = Layout(str(folder))
     artifacts = {key: Artifact(files.map_manifest(key.name), (files.map(key.name),), {}) for key in keys}
-    return Work(
-        experiment.fit, experiment.seed, files, FeatureTables.open(files.features("train")), artifacts, teams=teams
-    )
+    tables, board = FeatureTables.open(files.features("train")), start_board()
+    return Work(experiment.fit, experiment.seed, files, tables, artifacts, board, teams=teams)
 
 
 def test_two_workers_fit_the_map_that_one_process_fits(tmp_path: Path, local_ray: None) -> None:

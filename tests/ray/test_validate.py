@@ -47,7 +47,9 @@ def test_networks_are_named_by_experiment_or_by_timm() -> None:
     assert network.preprocessing.transform == "slim"
     with pytest.raises(ExperimentError, match=r"paper has no network 'vgg': it has inception, resnet"):
         load_network("paper:vgg", [], EXPERIMENTS)
-    with pytest.raises(ExperimentError, match=r"wheights: unknown key. Allowed: model, weights"):
+    with pytest.raises(
+        ExperimentError, match=r"wheights: unknown key. Did you mean 'weights'\? Allowed: model, weights"
+    ):
         load_network("test_resnet", ["wheights=random"])
 
 
