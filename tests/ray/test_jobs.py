@@ -162,7 +162,9 @@ def test_an_interrupted_table_goes_on_and_equals_an_undisturbed_one(experiment: 
         np.testing.assert_array_equal(after.vectors[name], before.vectors[name])
 
 
-def test_a_network_added_later_gets_a_table_and_maps_of_its_own(experiment: Path, root: Path) -> None:
+def test_a_network_added_later_gets_a_table_and_maps_of_its_own(
+    experiment: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """All stages but Adam, two networks and then three: what was there stays, and the numbers of all are there."""
     from jobs.extract import extract
 
@@ -207,7 +209,11 @@ def test_a_network_added_later_gets_a_table_and_maps_of_its_own(experiment: Path
     assert rows[-1] == 96
     classes = read_table(str(root / "tiny" / "classes" / "b.parquet"), CLASSES)
     assert sum(classes["total"].to_pylist()) == 2 * 48
+    (root / "tiny" / "predictions" / "a-to-b.least_squares.rank2").mkdir()  # as an earlier version wrote it
     check_kept_maps(run_of(experiment, root, *closed, third, "fit.keep=true"))
+    said = capsys.readouterr().out
+    assert "1 folders under" in said
+    assert "such as a-to-b.least_squares.rank2, are of an earlier version" in said
     check_report_command(root)
     page = (root / "tiny" / "report.html").read_text()
     assert "a → c" in page
