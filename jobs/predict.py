@@ -175,9 +175,9 @@ def say_leftovers(run: Run) -> None:
     if left:
         say(
             "predict",
-            f"{len(left)} folders under {run.files.all_predictions}, such as {left[0]}, are of an earlier version: a "
-            f"pair has one table now, with its maps as columns. Delete them, and the files {run.files.maps}/*.rank* "
-            "and *rows*, unless fit.keep is true",
+            f"{run.files.all_predictions} has {len(left)} of an earlier version's folders, such as {left[0]}: a pair "
+            f"has one table now, with its maps as columns. Delete them, and the files {run.files.maps}/*.rank* and "
+            "*rows*, unless fit.keep is true",
         )
 
 
