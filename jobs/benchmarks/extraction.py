@@ -181,7 +181,16 @@ def extract(photographs: Photographs, number: int) -> Extraction:
         splits = f'[images]\ntrain = "{photographs.written(number)}"\nval = "{photographs.written(1)}"\n'
         splits += "max_shared = 1\n"  # nothing is judged
         file.write_text(splits + "".join(sections))
-        return follow([sys.executable, "-m", "jobs.extract", str(file), "--root", root], Path(root) / "timed")
+        command = [
+            sys.executable,
+            "-m",
+            "jobs.extract",
+            str(file),
+            "--root",
+            root,
+            "--verbose",
+        ]  # Ray says when it is up
+        return follow(command, Path(root) / "timed")
 
 
 def follow(command: list[str], folder: Path) -> Extraction:
