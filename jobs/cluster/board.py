@@ -8,10 +8,15 @@ import ray
 
 
 class Board:
-    """The last line of each piece of work, until the driver takes them."""
+    """Notes, and the last line of each piece of work, until the driver takes them."""
 
     def __init__(self) -> None:
         self.lines: dict[str, str] = {}
+        self.notes: list[str] = []
+
+    def note(self, line: str) -> None:
+        """Write a line that is to be printed whatever follows."""
+        self.notes.append(line)
 
     def put(self, work: str, line: str) -> None:
         """Write the line of one piece of work, in place of an older one that nobody has taken."""
@@ -19,7 +24,12 @@ class Board:
 
     def take(self) -> list[str]:
         """Return all lines, and forget them."""
-        found, self.lines = list(self.lines.values()), {}
+        found, self.lines = [*self.take_notes(), *self.lines.values()], {}
+        return found
+
+    def take_notes(self) -> list[str]:
+        """Return the notes alone, and forget them."""
+        found, self.notes = self.notes, []
         return found
 
 

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -22,7 +23,8 @@ class Progress:
     """While it is entered, shows how much is done of all, how fast, and how much time is left.
 
     `count` returns how much of `total` is done, or None if nobody knows just now. `start` was done before. `lines`
-    returns what else there is to say, such as what workers report. The driver's thread asks both.
+    returns what else there is to say, such as what workers report, and `last` what is left to say at the end. A thread
+    of the driver asks them.
     """
 
     def __init__(
@@ -33,7 +35,9 @@ class Progress:
         count: Callable[[], int | None],
         start: int = 0,
         lines: Callable[[], list[str]] = list,
+        last: Callable[[], list[str]] = list,
     ) -> None:
+        self.last = last
         self.stage, self.what, self.total, self.count, self.start, self.lines = stage, what, total, count, start, lines
         self.begin, self.said, self.ended = time.monotonic(), time.monotonic(), threading.Event()
         self.bar: tqdm[Any] | None = None
@@ -50,6 +54,9 @@ class Progress:
         self.thread.join()
         if self.bar is not None:
             self.bar.close()
+        with suppress(ray.exceptions.RayError):
+            for line in self.last():
+                say(self.stage, line)
 
     def _run(self) -> None:
         while not self.ended.wait(LOOK):

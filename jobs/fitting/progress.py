@@ -32,6 +32,7 @@ def map_progress(
         len(artifacts),
         lambda: len(finished_maps(files, artifacts)),
         lines=(lambda: ray.get(board.take.remote())) if board is not None else list,
+        last=(lambda: ray.get(board.take_notes.remote())) if board is not None else list,
     )
 
 
@@ -42,7 +43,7 @@ class GroupProgress:
         self.title, self.start, self.iterations, self.board = title, start, iterations, board
         self.begin = self.last = time.monotonic()
         if start:
-            self.board.put.remote(title, f"{title}: goes on from iteration {start}")
+            self.board.note.remote(f"{title}: goes on from iteration {start}")
 
     def show(self, fits: AdamFits) -> None:
         """Write how far the group is, unless that was written less than half of SECONDS ago."""

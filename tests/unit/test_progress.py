@@ -26,12 +26,16 @@ def test_what_is_done_is_said_while_the_work_runs(
             raise answer
         return answer
 
-    with Progress("fit", "maps", 12, count, lines=board.take):
+    with Progress("fit", "maps", 12, count, lines=board.take, last=board.take_notes):
         deadline = time.monotonic() + 10
         said = ""
         while "6 of 12" not in said and time.monotonic() < deadline:
             time.sleep(0.01)
             said += capsys.readouterr().out
+        board.put("a", "a: nearly done")
+        board.note("a: goes on from iteration 5")
+    said += capsys.readouterr().out
+    assert said.count("goes on from iteration 5") == 1
     lines = said.splitlines()
     assert lines[:2] == ["[fit] a: half way", "[fit] 0 of 12 maps"]
     assert lines[2].startswith("[fit] 3 of 12 maps, ")
