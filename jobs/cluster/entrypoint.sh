@@ -15,6 +15,6 @@ code=$?
 
 if [ "$code" -eq 2 ]; then
     echo "The experiment is bad (exit code 2), so this RayJob is stopped, not tried again: see the error above." >&2
-    ray job stop --address http://127.0.0.1:8265 "$job" # ends this script, too
+    ray job stop "$job" # where RAY_ADDRESS says, which Ray gives to jobs; it ends this script, too
 fi
 exit "$code"
