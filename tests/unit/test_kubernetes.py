@@ -1,5 +1,5 @@
 """rayjob.yaml against the custom resource's schema, KubeRay's validator, Ray's autoscaler and what the stages ask for;
-the lock against pyproject.toml; the entrypoint that stops a bad experiment's job.
+the lock against pyproject.toml; the entrypoint that stops a bad experiment's job; Slurm's command.
 """
 
 import copy
@@ -388,3 +388,23 @@ def test_only_a_bad_experiment_stops_its_job(tmp_path: Path, code: int, stopped:
     said = tmp_path / "said"
     assert (said.read_text() if said.exists() else None) == ("job stop paper\n" if code == 2 else None)
     assert ("bad" in done.stderr) == (code == 2)
+
+
+def test_slurms_command_has_options_that_ray_has() -> None:
+    from ray.scripts.scripts import start
+    from ray.scripts.symmetric_run import curate_and_validate_ray_start_args, symmetric_run
+
+    text = (PROJECT / "jobs" / "README.md").read_text().replace("\\\n", " ")
+    (line,) = re.findall(r"^srun .*? ray symmetric-run (.*)$", text, re.MULTILINE)
+    words = shlex.split(line)
+    options = symmetric_run.make_context(
+        "ray symmetric-run", [word.replace("$SLURM_JOB_NUM_NODES", "4") for word in words]
+    )
+    assert (options.params["address"], options.params["min_nodes"]) == ("$head", 4)
+    end = words.index("--")
+    (cpus,) = curate_and_validate_ray_start_args(words[:end])
+    assert start.make_context("ray start", [cpus.replace("$SLURM_CPUS_PER_TASK", "8")]).params["num_cpus"] == 8
+    assert words[end + 1 : end + 4] == ["python", "-m", "jobs.pipeline"]
+    run, options = parse(None, words[end + 4 :])
+    assert options.address == "$head"
+    assert run.written.name == "paper"
