@@ -6,12 +6,12 @@ import shlex
 import shutil
 import subprocess
 import zipfile
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from launching import launched
 from packaging.requirements import Requirement
 from project import PROJECT
 
@@ -33,38 +33,6 @@ def config(written: dict[str, Any]) -> dict[str, Any]:
     prepared: dict[str, Any] = prepare_config(written)
     validate_config(prepared)
     return prepared
-
-
-def launched(config: dict[str, Any], *requests: dict[str, float]) -> Counter[str]:
-    """Node types that Ray's autoscaler launches for `requests` when the head alone is there."""
-    from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
-    from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
-    from ray.autoscaler.v2.schema import AutoscalerInstance
-    from ray.autoscaler.v2.utils import ResourceRequestUtil
-    from ray.core.generated.autoscaler_pb2 import NodeState, NodeStatus
-    from ray.core.generated.instance_manager_pb2 import Instance, NodeKind
-
-    settings = AutoscalingConfig(config, skip_content_hash=True)
-    head = AutoscalerInstance(
-        ray_node=NodeState(
-            node_id=b"1", ray_node_type_name="head", status=NodeStatus.IDLE,
-            total_resources={"max_cpus": 64, "max_gpus": 2}, available_resources={"max_cpus": 64, "max_gpus": 2},
-        ),
-        im_instance=Instance(
-            instance_id="1", instance_type="head", status=Instance.RAY_RUNNING, node_kind=NodeKind.HEAD, node_id="31"
-        ),
-        cloud_instance_id="1",
-    )  # fmt: skip
-    reply = ResourceDemandScheduler(event_logger=None).schedule(
-        SchedulingRequest(
-            disable_launch_config_check=True,
-            node_type_configs=settings.get_node_type_configs(),
-            max_num_nodes=settings.get_max_num_nodes(),
-            resource_requests=ResourceRequestUtil.group_by_count([ResourceRequestUtil.make(r) for r in requests]),
-            current_instances=[head],
-        )
-    )
-    return Counter({request.instance_type: request.count for request in reply.to_launch})
 
 
 def test_every_type_has_what_its_machine_has_and_only_workers_run_work(config: dict[str, Any]) -> None:
@@ -119,8 +87,9 @@ def test_packages_come_from_pyproject_with_one_ray(config: dict[str, Any]) -> No
     import tomllib
 
     (install,) = [command for command in config["worker_setup_commands"] if "pip install" in command]
-    assert "-r ~/pyproject.toml" in install
-    assert (PROJECT / config["file_mounts"]["~/pyproject.toml"]).is_file()
+    for words in ("-r ~/pyproject.toml", "-c ~/requirements.lock"):
+        assert words in install
+        assert (PROJECT / config["file_mounts"][words[3:]]).is_file()
     wanted = Requirement(next(word for word in shlex.split(install) if word.startswith("ray[")))
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     (allowed,) = [Requirement(line) for line in project["dependencies"] if line.startswith("ray[")]
@@ -195,6 +164,7 @@ def test_an_upload_holds_the_code_and_experiments_and_nothing_else(tmp_path: Pat
         shutil.copy(PROJECT / name, checkout / name)
     code = {str(path.relative_to(PROJECT)) for folder in ("jobs", "lib") for path in (PROJECT / folder).rglob("*.*")}
     code = {name for name in code if "__pycache__" not in name}
+    code -= {f"jobs/cluster/{name}" for name in ("entrypoint.sh", "rayjob.yaml", "requirements.lock")}
     assert {"jobs/pipeline.py", "jobs/experiments/paper.toml", "lib/maps/affine.py"} <= code
     for name in (
         ".git/HEAD", ".venv/bin/python", "env/pyvenv.cfg", "runs/demo/results.json", "photos/train/n1/a.JPEG",
