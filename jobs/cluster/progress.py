@@ -71,7 +71,7 @@ class Progress:
         if self.bar is None and not due:
             return
         for line in self.lines() if due else ():
-            say(self.stage, line)
+            self._say(line)
         done = self.count()
         if due:
             self.said = time.monotonic()
@@ -79,6 +79,13 @@ class Progress:
             self.bar.update(done - self.bar.n)
         elif done is not None:
             say(self.stage, self.line(done, time.monotonic() - self.begin))
+
+    def _say(self, line: str) -> None:
+        """Print a line, above the bar if there is one."""
+        if self.bar is None:
+            say(self.stage, line)
+        else:
+            self.bar.write(f"[{self.stage}] {line}")
 
     def line(self, done: int, seconds: float) -> str:
         """Return how far the stage is after so many seconds."""
