@@ -7,7 +7,7 @@ python -m jobs.evaluate lite
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,15 +88,8 @@ def evaluate(run: Run) -> int:
     if not artifact.begin(overwrite=True):
         say("evaluate", "results.json is finished, skipped")
         return 0
-    train = FeatureTables.open(files.features("train"))
-    shared = count_shared(train, tables, networks)
     measures, directions = measure_features(experiment.evaluate, tables, networks)
-    by_target: dict[str, list[MappedTable]] = {network: [] for network in networks}
-    for table in mapped_tables(run, sizes, manifests):
-        by_target[table.target].append(table)
-    tasks = [count.remote(files, experiment, by_target[name], name, directions[name]) for name in networks]
-    counted_networks = wait_for("evaluate", "networks", tasks)
-    found: dict[str, TargetResults] = dict(zip(networks, counted_networks, strict=True))
+    found = count_targets(run, mapped_tables(run, sizes, manifests), directions)
     by_pair = {(row["source"], row["target"]): row for result in found.values() for row in result.mappings}
     mappings = [by_pair[pair] for pair in experiment.pairs()]
     correct_mappings(mappings)
@@ -111,20 +104,39 @@ def evaluate(run: Run) -> int:
         "networks": described,
         "mappings": mappings,
         "order": order,
-        "shared_images": shared.count,
+        "shared_images": count_shared(FeatureTables.open(files.features("train")), tables, networks).count,
         "measures": measures,
         "published": published_values(experiment),
         "settings": run.written.model_dump(exclude={"published"}),
         "versions": versions(),
     }
-    examples = pa.concat_tables([result.examples for result in found.values()])
-    ray.get(write_thumbnails.remote(files, experiment, sorted(set(examples["image_id"].to_pylist()))))
-    write_table(files.examples, examples)
-    write_table(files.maps_table, correct_maps(pa.concat_tables([result.maps for result in found.values()])))
+    write_tables(run, found.values())
     write_json(files.results, results)
     artifact.finish(len(mappings))
     say("evaluate", f"{files.results} is written")
     return 1
+
+
+def count_targets(
+    run: Run, tables: Sequence[MappedTable], directions: Mapping[str, Directions]
+) -> dict[str, TargetResults]:
+    """Return what is counted of each target, in a task for each."""
+    by_target: dict[str, list[MappedTable]] = {network: [] for network in run.experiment.networks}
+    for table in tables:
+        by_target[table.target].append(table)
+    tasks = [
+        count.remote(run.files, run.experiment, theirs, target, directions[target])
+        for target, theirs in by_target.items()
+    ]
+    return dict(zip(by_target, wait_for("evaluate", "networks", tasks), strict=True))
+
+
+def write_tables(run: Run, found: Collection[TargetResults]) -> None:
+    """Write the tables of all maps and of the images to show; those by class are written where they are counted."""
+    examples = pa.concat_tables([result.examples for result in found])
+    ray.get(write_thumbnails.remote(run.files, run.experiment, sorted(set(examples["image_id"].to_pylist()))))
+    write_table(run.files.examples, examples)
+    write_table(run.files.maps_table, correct_maps(pa.concat_tables([result.maps for result in found])))
 
 
 def read_predictions(run: Run, sizes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
