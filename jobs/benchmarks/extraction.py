@@ -181,16 +181,8 @@ def extract(photographs: Photographs, number: int) -> Extraction:
         splits = f'[images]\ntrain = "{photographs.written(number)}"\nval = "{photographs.written(1)}"\n'
         splits += "max_shared = 1\n"  # nothing is judged
         file.write_text(splits + "".join(sections))
-        command = [
-            sys.executable,
-            "-m",
-            "jobs.extract",
-            str(file),
-            "--root",
-            root,
-            "--verbose",
-        ]  # Ray says when it is up
-        return follow(command, Path(root) / "timed")
+        command = [sys.executable, "-m", "jobs.extract", str(file), "--root", root]
+        return follow([*command, "--verbose"], Path(root) / "timed")  # Ray says when it is up
 
 
 def follow(command: list[str], folder: Path) -> Extraction:

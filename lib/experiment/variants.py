@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from lib.experiment.layout import map_name, pair_name
+from lib.experiment.layout import map_name
 from lib.experiment.settings import FitSettings
 
 # Disjoint parts of the training rows, as shares of them. The first 2, 3, 4, 5 and all 7 parts make up the SHARES.
@@ -62,11 +62,6 @@ class Variant:
         return self.family in ("least_squares", "orthogonal")
 
     @property
-    def serves_curve(self) -> bool:
-        """Whether the map is one point of a curve: of low rank, or from a part of the rows."""
-        return self.rank is not None or self.share < 1
-
-    @property
     def parts(self) -> int:
         """How many of the PARTS the map is made from."""
         return next(k for k in range(1, len(PARTS) + 1) if sum(PARTS[:k]) >= self.share)
@@ -112,11 +107,6 @@ class MapKey:
         """The map as log lines name it."""
         seed = f" (seed + {self.variant.seed})" if self.variant.seed else ""
         return f"{self.source} -> {self.target}{seed}"
-
-
-def own_name(network: str) -> str:
-    """Return the name of the prediction table of C_A(F_A), a network's own composition."""
-    return pair_name(network, network)
 
 
 def variants(fit: FitSettings, smaller: int) -> list[Variant]:

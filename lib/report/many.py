@@ -31,7 +31,8 @@ def ends_section(findings: Findings) -> Section:
 def ends_rows(results: Results) -> tuple[Row, list[Row]]:
     """Return Table 1's header and its ENDS rows with the least loss and with the most."""
     ranked = sorted(results["mappings"], key=lambda mapping: mapping["loss"])
-    return table1_header(results), [mapping_row(results, mapping) for mapping in [*ranked[:ENDS], *ranked[-ENDS:]]]
+    header = table1_header(results)
+    return header, [mapping_row(results, mapping, header) for mapping in [*ranked[:ENDS], *ranked[-ENDS:]]]
 
 
 def pairs_section(findings: Findings) -> Section:

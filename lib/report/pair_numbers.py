@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from lib.experiment.variants import Variant
 from lib.report.cells import percent_digits
 from lib.report.directions import picture_address
 from lib.report.findings import Findings
-from lib.storage.files import for_all
+from lib.storage.files import for_all, without_nan
 
 CLASSES = 15  # of each pair, those with the greatest shrunken losses
 CURVE_POINTS = 40  # of each error curve
@@ -42,8 +41,7 @@ def pair_numbers(findings: Findings) -> str:
     numbers = {
         "between": TO,
         "networks": list(findings.results["networks"]),
-        "own": [100 * network["accuracy"] for network in findings.results["networks"].values()],
-        "total": mappings[0]["total"],
+        "own": [round(100 * network["accuracy"], 4) for network in findings.results["networks"].values()],
         "source": places_of([source for source, _ in pairs], findings),
         "target": places_of([target for _, target in pairs], findings),
         "columns": [*main_columns(findings), *family_columns(findings, place), *measure_columns(findings, pairs)],
@@ -53,19 +51,8 @@ def pair_numbers(findings: Findings) -> str:
         "pictures": images.shown,
         "examples": images.of_pairs(place),
     }
-    text = json.dumps(rounded(numbers), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(without_nan(numbers), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
-
-
-def rounded(value: Any) -> Any:
-    """Return a JSON value with numbers of six digits at most, and null for numbers that are not finite."""
-    if isinstance(value, dict):
-        return {key: rounded(below) for key, below in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(below) for below in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if isfinite(value) else None
-    return value
 
 
 def places_of(names: Sequence[str], findings: Findings) -> list[int]:
@@ -76,7 +63,7 @@ def places_of(names: Sequence[str], findings: Findings) -> list[int]:
 
 def column(title: str, digits: int, values: Iterable[float | None], group: str = "") -> dict[str, Any]:
     """Return a column of the table of directions. Values are rounded to what the table shows."""
-    shown = [None if value is None or not isfinite(value) else round(value, digits) for value in values]
+    shown = [None if value is None else round(value, digits) for value in values]
     return {"title": title, "digits": digits, "group": group, "values": shown}
 
 
@@ -210,7 +197,7 @@ def class_counts(findings: Findings, place: dict[Pair, int]) -> dict[str, Any]:
             pairs[place[pair]] = [
                 number for *counts, loss, q in each for number in (*counts, round(loss, 1), round(q, 3))
             ]
-    return {"shown": CLASSES, "totals": totals, "names": names, "pairs": pairs}
+    return {"totals": totals, "names": names, "pairs": pairs}
 
 
 class Pictures:

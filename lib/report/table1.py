@@ -25,8 +25,8 @@ CHANCE = "chance?"
 def table1_rows(results: Results) -> tuple[Row, list[Row]]:
     """Return Table 1 as text: its header and a row for each composition, own ones first."""
     header = table1_header(results)
-    own = [own_row(results, name, len(header)) for name in results["networks"]]
-    return header, [*own, *(mapping_row(results, mapping) for mapping in results["mappings"])]
+    own = [own_row(results, name, header) for name in results["networks"]]
+    return header, [*own, *(mapping_row(results, mapping, header) for mapping in results["mappings"])]
 
 
 def table1_header(results: Results) -> Row:
@@ -44,17 +44,16 @@ def table1_header(results: Results) -> Row:
     return tuple(header)
 
 
-def own_row(results: Results, name: str, cells: int) -> Row:
-    """Return a network's own composition, with blank cells up to this number of them."""
+def own_row(results: Results, name: str, header: Row) -> Row:
+    """Return a network's own composition, with blank cells under what only mapped ones have."""
     network = results["networks"][name]
     printed = _printed(results, name, name)
-    blanks = cells - 3 - len(printed)
+    blanks = len(header) - 3 - len(printed)
     return (f"{name} → {name}", right_of(network), percent(network), *[""] * blanks, *printed)
 
 
-def mapping_row(results: Results, mapping: MappingResults) -> Row:
+def mapping_row(results: Results, mapping: MappingResults, header: Row) -> Row:
     """Return a mapped composition."""
-    header = table1_header(results)
     kind = f"mapped, {CHANCE}" if maybe_chance(mapping) else "mapped"
     return (
         f"{direction(mapping)} ({kind})",

@@ -136,16 +136,16 @@ def read_json(uri: str) -> Any:
 
 def write_json(uri: str, value: object) -> None:
     """Write a JSON value, indented for people. Numbers that are not finite, which JSON lacks, become null."""
-    text = json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
     write_bytes(uri, (text + "\n").encode())
 
 
-def _without_nan(value: object) -> object:
+def without_nan(value: object) -> object:
     """Return a JSON value with null in place of numbers that are not finite."""
     if isinstance(value, dict):
-        return {key: _without_nan(below) for key, below in value.items()}
+        return {key: without_nan(below) for key, below in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(below) for below in value]
+        return [without_nan(below) for below in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
