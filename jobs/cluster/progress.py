@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from tqdm import tqdm
 
-from jobs.cluster.runs import say
+from jobs.cluster.runs import is_silent, say
 from lib.errors import StorageError
 
 SECONDS = 10.0  # between two lines
@@ -44,7 +44,7 @@ class Progress:
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Progress:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not is_silent():
             self.bar = tqdm(total=self.total, initial=self.start, desc=self.stage, unit=f" {self.what}", leave=False)
         self.thread.start()
         return self

@@ -47,6 +47,11 @@ def say_nothing() -> None:
     _silent = True
 
 
+def is_silent() -> bool:
+    """Return whether `say` prints nothing."""
+    return _silent
+
+
 def say(stage: str, text: str) -> None:
     """Print one line of a stage's log at once, unless the run is a quiet one."""
     if not _silent:

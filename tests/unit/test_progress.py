@@ -1,5 +1,6 @@
 """Lines that say how far a stage is: how much of how much, the rate, the time left; none while a store is silent."""
 
+import io
 import time
 
 import pytest
@@ -48,3 +49,14 @@ def test_rates_and_times_stand_in_units_that_read_well() -> None:
     assert images.line(21_000, 100) == "21,000 of 1,281,167 images, 200 images/s, 105 min left"
     assert Progress("fit", "maps", 12, lambda: None).line(3, 60) == "3 of 12 maps, 3 maps/min, 3 min left"
     assert (time_left(45.2), time_left(5900), time_left(7200)) == ("45 s", "98 min", "2.0 h")
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_quiet_run_has_no_bar_either(silent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr("jobs.cluster.runs._silent", silent)
+    with Progress("fit", "maps", 12, lambda: None) as progress_:
+        assert (progress_.bar is None) == silent
+    assert ("maps" in terminal.getvalue()) != silent
