@@ -17,6 +17,7 @@ import ray
 from jobs.cluster.commands import main
 from jobs.cluster.progress import wait_for
 from jobs.cluster.runs import Run, say
+from jobs.evaluation.mapped_features import measure_mapped
 from jobs.evaluation.measures import measure_features
 from jobs.evaluation.shared_images import count_shared
 from lib.evaluation.cka import Directions
@@ -44,6 +45,8 @@ from lib.networks.classifiers import Classifier
 from lib.storage.files import write_json
 from lib.storage.manifests import Artifact, digest, read_manifests, versions
 from lib.storage.parquet import read_rows, write_table
+
+MEASURED = 2  # raised when results gain numbers, so that results of earlier versions are made anew
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,12 @@ def evaluate(run: Run) -> int:
     manifests = read_predictions(run, sizes)
     artifact = Artifact(
         manifest=files.results_manifest,
-        data=(files.results, files.maps_table, files.classes, files.examples, files.thumbnails),
+        data=(files.results, files.maps_table, files.directions, files.classes, files.examples, files.thumbnails),
         made_from={
             "predictions": digest({folder: manifest["made_from"] for folder, manifest in manifests.items()}),
             "published": [row.model_dump() for row in experiment.published],
             "evaluate": experiment.evaluate.model_dump(),
+            "measured": MEASURED,
         },
     )
     if not artifact.begin(overwrite=True):
@@ -93,6 +97,10 @@ def evaluate(run: Run) -> int:
     by_pair = {(row["source"], row["target"]): row for result in found.values() for row in result.mappings}
     mappings = [by_pair[pair] for pair in experiment.pairs()]
     correct_mappings(mappings)
+    main_variant = full_variants(experiment.fit)[0]
+    mapped = measure_mapped(files, tables, networks, main_variant, experiment.evaluate.neighbour_rows)
+    for pair, fit in mapped.fits.items():
+        by_pair[pair]["feature_fit"] = fit
     described, order = network_results(
         describe_networks(run, sizes),
         {name: result.own for name, result in found.items()},
@@ -111,6 +119,7 @@ def evaluate(run: Run) -> int:
         "versions": versions(),
     }
     write_tables(run, found.values())
+    write_table(files.directions, mapped.directions)
     write_json(files.results, results)
     artifact.finish(len(mappings))
     say("evaluate", f"{files.results} is written")

@@ -13,12 +13,12 @@ import ray
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.sums import distributed_sum
 from lib.evaluation.cka import CrossSums, Directions
-from lib.evaluation.neighbours import nearest_neighbours, neighbour_overlap, sample_rows
+from lib.evaluation.neighbours import nearest_neighbours, neighbour_overlap
 from lib.evaluation.results import MeasureResults
 from lib.experiment.settings import EvaluateSettings
 from lib.experiment.variants import tiles
 from lib.features.chunks import SUMMED_ROWS, Chunk, read_chunk, split_into_chunks
-from lib.features.reading import read_features
+from lib.features.sampling import read_sample
 from lib.features.tables import FeatureTables
 from lib.storage.columns import column_vectors
 
@@ -112,5 +112,4 @@ def measure_block(
 @ray.remote(num_cpus=1)
 def neighbours(tables: FeatureTables, network: str, rows: int, k: int) -> np.ndarray:
     """Return the nearest neighbours (rows, k) among a sample of the images, the same sample for all networks."""
-    found = read_features(tables, [network])
-    return nearest_neighbours(found.vectors[network][sample_rows(found.image_id.tolist(), rows)], k)
+    return nearest_neighbours(read_sample(tables, network, rows).vectors[network], k)

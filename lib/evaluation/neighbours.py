@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 
 TINY = float(np.finfo(np.float32).tiny)  # in place of a vector's length 0
-
-
-def sample_rows(image_ids: list[str], rows: int) -> np.ndarray:
-    """Choose `rows` images by their ids' checksums, and return their row numbers.
-
-    The same images are chosen in whatever order they come.
-    """
-    checksums = np.array([zlib.crc32(image_id.encode()) for image_id in image_ids])
-    return np.lexsort((np.asarray(image_ids, str), checksums))[:rows]
 
 
 def nearest_neighbours(F: np.ndarray, k: int, first: int = 0, last: int | None = None, block: int = 2048) -> np.ndarray:

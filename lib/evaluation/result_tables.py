@@ -74,3 +74,13 @@ EXAMPLES = pa.schema(
 )
 # thumbnails.parquet: the images of the examples, each once. jpeg is null if an image can't be read any more.
 THUMBNAILS = pa.schema([("image_id", pa.string()), ("jpeg", pa.binary())])
+# directions.parquet: a row for each band of the target's principal directions, under a pair's main map.
+DIRECTIONS = pa.schema(
+    [
+        *PAIR,
+        ("first", pa.int64()),  # direction of the band, from 1, that with the most variance
+        ("last", pa.int64()),
+        ("variance", pa.float64()),  # the band's share, 0..1
+        ("r2", pa.float64()),
+    ]
+)

@@ -98,8 +98,25 @@ class AgreementResults(TypedDict):
     kappa: float | None  # error consistency
 
 
+class Retrieval(TypedDict):
+    """How mapped vectors rank their own image. Shares lie in 0..1."""
+
+    recall_at_1: float  # share of images that rank first; chance gives 1 / rows
+    recall_at_10: float
+    mean_rank: float  # from 1; chance gives (rows + 1) / 2
+    rows: int  # images that are ranked
+
+
+class FeatureFit(Retrieval):
+    """How mapped vectors meet the target's own, image by image, on a sample of the evaluation images."""
+
+    within_class_r2: float | None  # about the classes' means: 0 if no more than the label is carried over
+
+
 class MappingResults(MappedResults, AgreementResults):
     """The main map of a pair."""
+
+    feature_fit: NotRequired[FeatureFit]
 
     outcome: NotRequired[str]  # "equivalent", "different" or "undecided"
     loss_ci95_all: NotRequired[list[float]]  # two ends, points: all directions' intervals hold at once

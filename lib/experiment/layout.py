@@ -130,6 +130,11 @@ class Layout:
         return join_uri(self.folder, "maps.parquet")
 
     @property
+    def directions(self) -> str:
+        """The table with the fit of mapped features by principal direction of the target."""
+        return join_uri(self.folder, "directions.parquet")
+
+    @property
     def classes(self) -> str:
         """The folder with the results by class."""
         return join_uri(self.folder, "classes")

@@ -214,7 +214,7 @@ class EvaluateSettings(Section):
     neighbours: Positive = 10
     """k of the mutual nearest-neighbour overlap."""
     neighbour_rows: Positive = 10_000
-    """Evaluation images on which the overlap is computed, at most."""
+    """Evaluation images on which the overlap, and how mapped features meet the target's own, are computed, at most."""
     examples: Annotated[int, Field(ge=0)] = 8
     """Images shown of those that each mapping fixed, and of those that it broke."""
 

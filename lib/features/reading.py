@@ -25,7 +25,7 @@ CACHED_ROWS = 128  # rows that are unpacked at once: their vectors fit into a co
 
 @dataclass(frozen=True)
 class Features:
-    """Feature vectors of some networks for the same images, sorted by image_id."""
+    """Feature vectors of some networks for the same images in one order."""
 
     image_id: np.ndarray  # (n,) str
     label: pa.Array  # (n,) int32, null where unknown
@@ -33,7 +33,7 @@ class Features:
 
 
 def read_features(tables: FeatureTables, networks: Sequence[str], dtype: str = "float32") -> Features:
-    """Read the columns of `networks`, from one table or several, matched by image_id. Nothing is read twice.
+    """Read the columns of `networks`, from one table or several, matched and sorted by image_id. Nothing is read twice.
 
     Raises TableError if a network has no finished table, an id is missing in one of the tables, or stands in one twice.
     """

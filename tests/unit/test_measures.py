@@ -6,7 +6,8 @@ from scipy.stats import ortho_group
 
 from lib.evaluation.cka import CrossSums
 from lib.evaluation.feature_fit import r_squared, skill
-from lib.evaluation.neighbours import nearest_neighbours, neighbour_overlap, sample_rows
+from lib.evaluation.neighbours import nearest_neighbours, neighbour_overlap
+from lib.features.sampling import sample_rows
 
 draw = np.random.default_rng(0)
 F = draw.normal(size=(200, 12)) + 3

@@ -1,0 +1,99 @@
+"""How well mapped features meet the target's own, on a sample of images: a task for each tile of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import torch
+from torch.nn import functional
+
+from jobs.cluster.capacity import Capacity
+from jobs.cluster.progress import wait_for
+from lib.errors import TableError
+from lib.evaluation.principal_directions import PrincipalDirections
+from lib.evaluation.result_tables import DIRECTIONS
+from lib.evaluation.results import FeatureFit
+from lib.evaluation.retrieval import retrieval
+from lib.evaluation.within_class import within_class_r2
+from lib.experiment.layout import Layout
+from lib.experiment.variants import MapKey, Variant, tiles
+from lib.features.reading import Features
+from lib.features.sampling import read_sample
+from lib.features.tables import FeatureTables
+from lib.maps.affine import AffineMap
+from lib.networks.devices import best_device
+
+SIDE = 4  # networks by networks of one task, which holds the samples of both
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class MappedFeatures:
+    """What is measured of each pair's main map."""
+
+    fits: Mapping[Pair, FeatureFit]
+    directions: pa.Table  # DIRECTIONS
+
+
+def measure_mapped(
+    files: Layout, tables: FeatureTables, networks: Sequence[str], variant: Variant, rows: int
+) -> MappedFeatures:
+    """Measure every pair's map of this variant on `rows` evaluation images, the same for all pairs."""
+    resources = {"num_cpus": 1, "num_gpus": 1 if Capacity.now().gpus else 0}
+    tasks = [
+        measure_tile.options(**resources).remote(files, tables, sources, targets, variant, rows)
+        for sources, targets in tiles(networks, SIDE)
+    ]
+    found = wait_for("evaluate", "blocks of mapped features", tasks)
+    fits = {pair: fit for theirs, _ in found for pair, fit in theirs.items()}
+    return MappedFeatures(fits, pa.concat_tables([DIRECTIONS.empty_table(), *(table for _, table in found)]))
+
+
+@ray.remote
+def measure_tile(
+    files: Layout, tables: FeatureTables, sources: list[str], targets: list[str], variant: Variant, rows: int
+) -> tuple[dict[Pair, FeatureFit], pa.Table]:
+    """Return what is measured of the maps from `sources` to `targets`."""
+    device = best_device()
+    samples = {network: read_sample(tables, network, rows) for network in dict.fromkeys([*sources, *targets])}
+    fits: dict[Pair, FeatureFit] = {}
+    bands = []
+    for target in targets:
+        own = functional.normalize(on_device(samples[target], target, device), dim=1)
+        principal = PrincipalDirections(own)
+        for source in sources:
+            if source == target:
+                continue
+            check_same_images(samples, source, target)
+            map_ = AffineMap.load(files.map(MapKey(source, target, variant).name)).to(device)
+            mapped = functional.normalize(map_(on_device(samples[source], source, device)), dim=1)
+            fits[source, target] = {
+                **retrieval(mapped, own),
+                "within_class_r2": r2_of_labelled(mapped, own, samples[target].label),
+            }
+            bands += [{"source": source, "target": target, **vars(band)} for band in principal.bands(mapped)]
+    return fits, pa.Table.from_pylist(bands, schema=DIRECTIONS)
+
+
+def on_device(sample: Features, network: str, device: torch.device) -> torch.Tensor:
+    """Return a network's vectors, (n, d)."""
+    return torch.tensor(sample.vectors[network]).to(device)
+
+
+def check_same_images(samples: Mapping[str, Features], source: str, target: str) -> None:
+    """Raise TableError unless both samples are of the same images."""
+    if not np.array_equal(samples[source].image_id, samples[target].image_id):
+        raise TableError(f"the evaluation features of {source!r} and {target!r} are not of the same images")
+
+
+def r2_of_labelled(mapped: torch.Tensor, own: torch.Tensor, label: pa.Array) -> float | None:
+    """Return R^2 within classes over the images that have a label."""
+    known = torch.from_numpy(np.flatnonzero(pc.is_valid(label).to_numpy(zero_copy_only=False))).to(own.device)
+    labels = torch.tensor(label.drop_null().to_numpy()).to(own.device)
+    return within_class_r2(mapped[known], own[known], labels)
