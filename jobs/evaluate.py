@@ -7,7 +7,7 @@ python -m jobs.evaluate lite
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +33,13 @@ from lib.evaluation.judging import (
     main_mapping,
     network_results,
 )
+from lib.evaluation.point_results import add_points, add_variances
 from lib.evaluation.predictions import PREDICTIONS, mapped_schema
 from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS
 from lib.evaluation.results import Counted, ImageCounts, MappingResults, PublishedValue, Results
 from lib.experiment.layout import SPLITS, Layout, manifest_in, pair_name
 from lib.experiment.settings import Experiment
-from lib.experiment.variants import Variant, curve_variants, full_variants
+from lib.experiment.variants import Variant, curve_variants, full_variants, pairs_with_points
 from lib.features.tables import FeatureTables
 from lib.images.labels import class_names
 from lib.networks.classifiers import Classifier
@@ -78,10 +79,18 @@ def evaluate(run: Run) -> int:
     tables = FeatureTables.open(files.features("val"))
     networks = list(experiment.networks)
     sizes = tables.sizes(networks)
-    manifests = read_predictions(run, sizes)
+    manifests = read_predictions(run)
     artifact = Artifact(
         manifest=files.results_manifest,
-        data=(files.results, files.maps_table, files.directions, files.classes, files.examples, files.thumbnails),
+        data=(
+            files.results,
+            files.maps_table,
+            files.subsets,
+            files.directions,
+            files.classes,
+            files.examples,
+            files.thumbnails,
+        ),
         made_from={
             "predictions": digest({folder: manifest["made_from"] for folder, manifest in manifests.items()}),
             "published": [row.model_dump() for row in experiment.published],
@@ -118,8 +127,14 @@ def evaluate(run: Run) -> int:
         "settings": run.written.model_dump(exclude={"published"}),
         "versions": versions(),
     }
-    write_tables(run, found.values())
+    maps = correct_maps(pa.concat_tables([result.maps for result in found.values()]))
+    points = {pair: manifests[files.curve_predictions(*pair)]["points"] for pair in pairs_with_points(experiment)}
+    subsets = add_points(described, mappings, maps, points)
+    add_variances(mappings, subsets)
+    write_table(files.subsets, subsets)
     write_table(files.directions, mapped.directions)
+    write_table(files.maps_table, maps)
+    write_examples(run, [result.examples for result in found.values()])
     write_json(files.results, results)
     artifact.finish(len(mappings))
     say("evaluate", f"{files.results} is written")
@@ -140,22 +155,19 @@ def count_targets(
     return dict(zip(by_target, wait_for("evaluate", "networks", tasks), strict=True))
 
 
-def write_tables(run: Run, found: Collection[TargetResults]) -> None:
-    """Write the tables of all maps and of the images to show; those by class are written where they are counted."""
-    examples = pa.concat_tables([result.examples for result in found])
+def write_examples(run: Run, found: Sequence[pa.Table]) -> None:
+    """Write the tables of the images to show."""
+    examples = pa.concat_tables(found)
     ray.get(write_thumbnails.remote(run.files, run.experiment, sorted(set(examples["image_id"].to_pylist()))))
     write_table(run.files.examples, examples)
-    write_table(run.files.maps_table, correct_maps(pa.concat_tables([result.maps for result in found])))
 
 
-def read_predictions(run: Run, sizes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+def read_predictions(run: Run) -> dict[str, dict[str, Any]]:
     """Return the manifests of all prediction tables, by folder. Raises StorageError if one is not finished."""
-    files, fit = run.files, run.experiment.fit
+    files = run.files
     folders = [files.predictions(name, name) for name in run.experiment.networks]
-    for source, target in run.experiment.pairs():
-        folders.append(files.predictions(source, target))
-        if curve_variants(fit, min(sizes[source], sizes[target])):
-            folders.append(files.curve_predictions(source, target))
+    folders += [files.predictions(*pair) for pair in run.experiment.pairs()]
+    folders += [files.curve_predictions(*pair) for pair in pairs_with_points(run.experiment)]
     return read_manifests({folder: manifest_in(folder) for folder in folders})
 
 

@@ -21,7 +21,7 @@ from jobs.fitting.progress import finished_maps, map_progress
 from jobs.fitting.streaming import streamed_pairs
 from lib.errors import RunError
 from lib.experiment.layout import manifest_in, map_name
-from lib.experiment.variants import MapKey, curve_variants, full_variants
+from lib.experiment.variants import MapKey, curve_variants, full_variants, pairs_with_points, subsets
 from lib.features.tables import FeatureTables
 from lib.maps.curves import read_curve
 from lib.storage.files import delete
@@ -31,7 +31,7 @@ from lib.storage.manifests import Artifact, begin_all, file_digest
 # run may go on with others; or they choose which maps there are.
 NOT_RECORDED = {
     "checkpoint_every", "compile", "rows", "pool_rows", "workers", "cpus", "max_failures",
-    "families", "seeds", "ranks", "learning_curve", "keep",
+    "families", "seeds", "ranks", "learning_curve", "subsets", "controls", "keep",
 }  # fmt: skip
 SAID = 12  # maps or pairs that have lines of their own
 
@@ -91,29 +91,34 @@ def map_artifact(run: Run, key: MapKey, digests: Digests) -> Artifact:
 
 
 def begin_curves(run: Run, tables: FeatureTables, digests: Digests) -> dict[Pair, Curves]:
-    """Return the pairs whose predictions with maps of low rank and of parts of the rows are missing.
+    """Return the pairs whose curves, by rank and by training rows, or whose controls are missing.
 
-    They hold nothing of their own, so that those of other ranks are made anew.
+    A network's own control is that of the pair with itself. They hold nothing of their own, so that those of other
+    ranks are made anew.
     """
-    sizes = tables.sizes(list(run.experiment.networks))
+    experiment, fit = run.experiment, run.experiment.fit
+    sizes = tables.sizes(list(experiment.networks))
     artifacts: dict[Pair, Artifact] = {}
     wanted: dict[Pair, Curves] = {}
-    for source, target in run.experiment.pairs():
-        variants = curve_variants(run.experiment.fit, min(sizes[source], sizes[target]))
-        if not variants:
-            continue
+    for source, target in pairs_with_points(experiment):
+        itself = source == target
+        variants = [] if itself else curve_variants(fit, min(sizes[source], sizes[target]))
+        drawn = [] if itself else subsets(fit)
         folder = run.files.curve_predictions(source, target)
-        kept = [
-            run.files.map(map_name(source, target, variant.name)) for variant in variants if run.experiment.fit.keep
-        ]
+        kept = [run.files.map(map_name(source, target, variant.name)) for variant in variants if fit.keep]
         made_from = {
             "train": [digests.train[source], digests.train[target]],
             "val": [digests.val[source], digests.val[target]],
             "maps": [variant.name for variant in variants],
-            "keep": run.experiment.fit.keep,
+            "points": [subset.name for subset in drawn],
+            "controls": fit.controls,
+            "seed": experiment.seed,
+            "keep": fit.keep,
         }
-        artifacts[source, target] = Artifact(manifest_in(folder), (folder, *kept), made_from)
-        wanted[source, target] = Curves(source, target, variants, artifacts[source, target], run.experiment.fit.keep)
+        artifact = artifacts[source, target] = Artifact(manifest_in(folder), (folder, *kept), made_from)
+        wanted[source, target] = Curves(
+            source, target, variants, artifact, fit.keep, drawn, fit.controls, experiment.seed
+        )  # fmt: skip
     return {pair: wanted[pair] for pair in begin_all(artifacts, overwrite=True)}
 
 
@@ -161,11 +166,20 @@ def fit_in_closed_form(run: Run, work: ClosedFormWork) -> None:
     for key in work.maps:
         names.setdefault(key.pair, []).append(key.variant.name)
     for pair, curves in work.curves.items():
-        names.setdefault(pair, []).append(f"{len(curves.variants)} maps for curves")
+        names.setdefault(pair, []).append(words_of(curves))
     for (source, target), found in list(names.items())[:SAID]:
         say("fit", f"{source} -> {target}: {', '.join(found)} in closed form")
     if len(names) > SAID:
         say("fit", f"and {len(names) - SAID} more pairs in closed form")
+
+
+def words_of(curves: Curves) -> str:
+    """Return what is fitted of a pair for its curves and controls."""
+    if curves.source == curves.target:
+        return "its control"
+    count = len(curves.variants) + len(curves.subsets)
+    found = [f"{count} maps for curves"] if count else []
+    return " and ".join([*found, *(["a control"] if curves.controls else [])])
 
 
 if __name__ == "__main__":

@@ -10,18 +10,22 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 import torch
 
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.memory import FILL, memory_of_a_task
-from jobs.fitting.curves import Curves, FittedCurves, judge_curves
+from jobs.fitting.curves import Curves, FittedCurves, finish_curves, judge_curves
+from jobs.fitting.points import PointCounter, points_of
 from lib.experiment.layout import Layout
 from lib.experiment.settings import FitSettings
 from lib.experiment.variants import FEW_ROWS, PARTS, MapKey, Variant, assign_parts, by_source, part_edges
-from lib.features.chunks import SUMMED_ROWS, Chunk, read_chunk, split_into_chunks
+from lib.features.chunks import read_chunk, split_into_chunks
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
+from lib.maps.class_sums import ClassSums
 from lib.maps.classifier_maps import from_classifiers
 from lib.maps.closed_forms import ClosedForms, label_rows
 from lib.maps.moments import SourceMoments, float64_rows
@@ -30,7 +34,8 @@ from lib.networks.classifiers import Classifier
 from lib.storage.columns import column_vectors
 from lib.storage.manifests import Artifact
 
-BASES = 2 * 17  # matrices of a source besides its sums: its bases, and held-out sums in them
+BASES = 2 * 20  # matrices of a source besides its sums: its bases, and held-out sums in them
+CHUNK_ROWS = 4096  # of a chunk whose products are summed part by part
 SOURCES = 16  # whose classifiers are joined with a target's at once
 JUDGED = 0.2  # share of a task's memory that evaluation features may fill
 
@@ -137,7 +142,11 @@ def fit_block(
         for found in curves:
             found.keep(files)
         fitted += curves
-    judge_curves(files, val, fitted, JUDGED * room, device)
+    points = PointCounter(files, val, source, JUDGED * room, device)
+    wanted = [found for pair in block for found in pair.curves]
+    if wanted:
+        points.count(points_of(forms, wanted, files), forms.label_only_vectors(wanted[0].seed))
+    finish_curves(fitted, judge_curves(files, val, fitted, JUDGED * room, device), points.found)
 
 
 @ray.remote
@@ -156,7 +165,7 @@ def join_classifiers(cpus: int, files: Layout, artifacts: Mapping[MapKey, Artifa
 
 def sum_rows(tables: FeatureTables, source: str, targets: list[str], device: torch.device) -> ClosedForms:
     """Sum over all training rows of a source and its targets. Fewer rows than a network's features are compressed."""
-    networks = [source, *targets]
+    networks = list(dict.fromkeys([source, *targets]))
     edges = None
     if 0 < tables.rows(source) <= FEW_ROWS:
         edges = part_edges(read_features(tables, [source]).image_id.tolist())
@@ -166,35 +175,43 @@ def sum_rows(tables: FeatureTables, source: str, targets: list[str], device: tor
         if 0 < tables.rows(network) < size
     }
     total: list[SourceMoments] = []
-    for chunk in split_into_chunks(tables, networks, SUMMED_ROWS):
-        for place, found in enumerate(sums_of_parts(chunk, source, targets, spaces, edges, device)):
+    classes: ClassSums | None = None
+    for chunk in split_into_chunks(tables, networks, CHUNK_ROWS):
+        images = read_chunk(chunk)
+        X, *others = (coordinates(images, network, spaces, device) for network in [source, *targets])
+        vectors = dict(zip(targets, others, strict=True))
+        by_class = sums_by_class(images, X, vectors)
+        classes = by_class if classes is None else classes + by_class
+        part = torch.from_numpy(assign_parts(images["image_id"].to_pylist(), edges)).to(device)
+        for place, found in enumerate(sums_of_parts(part, X, vectors, device)):
             if place == len(total):
                 total.append(found)
             else:
                 total[place] = total[place].absorb(found)  # one part at a time, since its sums are as large
     if not total:
         raise ValueError(f"expected training rows of {source!r}, there are none")
-    return ClosedForms(source, total, spaces)
+    return ClosedForms(source, total, spaces, classes)
+
+
+def coordinates(
+    images: pa.Table, network: str, spaces: Mapping[str, torch.Tensor], device: torch.device
+) -> torch.Tensor:
+    """Return a network's rows in float64, or their coordinates in its space."""
+    F = float64_rows(column_vectors(images, network), device)
+    return F @ spaces[network].double() if network in spaces else F
+
+
+def sums_by_class(images: pa.Table, X: torch.Tensor, vectors: Mapping[str, torch.Tensor]) -> ClassSums:
+    """Return the sums by class over the labelled rows of a chunk."""
+    labelled = torch.from_numpy(np.flatnonzero(pc.is_valid(images["label"]).to_numpy())).to(X.device)
+    label = torch.tensor(images["label"].drop_null().to_numpy(), dtype=torch.int64, device=X.device)
+    return ClassSums.of(X[labelled], {network: F[labelled] for network, F in vectors.items()}, label)
 
 
 def sums_of_parts(
-    chunk: Chunk,
-    source: str,
-    targets: list[str],
-    spaces: Mapping[str, torch.Tensor],
-    edges: np.ndarray | None,
-    device: torch.device,
+    part: torch.Tensor, X: torch.Tensor, vectors: Mapping[str, torch.Tensor], device: torch.device
 ) -> Iterator[SourceMoments]:
-    """Yield the sums over a chunk's rows, those of each of the PARTS, which end at `edges`, by themselves."""
-    rows = read_chunk(chunk)
-    part = torch.from_numpy(assign_parts(rows["image_id"].to_pylist(), edges)).to(device)
-
-    def coordinates(network: str) -> torch.Tensor:
-        """Return the network's rows, or their coordinates in its space."""
-        F = float64_rows(column_vectors(rows, network), device)
-        return F @ spaces[network].double() if network in spaces else F
-
-    X, vectors = coordinates(source), {network: coordinates(network) for network in targets}
+    """Yield the sums over a chunk's rows, those of each of the PARTS by themselves; `part` (n,) is each row's."""
     for place in range(len(PARTS)):
         inside = part == place
         yield SourceMoments.of(X[inside], {network: F[inside] for network, F in vectors.items()}, device)

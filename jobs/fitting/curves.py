@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import torch
 
-from lib.evaluation.predictions import FILE_ROWS, SLICE, PredictMapped, slices
+from lib.evaluation.predictions import FILE_ROWS, SLICE, PredictMapped, mapped_schema, slices
 from lib.experiment.layout import Layout, map_name, part_in
-from lib.experiment.variants import Variant
+from lib.experiment.variants import Subset, Variant
 from lib.features.chunks import read_chunk, split_into_chunks
 from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
@@ -22,13 +22,16 @@ from lib.storage.parquet import write_table
 
 @dataclass(frozen=True)
 class Curves:
-    """One pair's points of curves, and the table of their predictions."""
+    """One pair's points of curves, and the table of their predictions. A network beside itself has a control alone."""
 
     source: str
     target: str
     variants: Sequence[Variant]
     artifact: Artifact
     keep: bool = False  # whether the maps are kept, too
+    subsets: Sequence[Subset] = ()  # which are only counted
+    controls: bool = False  # whether controls are counted, too
+    seed: int = 0  # the experiment's
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,14 @@ class FittedCurves:
 
 def judge_curves(
     files: Layout, tables: FeatureTables, fitted: Sequence[FittedCurves], room: float, device: torch.device
-) -> None:
-    """Write the predictions of these maps, which have one source, on the evaluation images, and their manifests.
+) -> int:
+    """Write the predictions of these maps, which have one source, on the evaluation images; return how many images.
 
     The device computes. Features are read once for all maps, in chunks of about `room` bytes.
     """
+    fitted = [found for found in fitted if found.maps]
     if not fitted:
-        return
+        return 0
     source = fitted[0].curves.source
     networks = [source, *(found.curves.target for found in fitted)]
     rows = int(room / (4 * sum(tables.sizes(networks).values())))
@@ -84,6 +88,13 @@ def judge_curves(
             write_table(part_in(folder, part), pa.concat_tables(tables_))
             tables_.clear()
         written, held, part = written + held, 0, part + 1
-    for found, judge in zip(fitted, predict, strict=True):
+    return written
+
+
+def finish_curves(fitted: Sequence[FittedCurves], rows: int, points: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Write the manifests of pairs whose predictions of `rows` images are written, with their `points` by target."""
+    for found in fitted:
         maps = {variant.column: described for variant, described in found.described.items()}
-        found.curves.artifact.finish(written, judge.schema, maps=maps)
+        schema = mapped_schema(maps) if maps else None
+        counted = points.get(found.curves.target, [])
+        found.curves.artifact.finish(rows if maps else 0, schema, maps=maps, points=counted)

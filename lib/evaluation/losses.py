@@ -44,6 +44,11 @@ def equivalence_p(fixed: np.ndarray | int, broken: np.ndarray | int, total: int,
     return np.asarray(np.maximum(upper, lower))
 
 
+def loss_variance(fixed: int, broken: int, total: int) -> float:
+    """Return the variance of the loss over evaluation images, in squared points, as `loss_interval` has it."""
+    return float(100 * _adjusted(fixed, broken, total)[1]) ** 2
+
+
 def _adjusted(fixed: np.ndarray | int, broken: np.ndarray | int, total: int) -> tuple[np.ndarray, np.ndarray]:
     """Return Bonett and Price's estimate of the loss, as a share, and its standard deviation."""
     p1, p2 = (np.asarray(broken) + 1) / (total + 2), (np.asarray(fixed) + 1) / (total + 2)

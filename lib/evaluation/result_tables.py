@@ -84,3 +84,17 @@ DIRECTIONS = pa.schema(
         ("r2", pa.float64()),
     ]
 )
+# subsets.parquet: a row for each draw of a share of the training rows, least_squares; number 0 is that of maps.parquet.
+SUBSETS = pa.schema(
+    [
+        *PAIR,
+        ("share", pa.float64()),
+        ("subset", pa.int64()),
+        ("rows", pa.int64()),
+        ("correct", pa.int64()),
+        ("total", pa.int64()),
+        ("accuracy", pa.float64()),
+        ("loss", pa.float64()),
+        ("validation_error", pa.float64()),
+    ]
+)

@@ -17,6 +17,22 @@ class Counted(TypedDict):
     accuracy: float  # correct / total
 
 
+class ControlResults(Counted):
+    """The target's classifier under a control, by a least_squares map."""
+
+    loss: float  # points: its own accuracy less this one
+    validation_error: float
+
+
+class LossVariance(TypedDict):
+    """What a loss would vary by, in squared points, if each of these were drawn again. Null where it is not known."""
+
+    evaluation: float  # evaluation images
+    training: float | None  # training images, seen on least_squares maps of the pair
+    seeds: float | None  # Adam's random numbers, from maps with other seeds
+    total: float  # of those that are known
+
+
 class NetworkResults(Counted):
     """A network on its own features, C_A(F_A)."""
 
@@ -24,6 +40,7 @@ class NetworkResults(Counted):
     classes: int  # that labels can name: the background is none
     gives: float  # mean loss, in points, of the classifiers fed from it
     takes: float  # mean loss, in points, of its own classifier fed from the others
+    from_itself: NotRequired[ControlResults]  # fed with its own features through a map fitted to them: the ceiling
 
 
 class Pair(TypedDict):
@@ -117,6 +134,8 @@ class MappingResults(MappedResults, AgreementResults):
     """The main map of a pair."""
 
     feature_fit: NotRequired[FeatureFit]
+    label_only: NotRequired[ControlResults]  # fed from features of the source's kind that hold the label alone
+    loss_variance: NotRequired[LossVariance]
 
     outcome: NotRequired[str]  # "equivalent", "different" or "undecided"
     loss_ci95_all: NotRequired[list[float]]  # two ends, points: all directions' intervals hold at once

@@ -130,6 +130,11 @@ class Layout:
         return join_uri(self.folder, "maps.parquet")
 
     @property
+    def subsets(self) -> str:
+        """The table with the results of maps from draws of training rows."""
+        return join_uri(self.folder, "subsets.parquet")
+
+    @property
     def directions(self) -> str:
         """The table with the fit of mapped features by principal direction of the target."""
         return join_uri(self.folder, "directions.parquet")

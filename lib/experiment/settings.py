@@ -157,6 +157,11 @@ class FitSettings(Section):
     """Ranks of least-squares maps. Ranks below the features' sizes are fitted."""
     learning_curve: bool = True
     """Fit least-squares maps of 1/16, 1/8, 1/4 and 1/2 of the training rows, too."""
+    subsets: Annotated[int, Field(ge=1, le=1000, strict=True)] = 10
+    """Draws of training rows for each of these shares. Their spread, that of halves in pairs, says how much the loss
+    depends on the training images."""
+    controls: bool = True
+    """Fit floor and ceiling, too: each network's map to itself, and maps from features that hold labels alone."""
     keep: bool = False
     """Keep the maps of `ranks` and `learning_curve`. Otherwise only their predictions are kept."""
     iterations: Positive = 100_000

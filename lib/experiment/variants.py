@@ -5,18 +5,21 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from lib.experiment.layout import map_name
-from lib.experiment.settings import FitSettings
+from lib.experiment.settings import Experiment, FitSettings
 
-# Disjoint parts of the training rows, as shares of them. The first 2, 3, 4, 5 and all 7 parts make up the SHARES.
-PARTS = (1 / 32, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 4, 1 / 4)
+SIXTEENTHS = 16
+# Disjoint parts of the training rows, as shares of them: sixteenths, the first of which is divided, so that a fit to it
+# alone can be cross-validated, too. The first 4, 5, 7, 11 and all 19 parts make up the SHARES.
+PARTS = (1 / 64,) * 4 + (1 / SIXTEENTHS,) * (SIXTEENTHS - 1)
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 
+SELF, LABEL_ONLY = "self", "label_only"  # controls: maps to oneself, and from features that hold the label alone
 
 FEW_ROWS = 10_000  # of which a part chosen by chance alone might be empty, or far from its share
 
@@ -130,6 +133,50 @@ def curve_variants(fit: FitSettings, smaller: int) -> list[Variant]:
         *(Variant("least_squares", rank=rank) for rank in sorted(set(fit.ranks)) if rank < smaller),
         *(Variant("least_squares", share=share) for share in SHARES[:-1] if fit.learning_curve),
     ]
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Another draw of a share of the training rows, beside the first parts, which the share's Variant is made from."""
+
+    share: float
+    number: int  # from 1
+
+    @property
+    def name(self) -> str:
+        """The subset as manifests have it."""
+        return f"1of{round(1 / self.share)}rows.subset{self.number}"
+
+    def parts(self, seed: int) -> tuple[int, ...]:
+        """Return the numbers of its PARTS, which are whole sixteenths of the rows, ascending.
+
+        The sixteenths are put in a random order, which is cut into as many subsets as there is room for; then comes the
+        next order. So halves come in pairs that hold all rows together, number 0 with 1, 2 with 3, and so on.
+        """
+        size = round(self.share * SIXTEENTHS)
+        order, place = divmod(self.number, SIXTEENTHS // size)
+        sixteenths = np.arange(SIXTEENTHS)
+        if order:  # the first one is that of the parts
+            sixteenths = np.random.default_rng([seed, order]).permutation(SIXTEENTHS)
+        chosen = sorted(sixteenths[place * size : (place + 1) * size].tolist())
+        divided = len(PARTS) - SIXTEENTHS  # how many parts more the first sixteenth has
+        return tuple(chain.from_iterable(range(divided + 1) if k == 0 else [k + divided] for k in chosen))
+
+
+def subsets(fit: FitSettings) -> list[Subset]:
+    """Return the draws of training rows whose spread the learning curve shows, share after share."""
+    if not fit.learning_curve or "least_squares" not in fit.families:
+        return []
+    return [Subset(share, number) for share in SHARES[:-1] for number in range(1, fit.subsets)]
+
+
+def pairs_with_points(experiment: Experiment) -> list[tuple[str, str]]:
+    """Return the pairs that have curves or a control, those of each network with itself, its control, among them."""
+    fit, networks = experiment.fit, list(experiment.networks)
+    if "least_squares" not in fit.families:
+        return []
+    pairs = experiment.pairs() if fit.ranks or fit.learning_curve or fit.controls else []
+    return [*pairs, *((network, network) for network in networks if fit.controls)]
 
 
 class Directed(Protocol):

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
+from itertools import chain
 from operator import add
 from typing import Any
 
 import torch
 
-from lib.experiment.variants import PARTS, Variant
+from lib.experiment.variants import PARTS, SIXTEENTHS, Variant
 from lib.maps.affine import AffineMap
+from lib.maps.class_sums import ClassSums, LabelOnly
 from lib.maps.moments import Moments, SourceMoments
 from lib.maps.procrustes import orthogonal
 from lib.maps.ridge import best_ridge, least_squares, low_rank, score_metric
 from lib.maps.spectrum import Basis, Spectrum
 from lib.networks.classifiers import Classifier
 
+FOLDS = 4  # of a cross-validation, at most
 Chosen = tuple[int, ...]  # numbers of some of the PARTS of the rows
 
 
@@ -28,26 +31,25 @@ class ClosedForms:
     """
 
     def __init__(
-        self, source: str, parts: Sequence[SourceMoments], spaces: Mapping[str, torch.Tensor] | None = None
+        self,
+        source: str,
+        parts: Sequence[SourceMoments],
+        spaces: Mapping[str, torch.Tensor] | None = None,
+        classes: ClassSums | None = None,
     ) -> None:
         self.source, self.parts, self.spaces = source, parts, spaces or {}
+        self.label_only = classes if classes is not None and classes.known else None  # None: no control can be made
+        self.label_only_basis: Basis | None = None
         self.bases: dict[Chosen, Basis] = {}
         self.held_out: dict[tuple[Chosen, Chosen], torch.Tensor] = {}
         self.sums: dict[Chosen, SourceMoments] = {}
+        self.ridges: dict[tuple[str, int], float] = {}
 
     def maps(
         self, target: str, wanted: Sequence[Variant], C_T: Classifier
     ) -> Iterator[tuple[Variant, AffineMap, dict[str, Any]]]:
         """Yield each wanted map to a target whose classifier is C_T, with what its manifest says of it."""
-        ridges: dict[int, float] = {}
         metric = self.metric(target, C_T)
-
-        def ridge_for(variant: Variant) -> float:
-            """Return the ridge for the variant's parts of the rows, chosen once."""
-            if variant.parts not in ridges:
-                ridges[variant.parts] = self.choose_ridge(target, variant.parts, metric)
-            return ridges[variant.parts]
-
         low = [variant for variant in wanted if variant.rank is not None]
         for variant in wanted:
             if variant.rank is not None:
@@ -58,14 +60,54 @@ class ClosedForms:
             if variant.family == "orthogonal":
                 yield variant, orthogonal(moments), described
             else:
-                ridge = ridge_for(variant)
+                ridge = self.ridge(target, variant.parts, metric)
                 yield variant, least_squares(moments, ridge, self.basis(chosen)), described | {"ridge": ridge}
         if low:  # all ranks come from one decomposition
             whole = tuple(range(len(PARTS)))
-            moments, ridge = self.moments(target, whole), ridge_for(low[0])
+            moments, ridge = self.moments(target, whole), self.ridge(target, low[0].parts, metric)
             maps = low_rank(moments, ridge, [variant.rank for variant in low if variant.rank], self.basis(whole))
             for variant, map_ in zip(low, maps.values(), strict=True):
                 yield variant, map_, {"training_rows": moments.n, "ridge": ridge}
+
+    def subset_maps(self, chosen: Chosen, ridges: Mapping[str, float]) -> Iterator[tuple[str, AffineMap]]:
+        """Yield the least-squares map to each target from some parts of the rows, with a ridge that is known.
+
+        Nothing is kept for other subsets.
+        """
+        kept, basis = chosen in self.sums, None
+        for target, ridge in ridges.items():
+            moments = self.moments(target, chosen)
+            basis = basis or self.bases.get(chosen) or Basis.of(moments)
+            yield target, least_squares(moments, ridge, basis)
+        if not kept:
+            self.sums.pop(chosen, None)
+
+    def label_only_map(self, target: str, C_T: Classifier) -> AffineMap:
+        """Return the least-squares map from the source's label-only control, with the ridge of the source itself.
+
+        Raises ValueError if there are no labelled rows to make a control from.
+        """
+        if self.label_only is None:
+            raise ValueError(f"expected labelled training rows of {self.source!r}, there are too few")
+        whole = tuple(range(len(PARTS)))
+        moments = self.label_only.label_only_moments(target, self.moments(target, whole))
+        self.label_only_basis = self.label_only_basis or Basis.of(moments)
+        return least_squares(moments, self.ridge(target, len(PARTS), self.metric(target, C_T)), self.label_only_basis)
+
+    def label_only_vectors(self, seed: int) -> LabelOnly | None:
+        """Return the control that stands in for the source's features; None if it cannot be made."""
+        if self.label_only is None:
+            return None
+        space = self.spaces.get(self.source)
+        means = self.label_only.means if space is None else self.label_only.means @ space.double().T
+        spread = self.label_only.spread(means.shape[1])
+        return LabelOnly(means.cpu().numpy(), (self.label_only.counts > 0).cpu().numpy(), spread, seed)
+
+    def ridge(self, target: str, parts: int, metric: torch.Tensor) -> float:
+        """Return the ridge for the first `parts` of the PARTS, chosen once."""
+        if (target, parts) not in self.ridges:
+            self.ridges[target, parts] = self.choose_ridge(target, parts, metric)
+        return self.ridges[target, parts]
 
     def metric(self, target: str, C_T: Classifier) -> torch.Tensor:
         """Return the metric of the target's class scores, for its features or for their coordinates in its space."""
@@ -104,9 +146,13 @@ class ClosedForms:
 
 
 def folds_of(parts: int) -> list[Chosen]:
-    """Return the first `parts` of the PARTS as folds of about equal size: those smaller than the last make up one."""
-    smaller = tuple(place for place in range(parts) if PARTS[place] < PARTS[parts - 1])
-    return [*([smaller] if smaller else []), *((place,) for place in range(len(smaller), parts))]
+    """Return the first `parts` of the PARTS as folds of about equal size, FOLDS at most."""
+    divided = len(PARTS) - SIXTEENTHS + 1  # parts that make up the first sixteenth
+    units: list[Chosen] = [(place,) for place in range(parts)]
+    if parts > divided:
+        units = [tuple(range(divided)), *units[divided:]]
+    size = -(-len(units) // FOLDS)
+    return [tuple(chain.from_iterable(units[start : start + size])) for start in range(0, len(units), size)]
 
 
 def label_rows(classifier: Classifier) -> tuple[torch.Tensor, torch.Tensor]:

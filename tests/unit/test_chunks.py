@@ -8,7 +8,7 @@ import pytest
 
 from lib.errors import TableError
 from lib.experiment.settings import FitSettings
-from lib.experiment.variants import PARTS, SHARES, MapKey, Variant, assign_parts, part_edges, variants
+from lib.experiment.variants import PARTS, SHARES, MapKey, Variant, assign_parts, part_edges, subsets, variants
 from lib.features.chunks import read_chunk, split_into_chunks
 from lib.features.schemas import feature_schema
 from lib.features.tables import FeatureTables
@@ -65,7 +65,7 @@ def test_parts_have_their_shares_and_depend_on_the_id_alone() -> None:
     np.testing.assert_array_equal(assign_parts(ids[::-1]), part[::-1])
 
 
-@pytest.mark.parametrize("rows", [7, 8, 20, 100, 600, 10_000])
+@pytest.mark.parametrize("rows", [19, 20, 33, 100, 600, 10_000])
 def test_no_part_of_few_rows_is_empty(rows: int) -> None:
     ids = [f"val/{k}.jpg" for k in range(rows)]
     edges = part_edges(ids)
@@ -74,10 +74,27 @@ def test_no_part_of_few_rows_is_empty(rows: int) -> None:
     if rows >= 100:
         np.testing.assert_allclose(counts, rows * np.array(PARTS), atol=1)
     np.testing.assert_array_equal(assign_parts(ids[::-1], edges), assign_parts(ids, edges)[::-1])
-    with pytest.raises(ValueError, match="each of 7 parts, got 6"):
-        part_edges(ids[:6])
+    with pytest.raises(ValueError, match="each of 19 parts, got 18"):
+        part_edges(ids[:18])
     for share in SHARES:
         assert sum(PARTS[: Variant("least_squares", share=share).parts]) == share
+
+
+def test_subsets_are_other_draws_of_whole_sixteenths() -> None:
+    found = subsets(FitSettings(subsets=10))
+    assert len({subset.name for subset in found}) == len(found) == 4 * 9
+    for subset in found:
+        parts = subset.parts(seed=3)
+        assert sum(PARTS[part] for part in parts) == subset.share
+        assert list(parts) == sorted(set(parts))
+    for share in SHARES[:-1]:
+        of_share = [subset.parts(3) for subset in found if subset.share == share]
+        assert len(set(of_share)) == len(of_share), "each draw is another"
+        assert tuple(range(Variant("least_squares", share=share).parts)) not in of_share
+    halves = [tuple(range(11)), *(subset.parts(3) for subset in found if subset.share == 1 / 2)]
+    for one, other in zip(halves[::2], halves[1::2], strict=True):
+        assert sorted(one + other) == list(range(len(PARTS))), "a pair of halves holds all rows"
+    assert subsets(FitSettings(learning_curve=False)) == subsets(FitSettings(families=["affine"])) == []
 
 
 def test_variants_of_a_pair_have_names_of_their_own() -> None:

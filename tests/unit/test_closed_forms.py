@@ -307,6 +307,20 @@ def test_compressed_rows_give_the_same_ridges_and_maps() -> None:
         torch.testing.assert_close(map_.bias, expected_map.bias, rtol=1e-3, atol=1e-3)
 
 
+def test_maps_of_a_subset_are_those_of_its_rows_and_leave_nothing_behind() -> None:
+    F_A, F_B = correlated(400, 7, 5)
+    part = np.arange(400) % len(PARTS)
+    forms = ClosedForms("A", [SourceMoments.of(F_A[part == k], {"B": F_B[part == k]}) for k in range(len(PARTS))])
+    chosen = (5, 9, 14)
+    ((target, found),) = forms.subset_maps(chosen, {"B": 0.1})
+    rows = np.isin(part, chosen)
+    expected = least_squares(Moments.of(F_A[rows], F_B[rows]), 0.1)
+    assert target == "B"
+    torch.testing.assert_close(found.weight, expected.weight, rtol=1e-4, atol=1e-6)
+    assert not forms.sums
+    assert not forms.bases
+
+
 @pytest.mark.parametrize("sizes", [(3, 3), (7, 3)])
 def test_a_known_similarity_is_found_again(sizes: tuple[int, int]) -> None:
     F_A, F_B = known_pair(*sizes, isometric=True)

@@ -1,0 +1,102 @@
+"""Maps that are only counted: draws of training rows, and the controls that are floor and ceiling of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from jobs.fitting.curves import Curves
+from lib.evaluation.points import CountPoints
+from lib.evaluation.predictions import FILE_ROWS, SLICE, PredictMapped, slices
+from lib.experiment.layout import Layout
+from lib.experiment.variants import LABEL_ONLY, SELF, Subset, Variant
+from lib.features.chunks import read_chunk, split_into_chunks
+from lib.features.tables import FeatureTables
+from lib.maps.affine import AffineMap
+from lib.maps.class_sums import LabelOnly
+from lib.maps.closed_forms import ClosedForms
+from lib.networks.classifiers import Classifier
+
+Made = tuple[str, str, AffineMap, dict[str, Any]]  # target, the point's name, its map, and what is known of it
+
+
+class PointCounter:
+    """Counts what maps of one source predict on the evaluation images, as many maps at once as `room` bytes hold."""
+
+    def __init__(self, files: Layout, tables: FeatureTables, source: str, room: float, device: torch.device) -> None:
+        self.files, self.tables, self.source, self.room, self.device = files, tables, source, room, device
+        self.found: dict[str, list[dict[str, Any]]] = {}  # by target
+
+    def count(self, made: Iterable[Made], control: LabelOnly | None) -> None:
+        """Count these maps; those called LABEL_ONLY are fed with the control's vectors."""
+        held: list[Made] = []
+        taken = 0
+        for point in made:
+            held.append(point)
+            taken += sum(factor.numel() * factor.element_size() for factor in point[2].factors)
+            if taken > self.room / 2:
+                self._count(held, control)
+                held, taken = [], 0
+        self._count(held, control)
+
+    def _count(self, held: Sequence[Made], control: LabelOnly | None) -> None:
+        if not held:
+            return
+        targets = list(dict.fromkeys(target for target, *_ in held))
+        networks = list(dict.fromkeys([self.source, *targets]))
+        counters: list[tuple[CountPoints, list[Made]]] = []
+        for target in targets:
+            classifier = Classifier.load(self.files.classifier(target))
+            mine = [point for point in held if point[0] == target]
+            for fed, points in (
+                (None, [point for point in mine if point[1] != LABEL_ONLY]),
+                (control, [point for point in mine if point[1] == LABEL_ONLY]),
+            ):
+                maps = {name: map_ for _, name, map_, _ in points}
+                if maps:
+                    predict = PredictMapped(self.source, target, classifier, maps, self.device)
+                    counters.append((CountPoints(predict, fed), points))
+        rows = int(self.room / 2 / (4 * sum(self.tables.sizes(networks).values())))
+        for chunk in split_into_chunks(self.tables, networks, max(SLICE // 4, min(rows, FILE_ROWS))):
+            for slice_ in slices(read_chunk(chunk)):
+                for counter, _ in counters:
+                    counter(slice_)
+        for counter, points in counters:
+            counted = counter.points()
+            for target, name, _, described in points:
+                self.found.setdefault(target, []).append({"name": name, **described, **counted[name]})
+
+
+def points_of(forms: ClosedForms, wanted: Sequence[Curves], files: Layout) -> Iterator[Made]:
+    """Yield the maps of one source that are only counted: its controls first, then one draw of rows after another."""
+    classifiers = {curves.target: Classifier.load(files.classifier(curves.target)) for curves in wanted}
+    for curves in wanted:
+        target = curves.target
+        if curves.controls and target == forms.source:
+            for _, map_, described in forms.maps(target, [Variant("least_squares")], classifiers[target]):
+                yield target, SELF, on_cpu(map_), described
+        elif curves.controls and forms.label_only is not None:
+            yield target, LABEL_ONLY, on_cpu(forms.label_only_map(target, classifiers[target])), {}
+    drawn: dict[Subset, list[Curves]] = {}
+    for curves in wanted:
+        for subset in curves.subsets:
+            drawn.setdefault(subset, []).append(curves)
+    for subset, theirs in drawn.items():
+        parts = subset.parts(theirs[0].seed)
+        share = Variant("least_squares", share=subset.share)
+        ridges = {
+            curves.target: forms.ridge(
+                curves.target, share.parts, forms.metric(curves.target, classifiers[curves.target])
+            )
+            for curves in theirs
+        }
+        described = {"share": subset.share, "subset": subset.number, "rows": sum(forms.parts[part].n for part in parts)}
+        for target, map_ in forms.subset_maps(parts, ridges):
+            yield target, subset.name, on_cpu(map_), described
+
+
+def on_cpu(map_: AffineMap) -> AffineMap:
+    """Return the map as one matrix in the node's memory, where it waits until it is judged."""
+    return map_.multiplied().to(torch.device("cpu"))

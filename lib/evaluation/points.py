@@ -1,0 +1,77 @@
+"""Maps that are counted where they are made, and leave no predictions: right answers and E, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lib.evaluation.predictions import PredictMapped
+from lib.maps.class_sums import LabelOnly
+from lib.storage.columns import vector_column
+
+SCALE = 2**32  # E is summed as a whole number of 1/SCALE, so that the order of the images does not matter
+
+
+class Point(TypedDict):
+    """What one map's predictions add up to."""
+
+    correct: int
+    total: int  # labelled images
+    validation_error: float  # mean E over all images
+
+
+@dataclass
+class PointCounts:
+    """Counts of one map, to which batches are added."""
+
+    correct: int = 0
+    labelled: int = 0
+    images: int = 0
+    error: int = 0  # 1/SCALE
+
+    def add(self, predicted: pa.Table, column: str) -> None:
+        """Count the images of a prediction table with this map's columns."""
+        right = pc.equal(predicted[f"predicted_{column}"], predicted["label"])  # null without a label
+        self.correct += pc.sum(right).as_py() or 0
+        self.labelled += len(predicted) - predicted["label"].null_count
+        self.images += len(predicted)
+        error = predicted[f"error_{column}"].to_numpy().astype(np.float64)
+        self.error += int(np.rint(error * SCALE).astype(np.int64).sum())
+
+    def point(self) -> Point:
+        """Return the counts, divided once."""
+        error = self.error / SCALE / max(self.images, 1)
+        return {"correct": self.correct, "total": self.labelled, "validation_error": error}
+
+
+class CountPoints:
+    """Count what some maps of one pair predict, from the source's features or from a control's label-only vectors."""
+
+    def __init__(self, predict: PredictMapped, control: LabelOnly | None = None) -> None:
+        self.predict, self.control = predict, control
+        self.counts = {name: PointCounts() for name in predict.maps}
+
+    def __call__(self, rows: pa.Table) -> None:
+        """Count rows of a feature table that has the columns of both networks."""
+        if self.control is not None:
+            known = self.control.has(pc.fill_null(rows["label"], -1).to_numpy())
+            rows = label_only_rows(rows.filter(pa.array(known)), self.predict.source, self.predict.target, self.control)
+        predicted = self.predict(rows)
+        for name, counts in self.counts.items():
+            counts.add(predicted, name)
+
+    def points(self) -> Mapping[str, Point]:
+        """Return each map's counts."""
+        return {name: counts.point() for name, counts in self.counts.items()}
+
+
+def label_only_rows(rows: pa.Table, source: str, target: str, label_only: LabelOnly) -> pa.Table:
+    """Return labelled rows with the control's vectors in place of the source's."""
+    drawn = label_only.vectors(rows["image_id"].to_pylist(), rows["label"].to_numpy())
+    kept = rows.select(["image_id", "label", target])
+    return kept.append_column(source, vector_column(drawn))

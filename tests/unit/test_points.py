@@ -1,0 +1,115 @@
+"""Controls and draws of training rows: the label-only features, what is counted, and the variance from halves."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from lib.evaluation.point_results import half_sample_variance
+from lib.evaluation.points import SCALE, CountPoints
+from lib.evaluation.predictions import PredictMapped
+from lib.maps.affine import AffineMap
+from lib.maps.class_sums import ClassSums, LabelOnly
+from lib.maps.moments import Moments
+from lib.maps.ridge import least_squares
+from lib.networks.classifiers import Classifier
+from lib.storage.columns import vector_column
+
+draw = torch.Generator().manual_seed(0)
+n, d = 4000, 6
+label = torch.arange(n) % 4
+X = torch.randn(n, d, generator=draw) + 3 * torch.randn(4, d, generator=draw)[label]
+Y = torch.randn(n, d, generator=draw) + 3 * torch.randn(4, d, generator=draw)[label]
+
+
+def test_sums_by_class_merge_and_know_the_spread() -> None:
+    whole = ClassSums.of(X, {"B": Y}, label)
+    parts = ClassSums.of(X[:10], {"B": Y[:10]}, label[:10] % 2) + ClassSums.of(X[10:], {"B": Y[10:]}, label[10:])
+    assert len(parts.counts) == 4, "the first part knew two classes"
+    means = torch.stack([X[label == c].mean(0) for c in range(4)])
+    torch.testing.assert_close(whole.means.float(), means, rtol=1e-4, atol=1e-4)
+    assert whole.spread(d) == pytest.approx(1, abs=0.02)
+    torch.testing.assert_close(
+        whole.targets["B"][2], normalize(Y[label == 2].double(), dim=1).sum(0), rtol=1e-9, atol=1e-9
+    )
+    assert whole.known
+    assert not ClassSums.of(X[:4], {"B": Y[:4]}, label[:4]).known, "one image a class has no spread"
+    assert not ClassSums.of(X[:0], {"B": Y[:0]}, label[:0]).known
+
+
+def test_the_controls_expected_sums_are_those_of_its_drawn_vectors() -> None:
+    sums = ClassSums.of(X, {"B": Y}, label)
+    found = sums.label_only_moments("B", Moments.of(X, Y))
+    control = LabelOnly(sums.means.numpy(), np.ones(4, bool), sums.spread(d), seed=5)
+    drawn = control.vectors([f"{k}.jpg" for k in range(n)], label.numpy())
+    seen = Moments.of(drawn, Y)
+    scale = float(seen.XX.abs().max())
+    torch.testing.assert_close(found.XX / scale, seen.XX / scale, rtol=0, atol=0.02)
+    torch.testing.assert_close(found.XY / n, seen.XY / n, rtol=0, atol=0.03)
+    assert (control.vectors(["7.jpg"], label[7:8].numpy()) == drawn[7]).all(), (
+        "an image's vector depends on its id alone"
+    )
+    # A map from the control answers with the label, and tells images of one class apart by noise alone.
+    map_ = least_squares(found, 0.0)
+    classifier = Classifier(torch.stack([Y[label == c].mean(0) for c in range(4)]), torch.zeros(4))
+    answers = classifier(map_(torch.from_numpy(drawn))).argmax(1)
+    assert float((answers == label).float().mean()) > 0.9
+
+
+def test_classes_without_training_images_are_left_out() -> None:
+    control = LabelOnly(np.zeros((3, d)), np.array([True, False, True]), 1.0, seed=0)
+    assert control.has(np.array([0, 1, 2, 3, -1])).tolist() == [True, False, True, False, False]
+
+
+def table(labels: list[int | None], source: torch.Tensor, target: torch.Tensor) -> pa.Table:
+    return pa.table(
+        {
+            "image_id": [f"{k}.jpg" for k in range(len(labels))],
+            "label": pa.array(labels, pa.int32()),
+            "A": vector_column(source.numpy()),
+            "B": vector_column(target.numpy()),
+        }
+    )
+
+
+def test_counts_do_not_depend_on_how_images_come() -> None:
+    rows = table([*label[:99].tolist(), None], X[:100], Y[:100])
+    map_ = AffineMap(torch.randn(d, d, generator=draw), torch.zeros(d))
+    classifier = Classifier(torch.randn(4, d, generator=draw), torch.zeros(4))
+    predict = PredictMapped("A", "B", classifier, {"x": map_})
+    whole, parts = CountPoints(predict), CountPoints(predict)
+    whole(rows)
+    for part in (rows.slice(60), rows.slice(0, 60)):
+        parts(part)
+    assert whole.points() == parts.points()
+    predicted = predict(rows)
+    expected = sum(a == b for a, b in zip(predicted["predicted_x"].to_pylist(), label[:99].tolist(), strict=False))
+    error = predicted["error_x"].to_numpy().astype(float).mean()
+    point = whole.points()["x"]
+    assert (point["correct"], point["total"]) == (expected, 99)
+    assert point["validation_error"] == pytest.approx(error, abs=1 / SCALE)
+
+
+def test_a_control_is_fed_with_labels_alone() -> None:
+    rows = table([0, 1, 2, 3, None], X[:5], Y[:5])
+    predict = PredictMapped("A", "B", Classifier(torch.eye(4, d), torch.zeros(4)), {"x": AffineMap.identity(d)})
+    counter = CountPoints(predict, LabelOnly(np.eye(4, d), np.array([True, True, True, False]), 0.0, seed=0))
+    counter(rows)
+    assert counter.points()["x"]["correct"] == counter.points()["x"]["total"] == 3
+
+
+def test_halves_tell_the_variance_over_training_rows() -> None:
+    """Halves of one draw of rows against many draws of all rows: the variance of a mean of squares."""
+    random = np.random.default_rng(0)
+    true = np.var([np.mean(random.normal(size=160) ** 2) for _ in range(20_000)])
+    found = []
+    for _ in range(2000):
+        rows = random.normal(size=160) ** 2
+        halves = []
+        for _ in range(5):
+            order = random.permutation(160)
+            halves += [rows[order[:80]].mean(), rows[order[80:]].mean()]
+        found.append(half_sample_variance(halves))
+    assert np.mean(np.array(found, float)) == pytest.approx(true, rel=0.05)
+    assert half_sample_variance([1.0]) is None
