@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -15,9 +15,10 @@ from lib.experiment.variants import Variant
 from lib.features.chunks import read_chunk, split_into_chunks
 from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
-from lib.networks.classifiers import Classifier
+from lib.networks.classifiers import load_classifier
 from lib.storage.manifests import Artifact
 from lib.storage.parquet import write_table
+from lib.storage.records import FileRecord
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,13 @@ class FittedCurves:
     curves: Curves
     maps: dict[Variant, AffineMap]
     described: dict[Variant, dict[str, Any]]
+    records: dict[str, FileRecord] = field(default_factory=dict)  # of the files that are written
 
     def keep(self, files: Layout) -> None:
         """Write the maps, if they are to be kept."""
         for variant, map_ in self.maps.items() if self.curves.keep else ():
             name = map_name(self.curves.source, self.curves.target, variant.name)
-            (map_ if variant.rank else map_.multiplied()).save(files.map(name))
+            self.records[files.map(name)] = (map_ if variant.rank else map_.multiplied()).save(files.map(name))
 
 
 def judge_curves(
@@ -62,7 +64,7 @@ def judge_curves(
         PredictMapped(
             source,
             found.curves.target,
-            Classifier.load(files.classifier(found.curves.target)),
+            load_classifier(files, found.curves.target),
             {variant.column: found.maps[variant] for variant in found.curves.variants},
             device,
         )
@@ -80,10 +82,10 @@ def judge_curves(
         if held < FILE_ROWS and place < len(chunks) - 1:
             continue
         for tables_, found in zip(waiting, fitted, strict=True):
-            folder = files.curve_predictions(source, found.curves.target)
-            write_table(part_in(folder, part), pa.concat_tables(tables_))
+            uri = part_in(files.curve_predictions(source, found.curves.target), part)
+            found.records[uri] = FileRecord.of(write_table(uri, pa.concat_tables(tables_)))
             tables_.clear()
         written, held, part = written + held, 0, part + 1
     for found, judge in zip(fitted, predict, strict=True):
         maps = {variant.column: described for variant, described in found.described.items()}
-        found.curves.artifact.finish(written, judge.schema, maps=maps)
+        found.curves.artifact.finish(written, judge.schema, found.records, maps=maps)
