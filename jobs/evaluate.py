@@ -15,11 +15,13 @@ import pyarrow as pa
 import ray
 
 from jobs.cluster.commands import main
+from jobs.cluster.damage import search
 from jobs.cluster.progress import wait_for
 from jobs.cluster.runs import Run, say
 from jobs.evaluation.mapped_features import measure_mapped
 from jobs.evaluation.measures import measure_features
 from jobs.evaluation.shared_images import count_shared
+from lib.evaluation.belonging import check_predictions, check_weights
 from lib.evaluation.cka import Directions
 from lib.evaluation.classes import count_by_class
 from lib.evaluation.examples import pick_examples, thumbnails_table
@@ -34,7 +36,7 @@ from lib.evaluation.judging import (
     network_results,
 )
 from lib.evaluation.point_results import add_points, add_variances
-from lib.evaluation.predictions import PREDICTIONS, mapped_schema
+from lib.evaluation.predictions import PREDICTIONS, mapped_schema, read_predicted
 from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS
 from lib.evaluation.results import Counted, ImageCounts, MappingResults, PublishedValue, Results
 from lib.experiment.layout import SPLITS, Layout, manifest_in, pair_name
@@ -42,10 +44,11 @@ from lib.experiment.settings import Experiment
 from lib.experiment.variants import Variant, curve_variants, full_variants, pairs_with_points
 from lib.features.tables import FeatureTables
 from lib.images.labels import class_names
-from lib.networks.classifiers import Classifier
+from lib.networks.classifiers import load_classifier
 from lib.storage.files import write_json
-from lib.storage.manifests import Artifact, digest, read_manifests, versions
-from lib.storage.parquet import read_rows, write_table
+from lib.storage.manifests import Artifact, begin_all, digest, read_manifests, versions
+from lib.storage.parquet import write_table
+from lib.storage.records import FileRecord
 
 MEASURED = 2  # raised when results gain numbers, so that results of earlier versions are made anew
 
@@ -68,6 +71,7 @@ class TargetResults:
     mappings: list[MappingResults]
     maps: pa.Table  # MAPS, not yet corrected
     examples: pa.Table  # EXAMPLES
+    classes: FileRecord  # of the table of the results by class
 
 
 def evaluate(run: Run) -> int:
@@ -79,7 +83,9 @@ def evaluate(run: Run) -> int:
     tables = FeatureTables.open(files.features("val"))
     networks = list(experiment.networks)
     sizes = tables.sizes(networks)
+    check_weights(files, networks, [FeatureTables.open(files.features("train")), tables])
     manifests = read_predictions(run)
+    check_inputs(run, tables, manifests)
     artifact = Artifact(
         manifest=files.results_manifest,
         data=(
@@ -98,7 +104,7 @@ def evaluate(run: Run) -> int:
             "measured": MEASURED,
         },
     )
-    if not artifact.begin(overwrite=True):
+    if not begin_all({"results": artifact}, overwrite=True, search=search(run, "evaluate")):
         say("evaluate", "results.json is finished, skipped")
         return 0
     measures, directions = measure_features(experiment.evaluate, tables, networks)
@@ -131,12 +137,12 @@ def evaluate(run: Run) -> int:
     points = {pair: manifests[files.curve_predictions(*pair)]["points"] for pair in pairs_with_points(experiment)}
     subsets = add_points(described, mappings, maps, points)
     add_variances(mappings, subsets)
-    write_table(files.subsets, subsets)
-    write_table(files.directions, mapped.directions)
-    write_table(files.maps_table, maps)
-    write_examples(run, [result.examples for result in found.values()])
-    write_json(files.results, results)
-    artifact.finish(len(mappings))
+    records = {files.classes_of(target): result.classes for target, result in found.items()}
+    records |= write_examples(run, [result.examples for result in found.values()])
+    for uri, table in ((files.maps_table, maps), (files.subsets, subsets), (files.directions, mapped.directions)):
+        records[uri] = FileRecord.of(write_table(uri, table))
+    records[files.results] = FileRecord.of(write_json(files.results, results))
+    artifact.finish(len(mappings), records=records)
     say("evaluate", f"{files.results} is written")
     return 1
 
@@ -155,11 +161,14 @@ def count_targets(
     return dict(zip(by_target, wait_for("evaluate", "networks", tasks), strict=True))
 
 
-def write_examples(run: Run, found: Sequence[pa.Table]) -> None:
-    """Write the tables of the images to show."""
-    examples = pa.concat_tables(found)
-    ray.get(write_thumbnails.remote(run.files, run.experiment, sorted(set(examples["image_id"].to_pylist()))))
-    write_table(run.files.examples, examples)
+def write_examples(run: Run, found: Sequence[pa.Table]) -> dict[str, FileRecord]:
+    """Write the tables of the images to show, and return their records."""
+    files, examples = run.files, pa.concat_tables(found)
+    thumbnails = write_thumbnails.remote(files, run.experiment, sorted(set(examples["image_id"].to_pylist())))
+    return {
+        files.thumbnails: ray.get(thumbnails),
+        files.examples: FileRecord.of(write_table(files.examples, examples)),
+    }
 
 
 def read_predictions(run: Run) -> dict[str, dict[str, Any]]:
@@ -169,6 +178,15 @@ def read_predictions(run: Run) -> dict[str, dict[str, Any]]:
     folders += [files.predictions(*pair) for pair in run.experiment.pairs()]
     folders += [files.curve_predictions(*pair) for pair in pairs_with_points(run.experiment)]
     return read_manifests({folder: manifest_in(folder) for folder in folders})
+
+
+def check_inputs(run: Run, tables: FeatureTables, manifests: Mapping[str, dict[str, Any]]) -> None:
+    """Raise ManifestMismatch if predictions were made from other features than those of the evaluation images."""
+    files, networks = run.files, list(run.experiment.networks)
+    folders = {files.predictions(name, name): (name, name) for name in networks}
+    folders |= {files.predictions(*pair): pair for pair in run.experiment.pairs()}
+    folders |= {files.curve_predictions(*pair): pair for pair in pairs_with_points(run.experiment)}
+    check_predictions(tables, ((folders[folder], manifest) for folder, manifest in manifests.items()))
 
 
 def mapped_tables(run: Run, sizes: Mapping[str, int], manifests: Mapping[str, dict[str, Any]]) -> list[MappedTable]:
@@ -196,7 +214,7 @@ def mapped_of(variant: Variant, described: Mapping[str, Any]) -> Mapped:
 def describe_networks(run: Run, sizes: Mapping[str, int]) -> dict[str, dict[str, int]]:
     """Return each network's feature size and number of classes."""
     return {
-        name: {"feature_size": size, "classes": Classifier.load(run.files.classifier(name)).classes}
+        name: {"feature_size": size, "classes": load_classifier(run.files, name).classes}
         for name, size in sizes.items()
     }
 
@@ -210,7 +228,7 @@ def count(
     Write the results by class.
     """
     names = class_names(experiment.images)
-    reference = Reference(pair_name(target, target), read_rows(files.predictions(target, target), PREDICTIONS))
+    reference = Reference(pair_name(target, target), read_predicted(files.predictions(target, target), PREDICTIONS))
     by_source: dict[str, list[MappedTable]] = {}
     for table in tables:
         by_source.setdefault(table.source, []).append(table)
@@ -218,9 +236,9 @@ def count(
     main_variant, evaluated = full_variants(experiment.fit)[0], experiment.evaluate
     for source, theirs in by_source.items():
         pair = (source, target)
-        own = (pair_name(source, source), read_rows(files.predictions(source, source), PREDICTIONS))
+        own = (pair_name(source, source), read_predicted(files.predictions(source, source), PREDICTIONS))
         mapped = [
-            (pair_name(*pair), read_rows(found.folder, mapped_schema(of.variant.column for of in found.maps)))
+            (pair_name(*pair), read_predicted(found.folder, mapped_schema(of.variant.column for of in found.maps)))
             for found in theirs
         ]
         judged = judge_pair(reference, own, mapped)
@@ -231,20 +249,21 @@ def count(
         examples += pick_examples(pair, judged, answers, evaluated.examples, experiment.seed, names)
         right = judged.right(judged.target), judged.right(answers)
         classes.append(count_by_class(pair, judged.label, *right, names))
-    write_table(files.classes_of(target), pa.concat_tables(classes))
+    by_class = write_table(files.classes_of(target), pa.concat_tables(classes))
     labelled = reference.own.drop_null()
     return TargetResults(
         counted(labelled["predicted"].to_numpy() == labelled["label"].to_numpy()),
         mappings,
         pa.Table.from_pylist(maps, schema=MAPS),
         pa.Table.from_pylist(examples, schema=EXAMPLES),
+        FileRecord.of(by_class),
     )
 
 
 @ray.remote(num_cpus=1)
-def write_thumbnails(files: Layout, experiment: Experiment, wanted: list[str]) -> None:
-    """Write small pictures of these images."""
-    write_table(files.thumbnails, thumbnails_table(experiment.images, experiment.limit, wanted))
+def write_thumbnails(files: Layout, experiment: Experiment, wanted: list[str]) -> FileRecord:
+    """Write small pictures of these images, and return the file's record."""
+    return FileRecord.of(write_table(files.thumbnails, thumbnails_table(experiment.images, experiment.limit, wanted)))
 
 
 def published_values(experiment: Experiment) -> list[PublishedValue]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from jobs.cluster.commands import main
+from jobs.cluster.damage import search
 from jobs.cluster.runs import Run, say
 from jobs.extraction.checks import (
     check_classes,
@@ -17,35 +18,68 @@ from jobs.extraction.checks import (
     check_training_rows,
     describe_all,
 )
+from jobs.extraction.repair import take_out_damage
 from jobs.extraction.unfinished_tables import compute_passes, finish_pass, number_rows, plan_pass
 from lib.errors import ExperimentError
 from lib.experiment.layout import SPLITS
 from lib.experiment.settings import Experiment
+from lib.features.tables import FeatureTables
 from lib.images.labels import read_classes
 from lib.images.listing import list_images
 from lib.networks.descriptions import Description
 from lib.storage.files import write_bytes
+from lib.storage.manifests import Artifact, begin_all
+from lib.storage.records import FileRecord
 
 
 def extract(run: Run) -> int:
-    """Make what is missing of the feature tables, and return how many tables that were.
+    """Make what is missing of the feature tables, and return how many tables that were, or else how many classifiers.
 
-    A network that has a column in a finished table is not extracted again.
+    A network that has a column in a finished table is not extracted again. All is compared before anything is changed.
     """
     classes = read_classes(run.experiment.images)
     listings = list_splits(run.experiment, classes)
     described = describe_all(run.experiment.networks, run.begun)
     check_experiment(run.experiment, classes, listings, described)
     numbered = number_rows(listings)
-    planned = [plan_pass(run, split, numbered, described) for split in SPLITS]
-    for name, network in described.items():  # after planning, which refuses what was made from something else
-        write_bytes(run.files.classifier(name), network.classifier)
-    passes = [plan for plan in planned if plan is not None]
-    for networks in dict.fromkeys(plan.networks for plan in passes):
-        compute_passes(run, [plan for plan in passes if plan.networks == networks], described)
-    for plan in passes:
-        finish_pass(run, plan)
-    return len(passes)
+    tables = {split: FeatureTables.open(run.files.features(split), check=not run.repair) for split in SPLITS}
+    plans = {split: plan_pass(run, split, numbered, described, tables[split]) for split in SPLITS}
+    classifiers = begin_all(classifier_artifacts(run, described), run.overwrite, search(run, "extract"))
+    for split in SPLITS if run.repair else ():
+        if take_out_damage(tables[split]):
+            tables[split] = FeatureTables.open(run.files.features(split))
+            plans[split] = plan_pass(run, split, numbered, described, tables[split])
+    for name, artifact in classifiers.items():  # after planning, which refuses what was made from something else
+        write_classifier(run, artifact, name, described[name])
+    passes = [plan.start() for plan in plans.values()]
+    unfinished = [made for made in passes if made is not None]
+    for split, made in zip(plans, passes, strict=True):
+        if made is None:
+            say("extract", f"{split}: features of {', '.join(described)} are finished, skipped")
+    for networks in dict.fromkeys(made.networks for made in unfinished):
+        compute_passes(run, [made for made in unfinished if made.networks == networks], described)
+    for made in unfinished:
+        finish_pass(run, made)
+    return len(unfinished) or len(classifiers)
+
+
+def classifier_artifacts(run: Run, described: dict[str, Description]) -> dict[str, Artifact]:
+    """Return each network's classifier's manifest, its file, and the weights that it belongs to."""
+    return {
+        name: Artifact(
+            manifest=run.files.classifier_manifest(name),
+            data=(run.files.classifier(name),),
+            made_from={"weights": network.fingerprint},
+        )
+        for name, network in described.items()
+    }
+
+
+def write_classifier(run: Run, artifact: Artifact, name: str, network: Description) -> None:
+    """Write one network's classifier with its manifest."""
+    uri = run.files.classifier(name)
+    write_bytes(uri, network.classifier)
+    artifact.finish(network.classes, records={uri: FileRecord.of(network.classifier)})
 
 
 def list_splits(experiment: Experiment, classes: list[str] | None) -> dict[str, pa.Table]:

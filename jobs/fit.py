@@ -13,6 +13,7 @@ import ray
 from jobs.cluster.board import start_board
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.commands import main
+from jobs.cluster.damage import search
 from jobs.cluster.runs import Run, say
 from jobs.evaluation.shared_images import count_shared, refuse_shared
 from jobs.fitting.closed_forms import ClosedFormWork, start_closed_forms
@@ -20,12 +21,14 @@ from jobs.fitting.curves import Curves
 from jobs.fitting.progress import finished_maps, map_progress
 from jobs.fitting.streaming import streamed_pairs
 from lib.errors import RunError
+from lib.evaluation.belonging import check_weights
 from lib.experiment.layout import manifest_in, map_name
 from lib.experiment.variants import MapKey, curve_variants, full_variants, pairs_with_points, subsets
 from lib.features.tables import FeatureTables
 from lib.maps.curves import read_curve
+from lib.networks.classifiers import classifier_digest
 from lib.storage.files import delete
-from lib.storage.manifests import Artifact, begin_all, file_digest
+from lib.storage.manifests import Artifact, begin_all
 
 # These settings change neither a map nor its curve, except for rounding and for which random rows are streamed, so a
 # run may go on with others; or they choose which maps there are.
@@ -41,6 +44,8 @@ Pair = tuple[str, str]
 def fit(run: Run) -> int:
     """Fit the maps that are missing, and return how many that were."""
     tables = {split: FeatureTables.open(run.files.features(split)) for split in ("train", "val")}
+    check_weights(run.files, list(run.experiment.networks), list(tables.values()))
+    say_undigested(run, tables)
     digests = Digests(run, tables)
     maps = begin_maps(run, digests)
     curves = begin_curves(run, tables["train"], digests)
@@ -63,15 +68,13 @@ class Digests:
         self.train = {network: tables["train"].digest(network) for network in networks}
         self.val = {network: tables["val"].digest(network) for network in networks}
         uses_classifiers = "classifiers" in run.experiment.fit.families
-        self.classifiers = {
-            network: file_digest(run.files.classifier(network)) for network in networks if uses_classifiers
-        }
+        self.classifiers = {network: classifier_digest(run.files, network) for network in networks if uses_classifiers}
 
 
 def begin_maps(run: Run, digests: Digests) -> dict[MapKey, Artifact]:
     """Return the full maps that are still to be fitted. Raises ManifestMismatch if one was fitted to something else."""
     keys = [MapKey(*pair, variant) for pair in run.experiment.pairs() for variant in full_variants(run.experiment.fit)]
-    return begin_all({key: map_artifact(run, key, digests) for key in keys}, run.overwrite)
+    return begin_all({key: map_artifact(run, key, digests) for key in keys}, run.overwrite, search(run, "fit"))
 
 
 def map_artifact(run: Run, key: MapKey, digests: Digests) -> Artifact:
@@ -119,7 +122,14 @@ def begin_curves(run: Run, tables: FeatureTables, digests: Digests) -> dict[Pair
         wanted[source, target] = Curves(
             source, target, variants, artifact, fit.keep, drawn, fit.controls, experiment.seed
         )  # fmt: skip
-    return {pair: wanted[pair] for pair in begin_all(artifacts, overwrite=True)}
+    return {pair: wanted[pair] for pair in begin_all(artifacts, True, search(run, "fit"))}
+
+
+def say_undigested(run: Run, tables: Mapping[str, FeatureTables]) -> None:
+    """Say which feature tables an earlier version wrote, without digests of their files."""
+    found = [split.table(name) for split in tables.values() for name in run.experiment.networks]
+    for folder in sorted({table.folder for table in found if not table.has_digests}):
+        say("fit", f"{folder} is of an earlier version, which recorded no digests: damage there may go unnoticed")
 
 
 def say_finished(run: Run, *missing: Sequence[Pair]) -> None:

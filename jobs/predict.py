@@ -6,7 +6,7 @@ python -m jobs.predict lite
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -17,9 +17,12 @@ import ray
 
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.commands import main
+from jobs.cluster.damage import search
 from jobs.cluster.memory import FILL, memory_of_a_task
 from jobs.cluster.progress import wait_for
 from jobs.cluster.runs import Run, say
+from lib.errors import ManifestMismatch
+from lib.evaluation.belonging import check_weights
 from lib.evaluation.predictions import (
     FILE_ROWS,
     PREDICTIONS,
@@ -34,14 +37,18 @@ from lib.experiment.variants import MapKey, Variant, full_variants, tiles, varia
 from lib.features.chunks import Chunk, read_chunk, split_into_chunks
 from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
-from lib.networks.classifiers import Classifier
+from lib.networks.classifiers import load_classifier
 from lib.networks.devices import best_device
 from lib.storage.files import delete_files, folders_in, for_all
 from lib.storage.manifests import Artifact, begin_all, digest, read_manifests
 from lib.storage.parquet import write_table
+from lib.storage.records import FileRecord, records_in
 
 SIDE = 8  # networks that give features, and networks that take them, in one task: their features are read once
 COPIES = 3  # of a task's features in memory
+
+Manifest = dict[str, Any]
+MapRecords = dict[str, tuple[str, FileRecord | None]]  # by column: a map's file, and what is recorded of it
 
 
 @dataclass(frozen=True)
@@ -68,18 +75,31 @@ def predict(run: Run) -> int:
     full = tuple(full_variants(run.experiment.fit))
     found = [Composition(name, name) for name in run.experiment.networks]
     found += [Composition(*pair, full) for pair in run.experiment.pairs()]
-    described = describe_maps(run, found)
+    train = FeatureTables.open(run.files.features("train"))
+    check_weights(run.files, list(run.experiment.networks), [train, tables])
+    manifests = read_map_manifests(run, found)
+    check_maps(run, train, manifests)
+    described = {item: describe_maps(theirs) for item, theirs in manifests.items()}
     artifacts = {item: artifact(run, tables, item, described[item]) for item in found}
-    missing = begin_all(artifacts, overwrite=True)
+    missing = begin_all(artifacts, overwrite=True, search=search(run, "predict"))
     say_leftovers(run)
     if not missing:
         say("predict", "all predictions are finished, skipped")
         return 0
     for_all(partial(delete_parts, run), list(missing))
+    records = {item: map_records(run, item, manifests[item]) for item in missing}
     rows: Counter[Composition] = Counter()
-    for counted in wait_for("predict", "parts", start_tasks(run, tables, list(missing))):
+    files: dict[Composition, dict[str, FileRecord]] = {item: {} for item in missing}
+    for counted, written in wait_for("predict", "parts", start_tasks(run, tables, records)):
         rows.update(counted)
-    for_all(lambda item: missing[item].finish(rows[item], item.schema(), maps=described[item]), list(missing))
+        for item, record in written.items():
+            files[item] |= record
+
+    def finish(item: Composition) -> None:
+        """Write one table's manifest."""
+        missing[item].finish(rows[item], item.schema(), files[item], maps=described[item])
+
+    for_all(finish, list(missing))
     say("predict", f"{len(missing)} compositions of {max(rows.values())} images")
     return len(missing)
 
@@ -89,20 +109,52 @@ def delete_parts(run: Run, item: Composition) -> None:
     delete_files(run.files.predictions(item.source, item.target), lambda file: file.endswith(".parquet"))
 
 
-def describe_maps(run: Run, compositions: Iterable[Composition]) -> dict[Composition, dict[str, Any]]:
-    """Return for each composition, by column, what its maps' manifests say that results need."""
+def read_map_manifests(run: Run, compositions: Iterable[Composition]) -> dict[Composition, dict[Variant, Manifest]]:
+    """Return the manifests of each composition's maps."""
     named = {
-        (item, variant.column): run.files.map_manifest(MapKey(item.source, item.target, variant).name)
+        (item, variant): run.files.map_manifest(MapKey(item.source, item.target, variant).name)
         for item in compositions
         for variant in item.variants
     }
-    found: dict[Composition, dict[str, Any]] = {item: {} for item in compositions}
-    for (item, column), manifest in read_manifests(named).items():
-        found[item][column] = {
+    found: dict[Composition, dict[Variant, Manifest]] = {item: {} for item in compositions}
+    for (item, variant), manifest in read_manifests(named).items():
+        found[item][variant] = manifest
+    return found
+
+
+def check_maps(run: Run, train: FeatureTables, manifests: Mapping[Composition, Mapping[Variant, Manifest]]) -> None:
+    """Raise ManifestMismatch if a map was fitted to other features than those that lie in the run's folder."""
+    digests = {network: train.digest(network) for network in run.experiment.networks}
+    for item, theirs in manifests.items():
+        for variant, manifest in theirs.items():
+            made_from = manifest["made_from"]
+            for side, network in (("source", item.source), ("target", item.target)):
+                if side in made_from and made_from[side] != digests[network]:
+                    name = MapKey(item.source, item.target, variant).name
+                    raise ManifestMismatch(
+                        f"{run.files.map(name)} was fitted to other features of {network!r} than those under "
+                        f"{train.folder}: run `python -m jobs.fit` first, with --overwrite to fit it anew"
+                    )
+
+
+def describe_maps(manifests: Mapping[Variant, Manifest]) -> dict[str, Any]:
+    """Return by column what the manifests of a composition's maps say that results need."""
+    return {
+        variant.column: {
             "map": digest(manifest["made_from"]),
             "fit_error": manifest.get("fit_error"),
             "training_rows": manifest.get("training_rows"),
         }
+        for variant, manifest in manifests.items()
+    }
+
+
+def map_records(run: Run, item: Composition, manifests: Mapping[Variant, Manifest]) -> MapRecords:
+    """Return for each of a composition's maps its file and what is recorded of it."""
+    found: MapRecords = {}
+    for variant, manifest in manifests.items():
+        uri = run.files.map(MapKey(item.source, item.target, variant).name)
+        found[variant.column] = (uri, records_in(run.files.maps, manifest).get(uri))
     return found
 
 
@@ -117,7 +169,7 @@ def artifact(run: Run, tables: FeatureTables, item: Composition, maps: dict[str,
     return Artifact(manifest_in(folder), (folder,), made_from)
 
 
-def start_tasks(run: Run, tables: FeatureTables, missing: Sequence[Composition]) -> list[ray.ObjectRef]:
+def start_tasks(run: Run, tables: FeatureTables, missing: Mapping[Composition, MapRecords]) -> list[ray.ObjectRef]:
     """Start the tasks that write these tables: one for each tile of networks and chunk of rows."""
     capacity = Capacity.now()
     resources = {"num_cpus": 1, "num_gpus": 1 if capacity.gpus else 0}
@@ -127,7 +179,7 @@ def start_tasks(run: Run, tables: FeatureTables, missing: Sequence[Composition])
     targets = list(dict.fromkeys(item.target for item in missing))
     blocks = []
     for givers, takers in tiles(list(dict.fromkeys([*sources, *targets])), SIDE):
-        block = [item for item in missing if item.source in givers and item.target in takers]
+        block = {item: records for item, records in missing.items() if item.source in givers and item.target in takers}
         if block:
             blocks.append(block)
     started = []
@@ -143,24 +195,25 @@ def start_tasks(run: Run, tables: FeatureTables, missing: Sequence[Composition])
 
 
 @ray.remote
-def judge(files: Layout, compositions: list[Composition], number: int, chunk: Chunk) -> dict[Composition, int]:
-    """Write one chunk's part of these prediction tables. Return how many rows each part has.
+def judge(
+    files: Layout, compositions: dict[Composition, MapRecords], number: int, chunk: Chunk
+) -> tuple[dict[Composition, int], dict[Composition, dict[str, FileRecord]]]:
+    """Write one chunk's part of these prediction tables. Return how many rows each part has, and its file's record.
 
     A repeated task writes the same files.
     """
     rows, device = read_chunk(chunk), best_device()
+    written = {}
     for item in sorted(compositions, key=lambda item: item.target):
-        classifier = Classifier.load(files.classifier(item.target))
+        classifier = load_classifier(files, item.target)
         predict_: PredictOwn | PredictMapped = PredictOwn(item.target, classifier, device)
         if item.variants:
-            maps = {
-                variant.column: AffineMap.load(files.map(MapKey(item.source, item.target, variant).name))
-                for variant in item.variants
-            }
+            maps = {column: AffineMap.load(*recorded) for column, recorded in compositions[item].items()}
             predict_ = PredictMapped(item.source, item.target, classifier, maps, device)
         predicted = pa.concat_tables([item.schema().empty_table(), *map(predict_, slices(rows))])
-        write_table(part_in(files.predictions(item.source, item.target), number), predicted)
-    return dict.fromkeys(compositions, len(rows))
+        uri = part_in(files.predictions(item.source, item.target), number)
+        written[item] = {uri: FileRecord.of(write_table(uri, predicted))}
+    return dict.fromkeys(compositions, len(rows)), written
 
 
 def say_leftovers(run: Run) -> None:

@@ -14,19 +14,20 @@ import textwrap
 
 from jobs.cluster.arguments import add_arguments, run_of
 from jobs.cluster.commands import exit_code
+from jobs.cluster.damage import search
 from jobs.cluster.runs import Run, say
 from lib.errors import RunError
 from lib.evaluation.results import Results
 from lib.experiment.layout import Layout
 from lib.report.cells import plain
 from lib.report.comparison import compare_experiments
-from lib.report.findings import FEW, Findings
+from lib.report.findings import FEW, Findings, read_results
 from lib.report.many import ends_rows
 from lib.report.report import write_report
 from lib.report.table1 import table1_rows
 from lib.report.verdict import verdict
-from lib.storage.files import is_file, read_json, write_bytes
-from lib.storage.manifests import Artifact, digest
+from lib.storage.files import is_file, write_bytes
+from lib.storage.manifests import Artifact, begin_all, digest
 from lib.storage.uris import check_uri
 
 WIDTH = 100  # characters of a line of the answer, at the most
@@ -37,19 +38,20 @@ def report(run: Run) -> int:
 
     Return 1 if the report was written, else 0.
     """
-    results: Results = read_json(run.files.results)
-    artifact = Artifact(
-        manifest=run.files.report_manifest,
-        data=(run.files.report, run.files.figures),
-        made_from={"results": digest(results)},
-    )
-    written = artifact.begin(overwrite=True)  # a report holds nothing of its own, so a stale one is drawn again
+    results = read_results(run.files)
+    artifact = artifact_of(run.files, results)
+    # A report holds nothing of its own, so a stale one is drawn again.
+    written = bool(begin_all({"report": artifact}, overwrite=True, search=search(run, "report")))
     if written:
-        write_report(Findings.read(run.files), run.files)
-        artifact.finish(len(results["mappings"]))
+        artifact.finish(len(results["mappings"]), records=write_report(Findings.read(run.files), run.files))
         say("report", f"{run.files.report} is written")
     show(results, run.files)
     return int(written)
+
+
+def artifact_of(files: Layout, results: Results) -> Artifact:
+    """Return the report's manifest, its files, and the results that it shows."""
+    return Artifact(files.report_manifest, (files.report, files.figures), {"results": digest(results)})
 
 
 def show(results: Results, files: Layout) -> None:
@@ -65,7 +67,7 @@ def compare(folders: list[str], out: str) -> None:
     """Print several experiments beside each other, and write them as a page. Raises RunError if one comes twice."""
     if len(set(folders)) < len(folders):
         raise RunError(f"each experiment can stand there once, given are {', '.join(folders)}")
-    results = [(folder.rstrip("/"), read_json(Layout(folder).results)) for folder in folders]
+    results = [(folder.rstrip("/"), read_results(Layout(folder))) for folder in folders]
     markdown, html = compare_experiments(results)
     write_bytes(out, html.encode())
     print(f"\n{markdown}\n", flush=True)
@@ -97,7 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
         if len(folders) == 1:
             files = Layout(folders[0])
             findings = Findings.read(files)
-            write_report(findings, files)
+            records = write_report(findings, files)
+            artifact_of(files, findings.results).finish(len(findings.results["mappings"]), records=records)
             show(findings.results, files)
         else:
             compare(folders, options.out)

@@ -26,6 +26,20 @@ class ManifestMismatch(UserError, ValueError):  # noqa: N818 - the name says wha
     """What lies on disk was made from something else. The message says what differs."""
 
 
+class DamagedFile(UserError, ValueError):  # noqa: N818 - "damaged file" is what it is
+    """A file of a run is not what was written, or is missing. The message names it, what is wrong, and the cure."""
+
+    def __init__(self, uri: str, wrong: str) -> None:
+        super().__init__(uri, wrong)  # so that it can be pickled
+        self.uri, self.wrong = uri, wrong
+
+    def __str__(self) -> str:
+        return (
+            f"{self.uri} is damaged: {self.wrong}. Run the command of the stage that made it, or `python -m "
+            "jobs.pipeline`, with --repair, which makes just this anew"
+        )
+
+
 class TableError(UserError, ValueError):
     """A table does not hold what it must. The message names the table."""
 
@@ -44,6 +58,10 @@ class NetworkError(UserError, ValueError):
 
 class CheckpointError(UserError, ValueError):
     """A file is not a TensorFlow checkpoint that can be read. The message names the file and what is wrong in it."""
+
+
+class FolderInUse(UserError, RuntimeError):  # noqa: N818 - "folder in use" is what it is
+    """Another run is at work in the same folder. The message says which, and since when."""
 
 
 class RunError(UserError, RuntimeError):

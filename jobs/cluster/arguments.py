@@ -41,13 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one field")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N images of each split")
     parser.add_argument("--overwrite", action="store_true", help="make anew what was made from other settings")
+    parser.add_argument("--repair", action="store_true", help="read what is finished, and make anew what is damaged")
 
 
 def run_of(experiment: str, options: argparse.Namespace, experiments: Path = EXPERIMENTS) -> Run:
     """Return the run that these options ask for. Raises ExperimentError, and BadURI if --root holds credentials."""
     check_uri(options.root)
     overrides = options.set + ([f"limit={options.limit}"] if options.limit is not None else [])
-    return Run(load_experiment(experiment, overrides, experiments), options.root, options.overwrite)
+    return Run(load_experiment(experiment, overrides, experiments), options.root, options.overwrite, options.repair)
 
 
 def add_console(parser: argparse.ArgumentParser) -> None:

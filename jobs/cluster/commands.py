@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,11 +14,12 @@ import ray
 
 from jobs.cluster.arguments import parse
 from jobs.cluster.console import LOGS
-from jobs.cluster.failures import causes_of, describe, may_pass
-from jobs.cluster.runs import Stage, say_nothing
+from jobs.cluster.failures import causes_of, describe, is_rays, may_pass
+from jobs.cluster.runs import Stage, say, say_nothing
 from jobs.cluster.starting import begin_describing, start_ray
 from lib.errors import BadURI, ExperimentError, StorageError, UserError
 from lib.experiment.settings import Images, NetworkSettings
+from lib.storage.leases import hold
 from lib.storage.probes import check_readable, check_writable
 
 BAD_EXPERIMENT, FAILED, INTERRUPTED = 2, 1, 130
@@ -38,16 +40,31 @@ def main(
         refuse_unwritable(run.files.folder)
         if reads_images:
             refuse_unreadable(run.written.images, run.written.networks)
-            run = replace(run, begun=begin_describing(run.written.networks, options.address))
-        start_ray(options.address, options.verbose)
-        if not stage(run):
-            print(f"Nothing to do: all of {run.files.folder} is finished.", flush=True)
+        with hold(run.files.folder, command_line(), end_at_once, lambda line: say("lease", line)):
+            if reads_images:
+                run = replace(run, begun=begin_describing(run.written.networks, options.address))
+            start_ray(options.address, options.verbose)
+            if not stage(run):
+                print(f"Nothing to do: all of {run.files.folder} is finished.", flush=True)
 
     here = not ray.is_initialized()
     code = exit_code(work)
     if here:
         ray.shutdown()  # after a failed fit, threads that wait for other fits would hold the process
     sys.exit(code)
+
+
+def command_line() -> str:
+    """Return this process's command, as another run is told it."""
+    module = getattr(sys.modules["__main__"].__spec__, "name", None)
+    called = f"python -m {module}" if module else sys.argv[0]
+    return shlex.join([*called.split(), *sys.argv[1:]])
+
+
+def end_at_once(reason: str) -> None:
+    """End the process from any thread: another run has its folder now."""
+    print(f"error: {reason}", file=sys.stderr, flush=True)
+    os._exit(FAILED)
 
 
 def refuse_unwritable(folder: str) -> None:
@@ -93,7 +110,8 @@ def exit_code(work: Callable[[], object]) -> int:
 def report_failure(error: Exception) -> int:
     """Print what went wrong, and return the exit code. The last line says what to do."""
     causes = causes_of(error)
-    mendable = next((cause for cause in causes if isinstance(cause, UserError)), None)
+    # What a task raised comes twice: as Ray's own error, with a traceback for its text, and as it was raised.
+    mendable = next((cause for cause in causes if isinstance(cause, UserError) and not is_rays(cause)), None)
     if mendable is not None:
         print(f"error: {mendable}", file=sys.stderr)
         return BAD_EXPERIMENT if isinstance(mendable, ExperimentError | BadURI) else FAILED

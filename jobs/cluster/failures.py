@@ -25,6 +25,11 @@ def causes_of(error: BaseException) -> list[BaseException]:
     return found
 
 
+def is_rays(error: BaseException) -> bool:
+    """Return whether an error is Ray's own wrapper, which may be of its cause's type, too."""
+    return isinstance(error, RayTaskError) and error.cause is not None
+
+
 def may_pass(error: BaseException) -> bool:
     """Return whether an error may be gone the next time: a process, machine, store or disk failed, or memory was short.
 

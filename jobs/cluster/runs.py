@@ -20,6 +20,7 @@ class Run:
     written: Experiment  # as the file and --set have it
     root: str
     overwrite: bool = False
+    repair: bool = False  # whether finished work is looked through for damage, and what is damaged made anew
     begun: Describing | None = None  # describes the networks while Ray starts; None if nothing does
 
     @cached_property

@@ -27,6 +27,7 @@ from lib.features.sampling import read_sample
 from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
 from lib.networks.devices import best_device
+from lib.storage.manifests import read_records
 
 SIDE = 4  # networks by networks of one task, which holds the samples of both
 
@@ -71,7 +72,9 @@ def measure_tile(
             if source == target:
                 continue
             check_same_images(samples, source, target)
-            map_ = AffineMap.load(files.map(MapKey(source, target, variant).name)).to(device)
+            name = MapKey(source, target, variant).name
+            uri = files.map(name)
+            map_ = AffineMap.load(uri, read_records(files.map_manifest(name)).get(uri)).to(device)
             mapped = functional.normalize(map_(on_device(samples[source], source, device)), dim=1)
             fits[source, target] = {
                 **retrieval(mapped, own),

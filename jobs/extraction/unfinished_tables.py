@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import ray
 
 from jobs.cluster.capacity import WRITE_CPUS
+from jobs.cluster.damage import find_in_parts
 from jobs.cluster.progress import Progress
 from jobs.cluster.runs import Run, say
 from jobs.extraction.checks import check_rejected
@@ -25,12 +26,14 @@ from lib.evaluation.results import ImageCounts
 from lib.experiment.layout import manifest_in, pass_name, tally_in
 from lib.experiment.settings import Experiment
 from lib.features.schemas import IMAGES, REJECTS
-from lib.features.tables import FeatureTable, FeatureTables
+from lib.features.tables import FeatureTables, describe_parts
 from lib.images.versions import files_digest
 from lib.networks.descriptions import Description
 from lib.storage.files import delete, delete_files
-from lib.storage.manifests import Artifact, digest, record_matches
-from lib.storage.parquet import read_rows, read_schema, remove_truncated
+from lib.storage.manifests import Artifact, State, digest, record_matches
+from lib.storage.parquet import parquet_files, read_rows, read_schema
+from lib.storage.parts import Part, list_parts
+from lib.storage.uris import uri_beside
 
 
 def number_rows(listings: dict[str, pa.Table]) -> dict[str, pa.Table]:
@@ -72,32 +75,56 @@ class Pass:
         return pass_name(self.networks)
 
 
-def plan_pass(run: Run, split: str, listings: dict[str, pa.Table], described: dict[str, Description]) -> Pass | None:
-    """Return what is missing of a split's features, or None if nothing is.
+@dataclass(frozen=True)
+class Plan:
+    """What a run has to do for one split: nothing is changed until `start` is called."""
+
+    made: Pass | None  # None if all features are finished
+    state: State
+    stale: tuple[str, ...]  # folders of tables that were made from something else, and that the run overwrites
+
+    def start(self) -> Pass | None:
+        """Delete what is stale, begin the table, and return what is missing of it."""
+        for folder in self.stale:
+            delete(folder)
+        if self.made is not None:
+            self.made.artifact.start(self.state)
+        return self.made
+
+
+def plan_pass(
+    run: Run, split: str, listings: dict[str, pa.Table], described: dict[str, Description], tables: FeatureTables
+) -> Plan:
+    """Return what is missing of a split's features, beside the finished `tables`. Nothing is changed.
 
     Raises ManifestMismatch if a table was made from something else, unless the run overwrites.
     """
     listing = listings[split]
-    tables = FeatureTables.open(run.files.features(split)).tables
     images = describe_images(listing)
-    wanted = {name: made_from(run.experiment, images, {name: described[name]}) for name in described}
-    missing = tuple(
-        name
-        for name in described
-        if name not in tables or not has_wanted_column(tables[name], name, wanted[name], run.overwrite)
-    )
+    missing, stale = list[str](), dict[str, None]()
+    for name in described:
+        if name not in tables.tables:
+            missing.append(name)
+            continue
+        table = tables.table(name)
+        wanted = made_from(run.experiment, images, {name: described[name]})
+        if not record_matches(manifest_in(table.folder), table.made_from(name), wanted, run.overwrite):
+            missing.append(name)
+            stale[table.folder] = None
+    missing += [name for name in described if name not in missing and tables.table(name).folder in stale]
+    missing.sort(key=list(described).index)
     if not missing:
-        say("extract", f"{split}: features of {', '.join(described)} are finished, skipped")
-        return None
-    folder = run.files.feature_table(split, missing)
+        return Plan(None, "finished", ())
+    folder = run.files.feature_table(split, tuple(missing))
     artifact = Artifact(
         manifest=manifest_in(folder),
         data=(folder,),
         made_from=made_from(run.experiment, images, {network: described[network] for network in missing}),
     )
-    artifact.begin(run.overwrite)
     size = part_size(sum(map(len, listings.values())), run.experiment.extract)
-    return Pass(split, missing, listing, folder, run.files.rejects(split), tally_in(folder), size, artifact)
+    rejects, computed = run.files.rejects(split), tally_in(folder)
+    made = Pass(split, tuple(missing), listing, folder, rejects, computed, size, artifact)
+    return Plan(made, artifact.look(run.overwrite), tuple(stale))
 
 
 def compute_passes(run: Run, passes: list[Pass], described: dict[str, Description]) -> None:
@@ -139,7 +166,10 @@ def finish_pass(run: Run, plan: Pass) -> None:
     allowed = run.experiment.images.max_rejected
     check_rejected(f"images.{plan.split}", counts["rejected"], counts["listed"], allowed, few)
     recomputed = max(0, read_tally(plan.computed) - counts["listed"])
-    plan.artifact.finish(counts["extracted"], read_schema(plan.folder), images=counts, recomputed=recomputed)
+    schema = read_schema(plan.folder)
+    sizes = {name: schema.field(name).type.list_size for name in plan.networks}
+    described = describe_parts(plan.folder, list_parts(plan.folder), sizes)
+    plan.artifact.finish(counts["extracted"], schema, images=counts, recomputed=recomputed, **described)
     again = f"; {recomputed} were computed again after interruptions" if recomputed else ""
     summary = f"{counts['extracted']} extracted, {counts['rejected']} rejected of {counts['listed']}"
     say("extract", f"{plan.split}: {summary}{again}")
@@ -170,29 +200,26 @@ def made_from(experiment: Experiment, images: dict[str, str], described: dict[st
     }
 
 
-def has_wanted_column(table: FeatureTable, network: str, wanted: dict[str, Any], overwrite: bool) -> bool:
-    """Return whether the table's column was made from what is wanted. If it was not, delete the table.
-
-    Raises ManifestMismatch instead, unless `overwrite`.
-    """
-    if record_matches(manifest_in(table.folder), table.made_from(network), wanted, overwrite):
-        return True
-    delete(table.folder)
-    return False
-
-
 def remove_incomplete_parts(plan: Pass) -> pa.Table:
     """Return the images that no earlier run wrote, after deleting the parts that lack images.
 
     A part is one file, so it is made anew as a whole. Parts with rejected images are made anew, too: their images may
     have been mended.
     """
-    remove_truncated(plan.folder)
+    delete_damaged(plan.folder)
     delete_files(plan.rejects, lambda name: name.startswith(f"{plan.name}@"))
     parts = pc.unique(pc.divide(unwritten(plan)["row"], plan.size)).to_pylist()
     incomplete = {part_name(plan.name, plan.size, part) for part in parts}
     delete_files(plan.folder, lambda name: name in incomplete)
     return unwritten(plan)
+
+
+def delete_damaged(folder: str) -> None:
+    """Delete the files of an unfinished table that are not what was written, as after a loss of power."""
+    parts = [Part(path) for path in parquet_files(folder)[1]]
+    for part, error in find_in_parts(folder, parts).items():
+        say("extract", f"{error.uri} is made anew: {error.wrong}")
+        delete(uri_beside(folder, part.path))
 
 
 def unwritten(plan: Pass) -> pa.Table:

@@ -30,7 +30,7 @@ from lib.maps.classifier_maps import from_classifiers
 from lib.maps.closed_forms import ClosedForms, label_rows
 from lib.maps.moments import SourceMoments, float64_rows
 from lib.maps.row_space import row_space
-from lib.networks.classifiers import Classifier
+from lib.networks.classifiers import load_classifier
 from lib.storage.columns import column_vectors
 from lib.storage.manifests import Artifact
 
@@ -131,11 +131,11 @@ def fit_block(
     fitted = []
     for pair in block:
         curves = [FittedCurves(found, {}, {}) for found in pair.curves]
-        C_T = Classifier.load(files.classifier(pair.target))
+        C_T = load_classifier(files, pair.target)
         for variant, map_, described in forms.maps(pair.target, pair.variants, C_T):
             if variant in pair.maps:
-                map_.multiplied().save(files.map(MapKey(source, pair.target, variant).name))
-                pair.maps[variant].finish(1, **described)
+                uri = files.map(MapKey(source, pair.target, variant).name)
+                pair.maps[variant].finish(1, records={uri: map_.multiplied().save(uri)}, **described)
             else:
                 curves[0].maps[variant] = map_.to(torch.device("cpu"))
                 curves[0].described[variant] = described
@@ -155,12 +155,12 @@ def join_classifiers(cpus: int, files: Layout, artifacts: Mapping[MapKey, Artifa
     from lib.networks.devices import best_device, compute_on_cpu
 
     compute_on_cpu(cpus)
-    target = label_rows(Classifier.load(files.classifier(next(iter(artifacts)).target)))
-    sources = [label_rows(Classifier.load(files.classifier(key.source))) for key in artifacts]
+    target = label_rows(load_classifier(files, next(iter(artifacts)).target))
+    sources = [label_rows(load_classifier(files, key.source)) for key in artifacts]
     maps = from_classifiers(sources, target, best_device())
     for (key, artifact), map_ in zip(artifacts.items(), maps, strict=True):
-        map_.save(files.map(key.name))
-        artifact.finish(1)
+        uri = files.map(key.name)
+        artifact.finish(1, records={uri: map_.save(uri)})
 
 
 def sum_rows(tables: FeatureTables, source: str, targets: list[str], device: torch.device) -> ClosedForms:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -15,9 +15,10 @@ from lib.experiment.variants import Subset, Variant
 from lib.features.chunks import read_chunk, split_into_chunks
 from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
-from lib.networks.classifiers import Classifier
+from lib.networks.classifiers import load_classifier
 from lib.storage.manifests import Artifact
 from lib.storage.parquet import write_table
+from lib.storage.records import FileRecord
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,13 @@ class FittedCurves:
     curves: Curves
     maps: dict[Variant, AffineMap]
     described: dict[Variant, dict[str, Any]]
+    records: dict[str, FileRecord] = field(default_factory=dict)  # of the files that are written
 
     def keep(self, files: Layout) -> None:
         """Write the maps, if they are to be kept."""
         for variant, map_ in self.maps.items() if self.curves.keep else ():
             name = map_name(self.curves.source, self.curves.target, variant.name)
-            (map_ if variant.rank else map_.multiplied()).save(files.map(name))
+            self.records[files.map(name)] = (map_ if variant.rank else map_.multiplied()).save(files.map(name))
 
 
 def judge_curves(
@@ -66,7 +68,7 @@ def judge_curves(
         PredictMapped(
             source,
             found.curves.target,
-            Classifier.load(files.classifier(found.curves.target)),
+            load_classifier(files, found.curves.target),
             {variant.column: found.maps[variant] for variant in found.curves.variants},
             device,
         )
@@ -84,8 +86,8 @@ def judge_curves(
         if held < FILE_ROWS and place < len(chunks) - 1:
             continue
         for tables_, found in zip(waiting, fitted, strict=True):
-            folder = files.curve_predictions(source, found.curves.target)
-            write_table(part_in(folder, part), pa.concat_tables(tables_))
+            uri = part_in(files.curve_predictions(source, found.curves.target), part)
+            found.records[uri] = FileRecord.of(write_table(uri, pa.concat_tables(tables_)))
             tables_.clear()
         written, held, part = written + held, 0, part + 1
     return written
@@ -97,4 +99,4 @@ def finish_curves(fitted: Sequence[FittedCurves], rows: int, points: Mapping[str
         maps = {variant.column: described for variant, described in found.described.items()}
         schema = mapped_schema(maps) if maps else None
         counted = points.get(found.curves.target, [])
-        found.curves.artifact.finish(rows if maps else 0, schema, maps=maps, points=counted)
+        found.curves.artifact.finish(rows if maps else 0, schema, found.records, maps=maps, points=counted)

@@ -17,7 +17,7 @@ from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
 from lib.maps.class_sums import LabelOnly
 from lib.maps.closed_forms import ClosedForms
-from lib.networks.classifiers import Classifier
+from lib.networks.classifiers import load_classifier
 
 Made = tuple[str, str, AffineMap, dict[str, Any]]  # target, the point's name, its map, and what is known of it
 
@@ -48,7 +48,7 @@ class PointCounter:
         networks = list(dict.fromkeys([self.source, *targets]))
         counters: list[tuple[CountPoints, list[Made]]] = []
         for target in targets:
-            classifier = Classifier.load(self.files.classifier(target))
+            classifier = load_classifier(self.files, target)
             mine = [point for point in held if point[0] == target]
             for fed, points in (
                 (None, [point for point in mine if point[1] != LABEL_ONLY]),
@@ -71,7 +71,7 @@ class PointCounter:
 
 def points_of(forms: ClosedForms, wanted: Sequence[Curves], files: Layout) -> Iterator[Made]:
     """Yield the maps of one source that are only counted: its controls first, then one draw of rows after another."""
-    classifiers = {curves.target: Classifier.load(files.classifier(curves.target)) for curves in wanted}
+    classifiers = {curves.target: load_classifier(files, curves.target) for curves in wanted}
     for curves in wanted:
         target = curves.target
         if curves.controls and target == forms.source:

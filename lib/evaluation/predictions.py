@@ -9,11 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from lib.experiment.layout import manifest_in
 from lib.images.batches import rejected
 from lib.maps.affine import AffineMap
 from lib.maps.error import unit_distance
 from lib.networks.classifiers import Classifier
 from lib.storage.columns import column_vectors
+from lib.storage.files import for_all
+from lib.storage.manifests import read_records
+from lib.storage.parquet import read_rows, read_table
 
 Device = torch.device | str
 FILE_ROWS = 65_536  # of a file with predictions, about
@@ -122,3 +126,16 @@ class TopK:
 def float64_vectors(rows: pa.Table, network: str, device: Device = "cpu") -> torch.Tensor:
     """Return a feature column as (n, d) float64, on a device."""
     return torch.tensor(column_vectors(rows, network)).to(device, torch.float64)
+
+
+def read_predicted(folder: str, schema: pa.Schema) -> pa.Table:
+    """Return these columns of the prediction table in `folder`, checked against its manifest.
+
+    Raises DamagedFile if a file is missing or is not what was written.
+    """
+    records = read_records(manifest_in(folder))
+    if not records:  # an earlier version wrote it
+        return read_rows(folder, schema)
+    files = {uri: record for uri, record in sorted(records.items()) if uri.rpartition("/")[0] == folder}
+    tables = for_all(lambda uri: read_table(uri, schema, files[uri]), files)
+    return pa.concat_tables([schema.empty_table(), *tables])

@@ -60,6 +60,10 @@ class Layout:
         """Return the file of a network's classifier C."""
         return join_uri(self.folder, "classifiers", f"{network}.safetensors")
 
+    def classifier_manifest(self, network: str) -> str:
+        """Return the file that says which weights a network's classifier belongs to."""
+        return join_uri(self.folder, "classifiers", f"{network}.manifest.json")
+
     @property
     def maps(self) -> str:
         """The folder of all maps."""

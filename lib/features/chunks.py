@@ -11,13 +11,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from lib.errors import TableError
 from lib.features.schemas import IMAGES
-from lib.features.tables import FeatureTables
-from lib.storage.parquet import parquet_files
-from lib.storage.uris import resolve
+from lib.features.tables import FeatureTable, FeatureTables
+from lib.storage.parts import Part, read_part
 
 SUMMED_ROWS = 1024  # of a chunk whose products are summed: a few large products are faster than many small ones
 
@@ -27,7 +25,7 @@ class ChunkSource:
     """Files of one table that hold columns of a chunk's rows."""
 
     folder: str
-    files: tuple[str, ...]
+    files: tuple[Part, ...]
     networks: tuple[str, ...]
 
 
@@ -44,36 +42,39 @@ def split_into_chunks(tables: FeatureTables, networks: Sequence[str], rows: int 
     Raises TableError if a network has no finished table, or if two tables do not hold the same images.
     """
     (first, columns), *others = tables.by_table(networks)
-    names = parquet_files(first.folder)[1]
-    files = max(1, round(len(names) * rows / max(1, first.rows)))
-    groups = [tuple(names[start : start + files]) for start in range(0, len(names), files)]
+    parts = first.parts()
+    files = max(1, round(len(parts) * rows / max(1, first.rows)))
+    groups = [tuple(parts[start : start + files]) for start in range(0, len(parts), files)]
     found: list[list[ChunkSource]] = [[ChunkSource(first.folder, group, tuple(columns))] for group in groups]
     ids = [_ids(first.folder, group) for group in groups] if others else []
     for table, theirs in others:
-        places = _places(table.folder)
+        places = _places(table)
         if len(places) != sum(map(len, ids)):
             raise TableError(f"{table.folder}: its images are not those of {first.folder}")
         for sources, group_ids in zip(found, ids, strict=True):
-            holding = {places.get(image_id, "") for image_id in group_ids.to_pylist()}
-            if "" in holding:
+            holding = {places.get(image_id) for image_id in group_ids.to_pylist()}
+            if None in holding:
                 raise TableError(f"{table.folder}: its images are not those of {first.folder}")
-            sources.append(ChunkSource(table.folder, tuple(sorted(holding)), tuple(theirs)))
+            chosen = sorted((part for part in holding if part is not None), key=lambda part: part.path)
+            sources.append(ChunkSource(table.folder, tuple(chosen), tuple(theirs)))
     return [Chunk(tuple(sources)) for sources in found]
 
 
-def _ids(folder: str, files: Sequence[str]) -> pa.ChunkedArray:
-    filesystem = resolve(folder)[0]
-    parts = [pq.read_table(file, columns=["image_id"], filesystem=filesystem)["image_id"] for file in files]
-    return pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
+def _ids(folder: str, files: Sequence[Part]) -> pa.ChunkedArray:
+    tables = [read_part(folder, file, ["image_id"])["image_id"] for file in files]
+    return pa.chunked_array([chunk for table in tables for chunk in table.chunks], pa.string())
 
 
-def _places(folder: str) -> dict[str, str]:
+def _places(table: FeatureTable) -> dict[str, Part]:
     """Return for each image_id the file that has it."""
-    return {image_id: file for file in parquet_files(folder)[1] for image_id in _ids(folder, [file]).to_pylist()}
+    return {image_id: part for part in table.parts() for image_id in _ids(table.folder, [part]).to_pylist()}
 
 
 def read_chunk(chunk: Chunk) -> pa.Table:
-    """Read image_id, label, and a column of vectors for each network. Raises TableError if an image is missing."""
+    """Read image_id, label, and a column of vectors for each network.
+
+    Raises TableError if an image is missing, and DamagedFile if what is read is not what was written.
+    """
     first, *others = chunk.sources
     rows = _read(first)
     for source in others:
@@ -87,6 +88,5 @@ def read_chunk(chunk: Chunk) -> pa.Table:
 
 
 def _read(source: ChunkSource) -> pa.Table:
-    filesystem = resolve(source.folder)[0]
     columns = [*IMAGES.names, *source.networks]
-    return pa.concat_tables([pq.read_table(file, columns=columns, filesystem=filesystem) for file in source.files])
+    return pa.concat_tables([read_part(source.folder, file, columns) for file in source.files])

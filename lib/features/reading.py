@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from lib.errors import TableError
+from lib.errors import DamagedFile, TableError
 from lib.features.schemas import IMAGES
-from lib.features.tables import FeatureTables
-from lib.storage.parquet import parquet_files
+from lib.features.tables import FeatureTable, FeatureTables
+from lib.storage.parts import open_part, read_footer
 
 CACHED_ROWS = 128  # rows that are unpacked at once: their vectors fit into a core's cache
 
@@ -35,13 +34,14 @@ class Features:
 def read_features(tables: FeatureTables, networks: Sequence[str], dtype: str = "float32") -> Features:
     """Read the columns of `networks`, from one table or several, matched and sorted by image_id. Nothing is read twice.
 
-    Raises TableError if a network has no finished table, an id is missing in one of the tables, or stands in one twice.
+    Raises TableError if a network has no finished table, an id is missing in one of the tables, or stands in one twice,
+    and DamagedFile if what is read is not what was written.
     """
     ids: np.ndarray | None = None
     label = pa.nulls(0, pa.int32())
     vectors: dict[str, np.ndarray] = {}
     for table, columns in tables.by_table(networks):
-        groups = _row_groups(table.folder)
+        groups = _row_groups(table)
         images = pa.concat_tables(_on_all_cores(partial(_read_group, columns=IMAGES.names), groups))
         order = pc.sort_indices(images["image_id"])
         found = images["image_id"].take(order).to_numpy()
@@ -61,30 +61,35 @@ def read_features(tables: FeatureTables, networks: Sequence[str], dtype: str = "
 class _RowGroup:
     """A row group of a Parquet file, and where its rows stand among the rows of all files."""
 
+    folder: str  # the table's
     file: str
-    filesystem: pafs.FileSystem
     footer: pq.FileMetaData  # the file's
     number: int  # in the file
     start: int  # the place of its first row
 
 
-def _row_groups(folder: str) -> list[_RowGroup]:
-    """Return the row groups of all Parquet files in `folder`, in their order. Raises TableError if there are none."""
-    filesystem, files = parquet_files(folder)
-    if not files:
-        raise TableError(f"{folder} has no rows")
-    footers = _on_all_cores(partial(pq.read_metadata, filesystem=filesystem), files)
+def _row_groups(table: FeatureTable) -> list[_RowGroup]:
+    """Return the row groups of all files of a table, in their order.
+
+    Raises TableError if there are none, or not as many rows as the manifest says, and DamagedFile.
+    """
+    parts = table.parts()
+    if not parts:
+        raise TableError(f"{table.folder} has no rows")
+    footers = _on_all_cores(partial(read_footer, table.folder), parts)
     groups, start = list[_RowGroup](), 0
-    for file, footer in zip(files, footers, strict=True):
+    for part, footer in zip(parts, footers, strict=True):
         for number in range(footer.num_row_groups):
-            groups.append(_RowGroup(file, filesystem, footer, number, start))
+            groups.append(_RowGroup(table.folder, part.path, footer, number, start))
             start += footer.row_group(number).num_rows
+    if start != table.rows:
+        raise DamagedFile(table.folder, f"its files have {start:,} rows, its manifest says {table.rows:,}")
     return groups
 
 
 def _read_group(group: _RowGroup, columns: list[str]) -> pa.Table:
     """Read some columns of one row group."""
-    with pq.ParquetFile(group.file, metadata=group.footer, filesystem=group.filesystem) as file:
+    with open_part(group.folder, group.file, group.footer) as file:
         return file.read_row_group(group.number, columns=columns, use_threads=False)
 
 
@@ -101,7 +106,7 @@ def _read_vectors(groups: list[_RowGroup], networks: list[str], rank: np.ndarray
 
     def read(group: _RowGroup) -> None:
         start = group.start
-        with pq.ParquetFile(group.file, metadata=group.footer, filesystem=group.filesystem) as file:
+        with open_part(group.folder, group.file, group.footer) as file:
             for batch in file.iter_batches(CACHED_ROWS, [group.number], columns=networks, use_threads=False):
                 places = rank[start : start + len(batch)]
                 start += len(batch)

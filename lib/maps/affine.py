@@ -9,7 +9,9 @@ from operator import matmul
 import safetensors.torch
 import torch
 
-from lib.storage.files import read_bytes, write_bytes
+from lib.storage.files import write_bytes
+from lib.storage.records import FileRecord
+from lib.storage.tensors import load_tensors
 
 FACTORS = ("left", "right")  # of a map of low rank, as its file names them
 
@@ -71,10 +73,10 @@ class AffineMap:
         place = 1 + widths.index(min(widths))
         return AffineMap([_product(self.factors[:place]), _product(self.factors[place:])], self.bias)
 
-    def save(self, uri: str) -> None:
+    def save(self, uri: str) -> FileRecord:
         """Write the map as a .safetensors file: weight and bias, or left, right and bias if it has two factors or more.
 
-        Numbers are float32.
+        Numbers are float32. Return what its manifest is to record of the file.
         """
         if len(self.factors) == 1:
             weight = {"weight": self.weight}
@@ -83,12 +85,17 @@ class AffineMap:
         tensors = {
             name: tensor.detach().float().cpu().contiguous() for name, tensor in (weight | {"bias": self.bias}).items()
         }
-        write_bytes(uri, safetensors.torch.save(tensors))
+        data = safetensors.torch.save(tensors)
+        write_bytes(uri, data)
+        return FileRecord.of(data)
 
     @classmethod
-    def load(cls, uri: str) -> AffineMap:
-        """Read a map that `python -m jobs.fit` wrote. Raises StorageError if there is none."""
-        tensors = safetensors.torch.load(read_bytes(uri))
+    def load(cls, uri: str, record: FileRecord | None = None) -> AffineMap:
+        """Read a map that `python -m jobs.fit` wrote, and check it if there is a record of it.
+
+        Raises StorageError if there is none, and DamagedFile if it is not what was recorded.
+        """
+        tensors = load_tensors(uri, record)
         weight = tensors["weight"] if "weight" in tensors else [tensors[name] for name in FACTORS]
         return cls(weight, tensors["bias"])
 

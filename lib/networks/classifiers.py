@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import safetensors.torch
 import torch
 
-from lib.storage.files import read_bytes
+from lib.experiment.layout import Layout
+from lib.storage.manifests import read_records
+from lib.storage.records import FileRecord, read_recorded
+from lib.storage.tensors import metadata_of, parse_tensors
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,32 @@ class Classifier:
         return bytes(safetensors.torch.save(tensors, metadata={"offset": str(self.offset)}))
 
     @classmethod
-    def load(cls, uri: str) -> Classifier:
-        """Read a classifier that `python -m jobs.extract` wrote. Raises StorageError if there is none."""
-        return cls.from_bytes(read_bytes(uri))
+    def load(cls, uri: str, record: FileRecord | None = None) -> Classifier:
+        """Read a classifier that `python -m jobs.extract` wrote, and check it if there is a record of it.
+
+        Raises StorageError if there is none, and DamagedFile if it is not what was recorded.
+        """
+        return cls.from_bytes(read_recorded(uri, record), uri)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Classifier:
-        """Read the contents of a .safetensors file."""
-        tensors = safetensors.torch.load(data)
-        length = int.from_bytes(data[:8], "little")
-        offset = int(json.loads(data[8 : 8 + length]).get("__metadata__", {}).get("offset", 0))
-        return cls(tensors["weight"], tensors["bias"], offset)
+    def from_bytes(cls, data: bytes, uri: str = "a classifier") -> Classifier:
+        """Return what the contents of a .safetensors file hold. Raises DamagedFile, which names it."""
+        tensors = parse_tensors(uri, data)
+        return cls(tensors["weight"], tensors["bias"], int(metadata_of(data).get("offset", 0)))
+
+
+def load_classifier(files: Layout, network: str) -> Classifier:
+    """Read a network's classifier, checked against its manifest if there is one.
+
+    Raises StorageError if there is none, and DamagedFile if it is not what was written.
+    """
+    return Classifier.load(files.classifier(network), _record(files, network))
+
+
+def classifier_digest(files: Layout, network: str) -> str:
+    """Return the digest of a network's classifier's file. Raises as `load_classifier` does."""
+    return FileRecord.of(read_recorded(files.classifier(network), _record(files, network))).digest
+
+
+def _record(files: Layout, network: str) -> FileRecord | None:
+    return read_records(files.classifier_manifest(network)).get(files.classifier(network))

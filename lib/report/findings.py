@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,14 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.errors import TableError
+from lib.errors import DamagedFile, TableError
 from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS, THUMBNAILS
 from lib.evaluation.results import ClassCounts, Example, MapResults, Results, StageTiming
 from lib.experiment.layout import Layout
 from lib.experiment.variants import MapKey, Variant
 from lib.maps.curves import read_curve
 from lib.storage.files import is_file, read_json
+from lib.storage.manifests import read_records
 from lib.storage.parquet import read_table
+from lib.storage.records import Records, read_recorded
 
 FEW = 6  # networks: a page shows everything about each of their pairs beside each other
 Curve = tuple[np.ndarray, np.ndarray]  # iterations and errors, (n,) each
@@ -37,21 +40,30 @@ class Findings:
 
     @classmethod
     def read(cls, files: Layout) -> Findings:
-        """Read what `python -m jobs.evaluate` wrote. Raises TableError if an earlier version wrote it."""
-        results: Results = read_json(files.results)
-        if not is_file(files.maps_table):
+        """Read what `python -m jobs.evaluate` wrote.
+
+        Raises TableError if an earlier version wrote it, and DamagedFile if it is not what was written.
+        """
+        records = read_records(files.results_manifest)
+        results = read_results(files, records)
+        if files.maps_table not in records and not is_file(files.maps_table):
             raise TableError(
                 f"{files.results} is of an earlier version, which wrote no {files.maps_table}. Run `python -m "
                 f"jobs.pipeline` for the experiment {results['experiment']!r} again: extraction and fits by Adam are "
                 "kept, the rest is made anew"
             )
-        pictures = read_table(files.thumbnails, THUMBNAILS).to_pylist()
+
+        def table(uri: str, schema: pa.Schema) -> pa.Table:
+            """Return one of the tables beside results.json."""
+            return read_table(uri, schema, records.get(uri))
+
+        pictures = table(files.thumbnails, THUMBNAILS).to_pylist()
         return cls(
             results,
-            read_table(files.maps_table, MAPS),
-            read_table(files.examples, EXAMPLES),
+            table(files.maps_table, MAPS),
+            table(files.examples, EXAMPLES),
             {row["image_id"]: row["jpeg"] for row in pictures},
-            lambda target: read_table(files.classes_of(target), CLASSES),
+            lambda target: table(files.classes_of(target), CLASSES),
             lambda source, target: read_error_curve(files, source, target),
             read_json(files.timings) if is_file(files.timings) else {},
         )
@@ -105,10 +117,25 @@ class Findings:
         return rows
 
 
+def read_results(files: Layout, records: Records | None = None) -> Results:
+    """Read results.json, checked against its manifest, whose `records` may be known.
+
+    Raises DamagedFile if it is not what was written.
+    """
+    recorded = read_records(files.results_manifest) if records is None else records
+    data = read_recorded(files.results, recorded.get(files.results))
+    try:
+        results: Results = json.loads(data)
+    except ValueError as error:
+        raise DamagedFile(files.results, f"it is no JSON ({error})") from error
+    return results
+
+
 def read_error_curve(files: Layout, source: str, target: str) -> Curve | None:
     """Read iterations and errors, (n,) each, of the map fitted by Adam; None if there is none."""
-    file = files.curve(MapKey(source, target, Variant("affine")).name)
+    name = MapKey(source, target, Variant("affine")).name
+    file = files.curve(name)
     if not is_file(file):
         return None
-    table = read_curve(file)
+    table = read_curve(file, read_records(files.map_manifest(name)).get(file))
     return table["iteration"].to_numpy(), table["error"].to_numpy()

@@ -21,19 +21,24 @@ from lib.report.provenance import images_section, settings_section, timings_sect
 from lib.report.table1 import table1_markdown, table1_section
 from lib.report.verdict import verdict
 from lib.storage.files import write_bytes
+from lib.storage.records import FileRecord
 
 NAMED = 12  # networks that the page's first lines name
 
 
-def write_report(findings: Findings, files: Layout) -> None:
-    """Write report.html, table1.md, and the figures as SVG and PNG."""
+def write_report(findings: Findings, files: Layout) -> dict[str, FileRecord]:
+    """Write report.html, table1.md, and the figures as SVG and PNG, and return what is to be recorded of them."""
     drawn = draw_figures(findings)
     vectors = {name: to_svg(figure, f"f{place}") for place, (name, figure) in enumerate(drawn.items())}
-    write_bytes(files.report, report_html(findings, vectors).encode())
-    write_bytes(files.table1, f"{table1_markdown(findings.results)}\n".encode())
+    contents = {
+        files.report: report_html(findings, vectors).encode(),
+        files.table1: f"{table1_markdown(findings.results)}\n".encode(),
+    }
     for name, figure in drawn.items():
-        write_bytes(files.figure(f"{name}.svg"), vectors[name].encode())
-        write_bytes(files.figure(f"{name}.png"), to_png(figure))
+        contents |= {files.figure(f"{name}.svg"): vectors[name].encode(), files.figure(f"{name}.png"): to_png(figure)}
+    for uri, data in contents.items():
+        write_bytes(uri, data)
+    return {uri: FileRecord.of(data) for uri, data in contents.items()}
 
 
 def report_html(findings: Findings, drawn: Mapping[str, str]) -> str:

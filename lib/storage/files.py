@@ -134,10 +134,15 @@ def read_json(uri: str) -> Any:
     return json.loads(read_bytes(uri))
 
 
-def write_json(uri: str, value: object) -> None:
-    """Write a JSON value, indented for people. Numbers that are not finite, which JSON lacks, become null."""
+def write_json(uri: str, value: object) -> bytes:
+    """Write a JSON value, indented for people, and return the file's contents.
+
+    Numbers that are not finite, which JSON lacks, become null.
+    """
     text = json.dumps(without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(uri, (text + "\n").encode())
+    data = (text + "\n").encode()
+    write_bytes(uri, data)
+    return data
 
 
 def without_nan(value: object) -> object:

@@ -7,20 +7,23 @@ that other settings began.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 
-from lib.errors import ManifestMismatch
-from lib.storage.files import delete, for_all, is_file, read_bytes, read_json, write_json
+from lib.errors import DamagedFile, ManifestMismatch
+from lib.storage.files import delete, for_all, is_file, read_bytes, without_nan, write_json
+from lib.storage.patterns import folder_of
+from lib.storage.records import FileRecord, Records, as_json, digest_of_bytes, read_recorded, records_in
 
+DIGEST = "digest"  # a manifest's key with the digest of all its other keys
+State = Literal["new", "begun", "finished", "stale"]
 PACKAGES = ("ray", "torch", "torchvision", "timm", "pyarrow", "numpy", "pillow", "safetensors")
 
 
@@ -31,12 +34,7 @@ def versions() -> dict[str, str]:
 
 def digest(value: object) -> str:
     """Return a short sha256 of a JSON value. It does not depend on the order of keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def file_digest(uri: str) -> str:
-    """Return a short sha256 of a file's bytes."""
-    return hashlib.sha256(read_bytes(uri)).hexdigest()[:16]
+    return digest_of_bytes(json.dumps(value, sort_keys=True).encode())
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,17 @@ class Artifact:
     made_from: dict[str, Any]
 
     @property
+    def folder(self) -> str:
+        """The folder of the manifest."""
+        return folder_of(self.manifest)
+
+    @property
     def started(self) -> str:
         """The file that says what the unfinished artifact is being made from."""
         return self.manifest.removesuffix("manifest.json") + "started.json"
 
-    def begin(self, overwrite: bool = False) -> bool:
-        """Return whether the work is still to be done. It is not if a matching manifest says that it is finished.
+    def look(self, overwrite: bool = False) -> State:
+        """Return how far the artifact is. Nothing is changed.
 
         Raises ManifestMismatch if the artifact was made, or begun, from something else, unless `overwrite` is set.
         """
@@ -67,18 +70,46 @@ class Artifact:
             if found is None:
                 print(f"warning: {record} is damaged, so that what it describes is made anew", file=sys.stderr)
             elif record_matches(record, found, self.made_from, overwrite):
-                return record == self.started
-            self.remove()
-            break
-        write_json(self.started, {"made_from": self.made_from})
-        return True
+                return "finished" if record == self.manifest else "begun"
+            return "stale"
+        return "new"
 
-    def finish(self, rows: int, schema: pa.Schema | None = None, **described: Any) -> None:
-        """Write the manifest: from now on the artifact counts as finished."""
+    def start(self, state: State) -> bool:
+        """Return whether the work is still to be done, in this state that `look` found. What is stale is removed."""
+        if state == "stale":
+            self.remove()
+        if state in ("stale", "new"):
+            write_manifest(self.started, {"made_from": self.made_from})
+        return state != "finished"
+
+    def begin(self, overwrite: bool = False) -> bool:
+        """Look and start: return whether the work is still to be done. Raises ManifestMismatch as `look` does."""
+        return self.start(self.look(overwrite))
+
+    def finish(
+        self, rows: int, schema: pa.Schema | None = None, records: Records | None = None, **described: Any
+    ) -> None:
+        """Write the manifest: from now on the artifact counts as finished. `records` are of its files."""
         columns = {} if schema is None else {"schema": {field.name: str(field.type) for field in schema}}
-        manifest = {"rows": rows, **columns, "made_from": self.made_from, **described, "versions": versions()}
-        write_json(self.manifest, manifest)
+        files = {} if records is None else {"files": as_json(self.folder, records)}
+        manifest = {"rows": rows, **columns, "made_from": self.made_from, **described, "versions": versions(), **files}
+        write_manifest(self.manifest, manifest)
         delete(self.started)
+
+    def damage(self) -> list[DamagedFile]:
+        """Read the files of a finished artifact, and return what is wrong with those that its manifest records."""
+        found = []
+        for uri, record in records_in(self.folder, read_manifest(self.manifest) or {}).items():
+            try:
+                read_recorded(uri, record)
+            except DamagedFile as error:
+                found.append(error)
+        return found
+
+    def reopen(self) -> None:
+        """Let a finished artifact count as begun: what is missing of it can be made."""
+        write_manifest(self.started, {"made_from": self.made_from})
+        delete(self.manifest)
 
     def remove(self) -> None:
         """Delete the artifact, its manifest first, so that half an artifact never looks finished."""
@@ -87,29 +118,69 @@ class Artifact:
 
 
 Key = TypeVar("Key")
+Search = Callable[[list[Artifact]], list[list[DamagedFile]]]  # what is wrong with each of these artifacts
 
 
-def begin_all(artifacts: Mapping[Key, Artifact], overwrite: bool = False) -> dict[Key, Artifact]:
+def begin_all(
+    artifacts: Mapping[Key, Artifact], overwrite: bool = False, search: Search | None = None
+) -> dict[Key, Artifact]:
     """Begin all these artifacts, many at once, since a store takes its time for each. Return those that have work left.
 
-    Raises as Artifact.begin does.
+    All are compared before any is changed. `search` looks for damage in those that are finished; what it finds is made
+    anew. Raises as Artifact.look does.
     """
-    begun = for_all(lambda artifact: artifact.begin(overwrite), artifacts.values())
+    states = dict(zip(artifacts, for_all(lambda artifact: artifact.look(overwrite), artifacts.values()), strict=True))
+    finished = [key for key, state in states.items() if search is not None and state == "finished"]
+    if search is not None and finished:
+        damaged = search([artifacts[key] for key in finished])
+        states |= {key: "stale" for key, errors in zip(finished, damaged, strict=True) if errors}
+    begun = for_all(lambda key: artifacts[key].start(states[key]), artifacts)
     return {key: artifact for (key, artifact), todo in zip(artifacts.items(), begun, strict=True) if todo}
 
 
+def write_manifest(uri: str, content: dict[str, Any]) -> None:
+    """Write a manifest or another record with a digest of itself, by which a damaged one is known."""
+    plain = json.loads(json.dumps(without_nan(content)))
+    write_json(uri, plain | {DIGEST: digest(plain)})
+
+
 def read_manifests(uris: Mapping[Key, str]) -> dict[Key, dict[str, Any]]:
-    """Read many manifests at once. Raises StorageError if one is not there."""
-    return dict(zip(uris, for_all(read_json, uris.values()), strict=True))
+    """Read many manifests at once. Raises StorageError if one is not there, DamagedFile if one is damaged."""
+
+    def read(uri: str) -> dict[str, Any]:
+        """Return one manifest."""
+        found = read_manifest(uri)
+        if found is None:
+            raise DamagedFile(uri, "it is not what was written, as its own digest says")
+        return found
+
+    return dict(zip(uris, for_all(read, uris.values()), strict=True))
+
+
+def read_records(manifest: str) -> dict[str, FileRecord]:
+    """Return what a manifest records of its files, by URI; nothing if it has no records or is not there.
+
+    Raises DamagedFile if it is damaged.
+    """
+    if not is_file(manifest):
+        return {}
+    return records_in(folder_of(manifest), read_manifests({"": manifest})[""])
 
 
 def read_manifest(uri: str) -> dict[str, Any] | None:
-    """Return a manifest; None if it is empty or cut, as files may be after a loss of power."""
+    """Return a manifest; None if it is not what was written, as files may be after a loss of power.
+
+    What an earlier version wrote has no digest, and is believed if it is JSON. Raises StorageError if it is not there.
+    """
+    data = read_bytes(uri)
     try:
-        found: dict[str, Any] = json.loads(read_bytes(uri))
+        found: Any = json.loads(data)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    said = found.pop(DIGEST, None)
+    return found if said is None or said == digest(found) else None
 
 
 def read_record(uri: str) -> dict[str, Any] | None:

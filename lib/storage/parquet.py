@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 
 import pyarrow as pa
@@ -9,21 +11,31 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from lib.errors import TableError
-from lib.storage.files import files_below, read_bytes, write_bytes
+from lib.errors import DamagedFile, TableError
+from lib.storage.files import files_below, write_bytes
+from lib.storage.records import FileRecord, read_recorded
 from lib.storage.uris import resolve
 
 MAGIC = b"PAR1"  # a Parquet file's last bytes
+PAGES_DIGEST = b"pages_sha256"  # the key in a footer of the digest of all that stands before it
+CHECKED = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 
 
-def write_table(uri: str, table: pa.Table) -> None:
-    """Write one Parquet file so that no reader ever sees half of it.
+def write_table(uri: str, table: pa.Table) -> pa.Buffer:
+    """Write one Parquet file so that no reader ever sees half of it, and return its bytes.
 
-    It is compressed by zstd without a dictionary, with which features compress worse.
+    It is compressed by zstd without a dictionary, with which features compress worse. Its pages have checksums, and its
+    footer a digest of them all.
     """
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=False)
-    write_bytes(uri, sink.getvalue())
+    file = io.BytesIO()
+    with pq.ParquetWriter(
+        file, table.schema, compression="zstd", compression_level=1, use_dictionary=False, write_page_checksum=True
+    ) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({PAGES_DIGEST.decode(): hashlib.sha256(file.getbuffer()).hexdigest()})
+    written = pa.py_buffer(file.getvalue())
+    write_bytes(uri, written)
+    return written
 
 
 def parquet_files(folder: str) -> tuple[pafs.FileSystem, list[str]]:
@@ -46,29 +58,15 @@ def read_rows(folder: str, schema: pa.Schema, prefix: str = "") -> pa.Table:
     """
     filesystem, files = parquet_files(folder)
     named = [file for file in files if os.path.basename(file).startswith(prefix)]
-    return ds.dataset(named, schema, "parquet", filesystem).to_table() if named else schema.empty_table()
+    if not named:
+        return schema.empty_table()
+    return ds.dataset(named, schema, ds.ParquetFileFormat(default_fragment_scan_options=CHECKED), filesystem).to_table()
 
 
-def read_table(uri: str, schema: pa.Schema) -> pa.Table:
-    """Return the rows of one Parquet file, which has this schema."""
-    return pq.read_table(pa.BufferReader(read_bytes(uri)), schema=schema)
-
-
-def remove_truncated(folder: str) -> int:
-    """Delete Parquet files that lack their end because their writer was killed. Return how many that were."""
-    filesystem, files = parquet_files(folder)
-    broken = 0
-    for file in files:
-        if not _is_complete(filesystem, file):
-            filesystem.delete_file(file)
-            broken += 1
-    return broken
-
-
-def _is_complete(filesystem: pafs.FileSystem, file: str) -> bool:
-    """Return whether a Parquet file ends as one. Raises OSError if it cannot be read, which does not mean that it is
-    truncated.
-    """
-    with filesystem.open_input_file(file) as stream:
-        size = stream.size()
-        return size > len(MAGIC) and bytes(stream.read_at(len(MAGIC), size - len(MAGIC))) == MAGIC
+def read_table(uri: str, schema: pa.Schema, record: FileRecord | None = None) -> pa.Table:
+    """Return the rows of one Parquet file, which has this schema. Raises DamagedFile if it is not what was written."""
+    data = read_recorded(uri, record)
+    try:
+        return pq.read_table(pa.BufferReader(data), schema=schema, page_checksum_verification=True)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DamagedFile(uri, str(error).splitlines()[0].rstrip(". ")) from error

@@ -1,10 +1,13 @@
 """Files on S3, against a real S3 API on this machine: whole objects, patience with a throttling store, all formats."""
 
+import json
 import os
 import pickle
 import re
 import sys
 import tarfile
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
-from lib.errors import StorageError
+from lib.errors import FolderInUse, StorageError
 from lib.experiment.settings import Split
 from lib.features.schemas import IMAGES
 from lib.images.fetching import read_images
@@ -30,7 +33,9 @@ from lib.storage.files import (
     write_bytes,
     write_json,
 )
-from lib.storage.parquet import read_rows, remove_truncated, write_table
+from lib.storage.leases import Holder, Lease, hold, read_holder
+from lib.storage.parquet import parquet_files, read_rows, write_table
+from lib.storage.parts import Part, find_damage
 from lib.storage.probes import check_readable, check_writable
 from lib.storage.s3 import open_s3, retry
 from lib.storage.uris import resolve, uri_beside
@@ -115,7 +120,7 @@ def test_everything_survives_a_store_that_refuses_each_request_at_first(store: S
     assert read_bytes("s3://bucket/large") == bytes(11 << 20)
     table = pa.table({"image_id": ["a", "b"], "label": pa.array([1, 2], pa.int32())})
     write_table("s3://bucket/t/part.parquet", table)
-    assert remove_truncated("s3://bucket/t") == 0
+    assert not find_damage("s3://bucket/t", [Part("bucket/t/part.parquet")])
     assert read_rows("s3://bucket/t", IMAGES).equals(table)
     check_readable("s3://bucket/t")
     delete("s3://bucket/t")
@@ -229,8 +234,48 @@ def test_a_part_that_cannot_be_read_now_is_not_taken_for_broken(store: Store) ->
     write_table("s3://bucket/t/whole.parquet", table)
     store.put("t/cut.parquet", store.get("t/whole.parquet")[:-9])
     store.rule = lambda method, path: DENIED if "whole" in path else None
+    parts = [Part(path) for path in parquet_files("s3://bucket/t")[1]]
     with pytest.raises(OSError, match="ACCESS_DENIED"):
-        remove_truncated("s3://bucket/t")
+        find_damage("s3://bucket/t", parts)
     store.rule = stores.passed
-    remove_truncated("s3://bucket/t")
-    assert [key for key in store.keys("t/") if not key.endswith("/")] == ["t/whole.parquet"]
+    assert [part.path for part in find_damage("s3://bucket/t", parts)] == ["bucket/t/cut.parquet"]
+
+
+# Leases ------------------------------------------------------------------------------------------------------------
+
+
+def test_one_run_at_a_time_has_a_lease_in_a_store(store: Store) -> None:
+    """A store has no locks: of two that write at once, the last one keeps the lease, and the first one is refused."""
+    first, second = (Lease("s3://bucket/runs/x", Holder.this(name)) for name in ("first", "second"))
+    first.take(print)
+    with pytest.raises(FolderInUse, match="`first`, process"):
+        second.take(print)
+    assert first.renew() is None
+    first.give_back()
+    assert not is_file("s3://bucket/runs/x/lease.json")
+
+    def meanwhile(seconds: float) -> None:
+        """The second one wrote just after the first."""
+        write_bytes("s3://bucket/runs/x/lease.json", json.dumps(asdict(second.holder)).encode())
+
+    with pytest.raises(FolderInUse, match="`second`, process"):
+        first.take(print, sleep=meanwhile)
+    taken = first.renew()
+    assert taken is not None
+    assert taken.command == "second"
+    first.give_back()
+    assert is_file("s3://bucket/runs/x/lease.json"), "it is the second one's"
+    second.give_back()
+
+
+def test_a_lease_survives_a_store_that_does_not_answer_for_a_while(store: Store) -> None:
+    told: list[str] = []
+    with hold("s3://bucket/runs/x", "mine", told.append, beat=0.05):
+        store.rule = lambda method, path: DENIED if "lease" in path else None
+        time.sleep(0.5)
+        store.rule = stores.passed
+        before = read_holder("s3://bucket/runs/x/lease.json")
+        while read_holder("s3://bucket/runs/x/lease.json") == before:
+            time.sleep(0.05)
+    assert not told
+    assert not is_file("s3://bucket/runs/x/lease.json")

@@ -15,7 +15,8 @@ from lib.features.tables import FeatureTables
 from lib.storage.columns import vector_column
 from lib.storage.files import delete, write_json
 from lib.storage.manifests import Artifact
-from lib.storage.parquet import read_schema, remove_truncated, write_table
+from lib.storage.parquet import parquet_files, read_schema, write_table
+from lib.storage.parts import Part, find_damage, read_footer
 from lib.storage.uris import join_uri, resolve
 
 
@@ -119,12 +120,12 @@ def test_file_uris_may_have_spaces(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "with a space" / "x.json").read_text()) == {"a": 1}
 
 
-def test_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
+def test_files_of_a_killed_writer_are_found(tmp_path: Path) -> None:
     write_pass(str(tmp_path), {"a": np.ones((2, 2), np.float32)}, ["x", "y"])
     (tmp_path / "half.parquet").write_bytes((tmp_path / "part-0.parquet").read_bytes()[:-20])
-    assert remove_truncated(str(tmp_path)) == 1
-    assert not (tmp_path / "half.parquet").exists()
-    assert (tmp_path / "part-0.parquet").exists()
+    (tmp_path / "none.parquet").write_bytes(b"")
+    found = find_damage(str(tmp_path), [Part(path) for path in parquet_files(str(tmp_path))[1]])
+    assert [Path(part.path).name for part in found] == ["half.parquet", "none.parquet"]
 
 
 def test_an_unusable_location_is_named() -> None:
@@ -157,7 +158,7 @@ def test_no_column_and_no_footer_is_read_twice(tmp_path: Path, monkeypatch: pyte
     write_pass(str(tmp_path / "a+b"), {"a": np.ones((9, 2)), "b": np.ones((9, 3))}, [f"i{k}" for k in range(9)], 3)
     read: list[str] = []
     footers: list[str] = []
-    group, batches, metadata = pq.ParquetFile.read_row_group, pq.ParquetFile.iter_batches, pq.read_metadata
+    group, batches = pq.ParquetFile.read_row_group, pq.ParquetFile.iter_batches
 
     def counted(file: pq.ParquetFile, number: int, columns: list[str], **more: object) -> pa.Table:
         read.extend(columns)
@@ -167,13 +168,13 @@ def test_no_column_and_no_footer_is_read_twice(tmp_path: Path, monkeypatch: pyte
         read.extend(columns)
         return batches(file, size, row_groups, columns=columns, **more)
 
-    def counted_footer(file: str, **more: object) -> pq.FileMetaData:
-        footers.append(file)
-        return metadata(file, **more)
+    def counted_footer(folder: str, part: Part) -> pq.FileMetaData:
+        footers.append(part.path)
+        return read_footer(folder, part)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted_batches)
-    monkeypatch.setattr(pq, "read_metadata", counted_footer)
+    monkeypatch.setattr("lib.features.reading.read_footer", counted_footer)
     read_features(FeatureTables.open(str(tmp_path)), ["a", "b"])
     assert sorted(read) == sorted(["a", "b", "image_id", "label"] * 3)
     assert len(footers) == len(set(footers)) == 3
