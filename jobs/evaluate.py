@@ -87,6 +87,7 @@ def evaluate(run: Run) -> int:
             "published": [row.model_dump() for row in experiment.published],
             "evaluate": experiment.evaluate.model_dump(),
             "measured": MEASURED,
+            **titles(experiment),
         },
     )
     if not artifact.begin(overwrite=True):
@@ -124,6 +125,16 @@ def evaluate(run: Run) -> int:
     artifact.finish(len(mappings))
     say("evaluate", f"{files.results} is written")
     return 1
+
+
+def titles(experiment: Experiment) -> dict[str, dict[str, str]]:
+    """Return what the experiment and its networks are called, if they have titles; results.json has them in settings.
+
+    The empty name stands for the experiment.
+    """
+    named = {"": experiment.title} | {name: network.title for name, network in experiment.networks.items()}
+    found = {name: title for name, title in named.items() if title is not None}
+    return {"titles": found} if found else {}
 
 
 def count_targets(

@@ -77,6 +77,8 @@ class Progress:
         if due:
             self.said = time.monotonic()
         waits = self.waits() if done is not None else ""
+        if waits and done == self.start:
+            self.begin = time.monotonic()  # a rate that counts the start's time makes a wrong time left
         if self.bar is not None and done is not None:
             self.bar.set_postfix_str(waits, refresh=False)
             self.bar.update(done - self.bar.n)

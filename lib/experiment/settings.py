@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lib.experiment.layout import TO
+from lib.experiment.titles import Title, shown_titles
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1, strict=True)]  # strict, since true would count as 1
@@ -103,6 +104,8 @@ class NetworkSettings(Section):
 
     model: str
     """timm's name of the model."""
+    title: Title | None = None
+    """What Table 1, figures, verdict and page call it. None: its name in the experiment."""
     weights: str = "timm"
     """ "timm", "random", "package:MODULE", or the path or URI of a .safetensors or .pth file."""
     options: dict[str, Any] = {}
@@ -254,6 +257,8 @@ class Experiment(Section):
 
     name: str
     """The name of the results folder: the file's name unless set."""
+    title: Title | None = None
+    """What the page calls the experiment. None: its name."""
     seed: int = 0
     """From which all random numbers come."""
     limit: Positive | None = None
@@ -284,6 +289,7 @@ class Experiment(Section):
                     raise ValueError(
                         f"networks: files of {name!r} would have the names of those of {other!r}: rename one"
                     )
+        shown_titles({name: network.title for name, network in self.networks.items()})
         for row in self.published:
             unknown = {row.features, row.classifier} - set(self.networks)
             if unknown:

@@ -7,6 +7,10 @@ from lib.report.blocks import FigureBlock, Folded, Note, Section, Table
 from lib.report.cells import Row, direction, loss_points, number, percent, right_of
 from lib.report.findings import Findings
 
+COLOUR = "The colour is that of the network whose classifier is used, the dashes are those of the other."
+RANKS = f"a line is a direction, from maps that keep one dimension of the features, to maps that keep many. {COLOUR}"
+LEARNING = f"a line is a direction, from maps that few training images made, to the map of all. {COLOUR}"
+
 
 def ranks_section(findings: Findings, svg: str | None) -> Section | None:
     """Return how many directions of the feature space a map needs; None without a figure."""
@@ -19,7 +23,7 @@ def ranks_section(findings: Findings, svg: str | None) -> Section | None:
     header = ("direction", "rank k", "right", "accuracy %", "loss, points", "E")
     rows = [(direction(row), f"{row['rank']:,}", *judged(row)) for row in findings.ranks]
     numbers = Folded("The numbers", Table(header, rows, "Loss of maps of rank k."))
-    return Section("ranks", "Loss by rank of the map", [FigureBlock(svg, caption), numbers])
+    return Section("ranks", "Loss by rank of the map", [FigureBlock(svg, caption, RANKS), numbers])
 
 
 def learning_curve_section(findings: Findings, svg: str | None) -> Section | None:
@@ -34,7 +38,7 @@ def learning_curve_section(findings: Findings, svg: str | None) -> Section | Non
     header = ("direction", "kind of map", "training images", "right", "accuracy %", "loss, points", "E")
     rows = [(direction(row), row["family"], number(row["rows"], 0), *judged(row)) for row in findings.learning_curve]
     numbers = Folded("The numbers", Table(header, rows, "Loss by the number of training images."))
-    return Section("learning", "Loss by number of training images", [FigureBlock(svg, caption), numbers])
+    return Section("learning", "Loss by number of training images", [FigureBlock(svg, caption, LEARNING), numbers])
 
 
 def seeds_section(findings: Findings) -> Section | None:

@@ -41,6 +41,7 @@ def pair_numbers(findings: Findings) -> str:
     numbers = {
         "between": TO,
         "networks": list(findings.results["networks"]),
+        "names": [findings.name(network) for network in findings.results["networks"]],
         "own": [round(100 * network["accuracy"], 4) for network in findings.results["networks"].values()],
         "source": places_of([source for source, _ in pairs], findings),
         "target": places_of([target for _, target in pairs], findings),

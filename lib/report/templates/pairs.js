@@ -4,7 +4,7 @@ const numbers = JSON.parse(document.getElementById('numbers').textContent);
 const ROWS = 100;  // of the table that are added at a time
 const count = numbers.source.length;
 const title = k => `${numbers.networks[numbers.source[k]]} → ${numbers.networks[numbers.target[k]]}`;
-const id = k => numbers.networks[numbers.source[k]] + numbers.between + numbers.networks[numbers.target[k]];
+const id = k => numbers.names[numbers.source[k]] + numbers.between + numbers.names[numbers.target[k]];
 const format = (value, digits, least) => value === null ? '' : value < least ? `< ${least}` :
   value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
@@ -170,7 +170,7 @@ function classes(k) {
   if (!rows.length) return '';
   return plain_table(`The ${rows.length} classes with the biggest shrunken losses (drawn towards the loss of all images as far as ` +
     'chance explains the difference). q: exact test, corrected for all classes. All: classes/' +
-    `${numbers.networks[numbers.target[k]]}.parquet`, ['class', 'images', 'own %', 'mapped %', 'loss, points', 'shrunken', 'q'], rows);
+    `${numbers.names[numbers.target[k]]}.parquet`, ['class', 'images', 'own %', 'mapped %', 'loss, points', 'shrunken', 'q'], rows);
 }
 function galleries(k) {
   const all = groups_of(numbers.examples.pairs[k], 5);
@@ -194,7 +194,7 @@ function show_pair() {
   const k = places.get(named());
   if (k === undefined) return;
   const back = element('a', { href: '#' + encodeURIComponent(
-    numbers.networks[numbers.target[k]] + numbers.between + numbers.networks[numbers.source[k]]) }, 'the other direction');
+    numbers.names[numbers.target[k]] + numbers.between + numbers.names[numbers.source[k]]) }, 'the other direction');
   panel.replaceChildren(element('h3', {}, titles[k]), element('p', { class: 'note' }, back),
     element('div', { class: 'parts' },
       element('div', {}, regions(k), ...numbers.lines.map(line => curve(line, k))),
