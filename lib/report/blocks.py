@@ -13,6 +13,7 @@ from lib.experiment.layout import TO
 from lib.report.cells import Row
 
 LONG = 24  # characters: a longer header gets room, or it would stand one word a line
+ENLARGED = 1.15  # how much larger than drawn a figure may be
 PIXELS = 4 / 3  # a CSS pixel is 3/4 of a point
 
 
@@ -30,6 +31,12 @@ class VerdictText:
 
     name: ClassVar[str] = "verdict"
     text: str
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """Each line as the question that it repeats, "" if there is none, and the rest."""
+        parts = [line.rpartition("? ") for line in self.text.splitlines()]
+        return [(f"{asked}?" if mark else "", rest) for asked, mark, rest in parts]
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ class FigureBlock:
         """The <svg> with its size and a label for screen readers. Our own figures write it, so it is not escaped."""
         found = re.search(r'<svg [^>]*?width="([\d.]+)pt"', self.svg)
         width = float(found[1]) * PIXELS if found else 600.0
-        size = f"max-width:{1.4 * width:.0f}px;min-width:{self.shrink * width:.0f}px"
+        size = f"max-width:{ENLARGED * width:.0f}px;min-width:{self.shrink * width:.0f}px"
         attributes = f'<svg role="img" aria-label="{escape(self.caption)}" style="{size}" '
         return Markup(self.svg.replace("<svg ", attributes, 1))
 

@@ -63,13 +63,13 @@ def region_figure(source: str, target: str) -> str:
 def regions_figure(mapping: MappingResults, svg: str) -> FigureBlock:
     """Return Fig. 5 with its counts in words."""
     source, target = mapping["source"], mapping["target"]
-    right = {"target": f"{target} → {target}", "source": f"{source} → {source}", "mapped": f"{source} → {target}"}
+    right = {"target": f"{target} itself", "source": f"{source} itself", "mapped": "mapped"}
     counts = []
     for region, count in mapping["regions"].items():
         who = [right[member] for member in region.split("+") if member in right]
         name = "none" if not who else "all three" if len(who) == len(right) else " and ".join(who)
         counts.append(f"{name} {count:,}")
-    caption = f"{source} to {target}, images by which compositions are right: {'; '.join(counts)}."
+    caption = f"{source} to {target}, images by which of the three are right: {'; '.join(counts)}."
     return FigureBlock(svg, caption, REGIONS_READ)
 
 

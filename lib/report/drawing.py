@@ -23,10 +23,12 @@ INSIDE = 6  # lines whose names find room inside the axes
 
 def line_axes(names: list[str]) -> tuple[Figure, Axes]:
     """Return axes for lines of these names, with room below them if the names are many."""
-    below = 0.19 * -(-len(names) // _columns(names)) if len(names) > INSIDE else 0
-    figure = Figure(figsize=(5.8, 3.6 + below), layout="constrained")
+    below = 0.22 * -(-len(names) // _columns(names)) if len(names) > INSIDE else 0
+    figure = Figure(figsize=(5.8, 3.7 + below), layout="constrained")
     axes = figure.subplots()
-    axes.tick_params(labelsize=9)
+    axes.tick_params(labelsize=11)
+    axes.xaxis.label.set_fontsize(12)
+    axes.yaxis.label.set_fontsize(12)
     axes.grid(color="#dddddd", linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -65,18 +67,18 @@ def name_lines(figure: Figure, axes: Axes) -> None:
             loc="outside lower center",
             ncols=_columns(labels),
             frameon=False,
-            fontsize=7.5,
+            fontsize=9,
             handlelength=3.5,
         )
     else:
-        legend = axes.legend(frameon=False, fontsize=9, handlelength=3)
+        legend = axes.legend(frameon=False, fontsize=10.5, handlelength=3)
     for line in legend.get_lines():
         line.set_linewidth(2)  # a colour is hard to tell on a hair
 
 
 def _columns(names: list[str]) -> int:
     """Return how many names have room beside each other."""
-    return max(1, min(3, 84 // (7 + max(map(len, names)))))
+    return max(1, min(3, 72 // (7 + max(map(len, names)))))
 
 
 def plain_name(name: str) -> str:

@@ -84,7 +84,7 @@ def draw_regions(
         axes.set_axis_off()
         _write_counts(venn3((1,) * 7, labels, look.colours, alpha=0.45, ax=axes), regions, labels)
         notes.append("Not to scale: circles can't show these overlaps.")
-    figure.text(0.5, 0.12, "\n".join(notes), ha="center", va="top", fontsize=9)
+    figure.text(0.5, 0.12, "\n".join(notes), ha="center", va="top", fontsize=10)
     return figure
 
 
@@ -130,7 +130,7 @@ def _write_counts(venn: Venn, regions: dict[str, int], labels: tuple[str, str, s
         label = venn.get_label_by_id(place)
         if label is not None:
             label.set_text(f"{regions[name]:,}" if regions[name] else "")
-            label.set_fontsize(10 if regions[name] > 0.01 * union else 8)
+            label.set_fontsize(11 if regions[name] > 0.01 * union else 8)
         patch = venn.get_patch_by_id(place)
         if patch is not None:
             who = " and ".join(titles[member] for member in name.split("+"))

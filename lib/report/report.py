@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from lib.experiment.layout import Layout
 from lib.report.blocks import FigureBlock, Note, Section, VerdictText
 from lib.report.citations import citations_section
-from lib.report.curves import learning_curve_section, ranks_section, seeds_section
+from lib.report.curves import COLOURS, ERRORS, learning_curve_section, ranks_section, seeds_section
 from lib.report.directions import directions_section
 from lib.report.drawing import to_png, to_svg
 from lib.report.families import families_section
@@ -25,10 +25,6 @@ from lib.report.verdict import question, verdict
 from lib.storage.files import write_bytes
 
 NAMED = 12  # networks that the page's first lines name
-ERRORS = (
-    "a line is a direction; the lower it ends, the more alike the mapped features are to the target's own: 0 is the "
-    "same direction of each vector, 2 a right angle. The colour is that of the network whose classifier is used."
-)
 
 
 def write_report(findings: Findings, files: Layout) -> None:
@@ -75,7 +71,9 @@ def sections_of_few(findings: Findings, drawn: Mapping[str, str]) -> list[Sectio
         losses_section(findings, drawn.get("losses")),
         families_section(findings),
         Section(
-            "curves", "Fig. 4: error of the training batches", [FigureBlock(drawn["error_curves"], batches, ERRORS)]
+            "curves",
+            "Fig. 4: error of the training batches",
+            [FigureBlock(drawn["error_curves"], batches, ERRORS + COLOURS)],
         ),
         directions_section(findings, drawn),
         ranks_section(findings, drawn.get("ranks")),

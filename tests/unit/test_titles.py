@@ -30,7 +30,8 @@ def test_page_table_verdict_and_figures_have_titles_and_files_have_names(tmp_pat
     write_report(called({"a": 0.8, "b": 0.75}), Layout(str(tmp_path)))
     page = (tmp_path / "report.html").read_text()
     assert "<title>How far can Alpha &amp; Ω and Beta &lt;2&gt; stand in for each other? Two of &lt;them&gt;" in page
-    assert "How far can Alpha &amp; Ω stand in for Beta &lt;2&gt;? Fed with mapped features of Alpha" in page
+    asked = "<strong>How far can Alpha &amp; Ω stand in for Beta &lt;2&gt;?</strong> Fed with mapped features of Alpha"
+    assert asked in page
     assert '<article id="a-to-b"' in page
     assert "Alpha & Ω → Beta <2> (mapped)" in (tmp_path / "table1.md").read_text()
     figure = (tmp_path / "figures" / "regions_a-to-b.svg").read_text()
