@@ -54,6 +54,13 @@ def read_table(uri: str, schema: pa.Schema) -> pa.Table:
     return pq.read_table(pa.BufferReader(read_bytes(uri)), schema=schema)
 
 
+def count_rows(folder: str) -> int:
+    """Return how many rows the Parquet files directly in `folder` have, without those that lack their end."""
+    filesystem, files = parquet_files(folder)
+    whole = [file for file in files if _is_complete(filesystem, file)]
+    return sum(pq.read_metadata(file, filesystem=filesystem).num_rows for file in whole)
+
+
 def remove_truncated(folder: str) -> int:
     """Delete Parquet files that lack their end because their writer was killed. Return how many that were."""
     filesystem, files = parquet_files(folder)
