@@ -116,7 +116,7 @@ def evaluate(run: Run) -> int:
         "shared_images": count_shared(FeatureTables.open(files.features("train")), tables, networks).count,
         "measures": measures,
         "published": published_values(experiment),
-        "settings": run.written.model_dump(exclude={"published"}),
+        "settings": run.written.model_dump(exclude={"published", "track"}),
         "versions": versions(),
     }
     write_tables(run, found.values())

@@ -39,6 +39,9 @@ def pipeline(run: Run) -> int:
     from jobs.evaluate import evaluate
 
     made += timed("evaluate", evaluate, run)
+    from jobs.track import track
+
+    made += track(run)
     from jobs.report import report
 
     return made + report(run)  # not timed, so that the answer is the last thing on the screen

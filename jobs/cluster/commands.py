@@ -16,6 +16,7 @@ from jobs.cluster.console import LOGS
 from jobs.cluster.failures import causes_of, describe, may_pass
 from jobs.cluster.runs import Run, Stage, say_nothing
 from jobs.cluster.starting import begin_describing, start_ray
+from jobs.tracking.trackers import refuse_missing
 from lib.errors import BadURI, ExperimentError, StorageError, UserError
 from lib.experiment.settings import Images, NetworkSettings
 from lib.storage.probes import check_readable, check_writable
@@ -44,6 +45,7 @@ def main(
             return
         if options.quiet:
             say_nothing()
+        refuse_missing(run.written.track)
         refuse_unwritable(run.files.folder)
         if reads_images:
             refuse_unreadable(run.written.images, run.written.networks)

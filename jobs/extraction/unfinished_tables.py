@@ -157,7 +157,7 @@ def finish_pass(run: Run, plan: Pass) -> None:
     check_rejected(f"images.{plan.split}", counts["rejected"], counts["listed"], allowed, few)
     recomputed = max(0, read_tally(plan.computed) - counts["listed"])
     plan.artifact.finish(counts["extracted"], read_schema(plan.folder), images=counts, recomputed=recomputed)
-    again = f"; {recomputed} were computed again after interruptions" if recomputed else ""
+    again = f"; {recomputed} computed again" if recomputed else ""
     summary = f"{counts['extracted']} extracted, {counts['rejected']} rejected of {counts['listed']}"
     say("extract", f"{plan.split}: {summary}, {readable_bytes(bytes_below(plan.folder))}{again}")
 

@@ -222,6 +222,15 @@ class EvaluateSettings(Section):
     """Images shown of those that each mapping fixed, and of those that it broke."""
 
 
+class TrackSettings(Section):
+    """Trackers that are told a run's numbers and curves. None switches a tracker off."""
+
+    tensorboard: str | None = None
+    """A folder, on the machine of the driver, for TensorBoard's event files. "{root}" is the results folder."""
+    mlflow: str | None = None
+    """MLflow's tracking URI, such as http://127.0.0.1:5000."""
+
+
 class DemoSettings(Section):
     """Pictures to draw and networks to train before the experiment starts, so that nothing has to be downloaded."""
 
@@ -269,6 +278,7 @@ class Experiment(Section):
     extract: ExtractSettings = ExtractSettings()
     fit: FitSettings = FitSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    track: TrackSettings = TrackSettings()
     demo: DemoSettings | None = None
     published: list[Published] = []
 
@@ -304,6 +314,7 @@ class Experiment(Section):
             *((images[split], key) for split in ("train", "val") for key in ("location", "base")),
             (images, "classes"),
             *((network, "weights") for network in networks.values()),
+            (values["track"], "tensorboard"),
         ]:
             table[key] = table[key] and table[key].replace("{root}", folder)
         return Experiment.model_validate(values)
