@@ -1,4 +1,4 @@
-"""TensorBoard's files and MLflow's runs hold the numbers of results.json; a tracker that is missing is refused first."""
+"""TensorBoard and MLflow are told the numbers of results.json; a tracker that is not installed is refused first."""
 
 import subprocess
 import sys
