@@ -102,6 +102,7 @@ def evaluate(run: Run) -> int:
             "published": [row.model_dump() for row in experiment.published],
             "evaluate": experiment.evaluate.model_dump(),
             "measured": MEASURED,
+            **titles(experiment),
         },
     )
     if not begin_all({"results": artifact}, overwrite=True, search=search(run, "evaluate")):
@@ -130,7 +131,7 @@ def evaluate(run: Run) -> int:
         "shared_images": count_shared(FeatureTables.open(files.features("train")), tables, networks).count,
         "measures": measures,
         "published": published_values(experiment),
-        "settings": run.written.model_dump(exclude={"published"}),
+        "settings": run.written.model_dump(exclude={"published", "track"}),
         "versions": versions(),
     }
     maps = correct_maps(pa.concat_tables([result.maps for result in found.values()]))
@@ -145,6 +146,16 @@ def evaluate(run: Run) -> int:
     artifact.finish(len(mappings), records=records)
     say("evaluate", f"{files.results} is written")
     return 1
+
+
+def titles(experiment: Experiment) -> dict[str, dict[str, str]]:
+    """Return what the experiment and its networks are called, if they have titles; results.json has them in settings.
+
+    The empty name stands for the experiment.
+    """
+    named = {"": experiment.title} | {name: network.title for name, network in experiment.networks.items()}
+    found = {name: title for name, title in named.items() if title is not None}
+    return {"titles": found} if found else {}
 
 
 def count_targets(

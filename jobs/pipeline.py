@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from jobs.cluster.capacity import Capacity, check_capacity
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, Stage, say
+from jobs.planning.dry_run import dry_run
 from lib.evaluation.results import StageTiming
 from lib.storage.files import is_file, read_json, write_json
 
@@ -38,6 +39,9 @@ def pipeline(run: Run) -> int:
     from jobs.evaluate import evaluate
 
     made += timed("evaluate", evaluate, run)
+    from jobs.track import track
+
+    made += track(run)
     from jobs.report import report
 
     return made + report(run)  # not timed, so that the answer is the last thing on the screen
@@ -69,4 +73,4 @@ def write_timing(run: Run, name: str, seconds: float, made: int) -> None:
 
 
 if __name__ == "__main__":
-    main(pipeline, __doc__, reads_images=True)
+    main(pipeline, __doc__, reads_images=True, dry_run=dry_run)

@@ -25,6 +25,7 @@ from lib.report.findings import FEW, Findings, read_results
 from lib.report.many import ends_rows
 from lib.report.report import write_report
 from lib.report.table1 import table1_rows
+from lib.report.titles import titled
 from lib.report.verdict import verdict
 from lib.storage.files import is_file, write_bytes
 from lib.storage.manifests import Artifact, begin_all, digest
@@ -56,6 +57,7 @@ def artifact_of(files: Layout, results: Results) -> Artifact:
 
 def show(results: Results, files: Layout) -> None:
     """Print Table 1, or both ends of it for many networks, the verdict, and where the rest is."""
+    results = titled(results)
     many = len(results["networks"]) > FEW
     width = min(WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns)
     table = plain(*(ends_rows(results) if many else table1_rows(results)), width)

@@ -58,8 +58,13 @@ def add_console(parser: argparse.ArgumentParser) -> None:
     how_much.add_argument("--quiet", action="store_true", help="print the answer alone")
 
 
-def parse(description: str | None, arguments: list[str] | None = None) -> tuple[Run, argparse.Namespace]:
-    """Return the run that the command line asks for, and all options. Raises ExperimentError and BadURI."""
+def parse(
+    description: str | None, arguments: list[str] | None = None, plans: bool = False
+) -> tuple[Run, argparse.Namespace]:
+    """Return the run that the command line asks for, and all options. Raises ExperimentError and BadURI.
+
+    A command that `plans` also takes --dry-run.
+    """
     parser = argparse.ArgumentParser(
         description=description, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -67,6 +72,8 @@ def parse(description: str | None, arguments: list[str] | None = None) -> tuple[
     parser.add_argument("experiment", nargs="?", help=f"a TOML file, or one of jobs/experiments: {names}")
     add_arguments(parser)
     add_console(parser)
+    if plans:
+        parser.add_argument("--dry-run", action="store_true", help="say what would be done, and end")
     options = parser.parse_args(arguments)
     if options.experiment is None:
         parser.print_help(sys.stderr)

@@ -15,8 +15,9 @@ import ray
 from jobs.cluster.arguments import parse
 from jobs.cluster.console import LOGS
 from jobs.cluster.failures import causes_of, describe, is_rays, may_pass
-from jobs.cluster.runs import Stage, say, say_nothing
+from jobs.cluster.runs import Run, Stage, say, say_nothing
 from jobs.cluster.starting import begin_describing, start_ray
+from jobs.tracking.trackers import refuse_missing
 from lib.errors import BadURI, ExperimentError, StorageError, UserError
 from lib.experiment.settings import Images, NetworkSettings
 from lib.storage.leases import hold
@@ -26,17 +27,27 @@ BAD_EXPERIMENT, FAILED, INTERRUPTED = 2, 1, 130
 
 
 def main(
-    stage: Stage, description: str | None, arguments: list[str] | None = None, reads_images: bool = False
+    stage: Stage,
+    description: str | None,
+    arguments: list[str] | None = None,
+    reads_images: bool = False,
+    dry_run: Callable[[Run], None] | None = None,
 ) -> NoReturn:
     """Run one stage as a command. Exit with 0 if all was done, with 2 for a bad experiment, with 1 for a failure.
 
     If the stage `reads_images`, their locations and those of the networks' weights are checked before Ray starts.
+    With --dry-run, `dry_run` alone is done, after the same checks of what is read.
     """
 
     def work() -> None:
-        run, options = parse(description, arguments)
+        run, options = parse(description, arguments, dry_run is not None)
+        if dry_run is not None and options.dry_run:
+            refuse_unreadable(run.written.images, run.written.networks)
+            dry_run(run)
+            return
         if options.quiet:
             say_nothing()
+        refuse_missing(run.written.track)
         refuse_unwritable(run.files.folder)
         if reads_images:
             refuse_unreadable(run.written.images, run.written.networks)

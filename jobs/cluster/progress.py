@@ -23,8 +23,8 @@ class Progress:
     """While it is entered, shows how much is done of all, how fast, and how much time is left.
 
     `count` returns how much of `total` is done, or None if nobody knows just now. `start` was done before. `lines`
-    returns what else there is to say, such as what workers report, and `last` what is left to say at the end. A thread
-    of the driver asks them.
+    returns what else there is to say, such as what workers report, `last` what is left to say at the end, and `waits`
+    what the work waits for. A thread of the driver asks them.
     """
 
     def __init__(
@@ -36,8 +36,9 @@ class Progress:
         start: int = 0,
         lines: Callable[[], list[str]] = list,
         last: Callable[[], list[str]] = list,
+        waits: Callable[[], str] = str,
     ) -> None:
-        self.last = last
+        self.last, self.waits = last, waits
         self.stage, self.what, self.total, self.count, self.start, self.lines = stage, what, total, count, start, lines
         self.begin, self.said, self.ended = time.monotonic(), time.monotonic(), threading.Event()
         self.bar: tqdm[Any] | None = None
@@ -75,10 +76,16 @@ class Progress:
         done = self.count()
         if due:
             self.said = time.monotonic()
+        waits = self.waits() if done is not None else ""
+        if waits and done == self.start:
+            self.begin = time.monotonic()  # a rate that counts the start's time makes a wrong time left
         if self.bar is not None and done is not None:
+            self.bar.set_postfix_str(waits, refresh=False)
             self.bar.update(done - self.bar.n)
+            self.bar.refresh()
         elif done is not None:
-            say(self.stage, self.line(done, time.monotonic() - self.begin))
+            line = self.line(done, time.monotonic() - self.begin)
+            say(self.stage, f"{line}; {waits}" if waits else line)
 
     def _say(self, line: str) -> None:
         """Print a line, above the bar if there is one."""

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
 from ray.data import Datasink
 from ray.data.block import Block, BlockAccessor
 
+from jobs.extraction.flow import WRITTEN
 from jobs.extraction.parts import part_name
 from lib.features.schemas import REJECTS
 from lib.images.batches import PASSED_ON, REASON, rejected
@@ -21,11 +23,17 @@ class TableSink(Datasink[None]):
 
     A task that Ray tries again overwrites its own files. `folders` has for each split the folder of the features and
     the folder of the rejects, which get the rejected rows as REJECTS. `networks` names the pass; `size` is the number
-    of rows in a part.
+    of rows in a part. `tally` counts the rows that are written; None counts nothing.
     """
 
-    def __init__(self, folders: dict[str, tuple[str, str]], networks: str, size: int) -> None:
-        self.folders, self.networks, self.size = folders, networks, size
+    def __init__(
+        self,
+        folders: dict[str, tuple[str, str]],
+        networks: str,
+        size: int,
+        tally: ray.actor.ActorHandle | None = None,
+    ) -> None:
+        self.folders, self.networks, self.size, self.tally = folders, networks, size, tally
 
     @property
     def min_rows_per_write(self) -> int:
@@ -40,6 +48,8 @@ class TableSink(Datasink[None]):
             rows = table.filter(pc.equal(parts, part))
             for split in pc.unique(rows["split"]).to_pylist():
                 self._write_part(split, part, rows.filter(pc.equal(rows["split"], split)))
+        if self.tally is not None:
+            self.tally.count.remote(WRITTEN, len(table))
 
     def _write_part(self, split: str, part: int, rows: pa.Table) -> None:
         features, rejects = self.folders[split]

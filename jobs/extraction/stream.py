@@ -8,8 +8,10 @@ import pyarrow as pa
 import ray
 
 from jobs.cluster.capacity import Capacity
+from jobs.extraction.flow import BEGUN, DECODED, NETWORKS
 from lib.experiment.settings import ExtractSettings, NetworkSettings
 from lib.images.batches import DecodeImages, distinct_geometries
+from lib.images.geometry import Geometry
 from lib.networks.descriptions import Description
 from lib.networks.memory import ONE_HEAP
 
@@ -34,7 +36,7 @@ def stream_features(
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     rows = ray.data.from_blocks(listing)  # from_arrow starts a process to look at each block
     images = rows.map_batches(
-        DecodeImages(distinct_geometries(geometries), max_pixels),
+        CountedDecodeImages(tally, distinct_geometries(geometries), max_pixels),
         batch_format="pyarrow",
         batch_size=min(max(map(len, listing)), settings.batch_size),
         num_cpus=settings.decode_cpus,
@@ -62,6 +64,21 @@ def actor_pool(smallest: int, largest: int, batches: int) -> ray.data.ActorPoolS
     )
 
 
+class CountedDecodeImages(DecodeImages):
+    """lib.images.batches.DecodeImages, which also counts its images in the tally, if there is one."""
+
+    def __init__(self, tally: ray.actor.ActorHandle | None, geometries: list[Geometry], max_pixels: int) -> None:
+        super().__init__(geometries, max_pixels)
+        self.tally = tally
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Return LISTING rows as a batch with pixels."""
+        batch = super().__call__(rows)
+        if self.tally is not None:
+            self.tally.count.remote(DECODED, len(batch))
+        return batch
+
+
 class CountedExtractFeatures:
     """lib.features.extraction.ExtractFeatures, which also counts its images in the tally, if there is one."""
 
@@ -75,8 +92,12 @@ class CountedExtractFeatures:
 
         self.extract = ExtractFeatures(networks, settings)
         self.tally = tally
+        if tally is not None:
+            tally.count.remote(NETWORKS, 1)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        if self.tally is not None:
+            self.tally.count.remote(BEGUN, len(batch))
         features = self.extract(batch)
         if self.tally is not None:
             ray.get(self.tally.add.remote(Counter(batch["split"].to_pylist())))

@@ -1,4 +1,5 @@
-"""Count how often images were computed, over all runs of an extraction: what an interruption cost.
+"""Count how often images were computed, over all runs of an extraction: what an interruption cost. In this run, count
+what passes each step.
 
 This module imports no torch, since the tally is a process of its own, which would then start with that.
 """
@@ -11,6 +12,7 @@ from typing import Any
 
 import ray
 
+from jobs.extraction.flow import COMPUTED
 from lib.storage.files import is_file, read_json, write_json
 
 SECONDS = 2.0  # between two writes; what a killed run computed after the last write is not counted
@@ -28,17 +30,22 @@ class Tally:
     def __init__(self, files: dict[str, str]) -> None:
         self.files, self.written = files, 0.0
         self.counts = Counter({split: read_tally(file) for split, file in files.items()})
-        self.before = self.counts.total()
+        self.passed: Counter[str] = Counter()
 
     def add(self, counts: Counter[str]) -> None:
         """Add images of each split, and write the files now and then."""
         self.counts += counts
+        self.passed[COMPUTED] += counts.total()
         if time.monotonic() - self.written > SECONDS:
             self.write()
 
-    def added(self) -> int:
-        """Return how many images were computed since this actor started."""
-        return self.counts.total() - self.before
+    def count(self, step: str, number: int) -> None:
+        """Add what passed a step of jobs.extraction.flow."""
+        self.passed[step] += number
+
+    def flow(self) -> dict[str, int]:
+        """Return what passed each step since this actor started."""
+        return dict(self.passed)
 
     def write(self) -> None:
         """Write the files."""

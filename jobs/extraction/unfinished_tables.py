@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from jobs.cluster.capacity import WRITE_CPUS
+from jobs.cluster.capacity import WRITE_CPUS, Capacity
 from jobs.cluster.damage import find_in_parts
 from jobs.cluster.progress import Progress
 from jobs.cluster.runs import Run, say
 from jobs.extraction.checks import check_rejected
+from jobs.extraction.flow import COMPUTED, Flow, machines_there
 from jobs.extraction.parts import blocks, part_name, part_size
 from jobs.extraction.sink import TableSink
 from jobs.extraction.stream import stream_features
@@ -24,12 +25,12 @@ from jobs.extraction.tally import read_tally, start_tally
 from lib.errors import TableError
 from lib.evaluation.results import ImageCounts
 from lib.experiment.layout import manifest_in, pass_name, tally_in
-from lib.experiment.settings import Experiment
+from lib.experiment.settings import Experiment, ExtractSettings
 from lib.features.schemas import IMAGES, REJECTS
 from lib.features.tables import FeatureTables, describe_parts
 from lib.images.versions import files_digest
 from lib.networks.descriptions import Description
-from lib.storage.files import delete, delete_files
+from lib.storage.files import bytes_below, delete, delete_files
 from lib.storage.manifests import Artifact, State, digest, record_matches
 from lib.storage.parquet import parquet_files, read_rows, read_schema
 from lib.storage.parts import Part, list_parts
@@ -139,23 +140,39 @@ def compute_passes(run: Run, passes: list[Pass], described: dict[str, Descriptio
     if not len(listing):
         return
     experiment = run.experiment
-    sink = TableSink({plan.split: (plan.folder, plan.rejects) for plan in passes}, passes[0].name, passes[0].size)
     work = blocks(listing, passes[0].size, experiment.extract.batch_size)
     networks = {network: experiment.networks[network] for network in passes[0].networks}
     tally = start_tally({plan.split: plan.computed for plan in passes})
+    folders = {plan.split: (plan.folder, plan.rejects) for plan in passes}
+    sink = TableSink(folders, passes[0].name, passes[0].size, tally)
     rows = stream_features(work, networks, described, experiment.extract, experiment.images.max_pixels, tally)
     begin = time.monotonic()
-    with Progress("extract", "images", len(listing), partial(computed_images, tally)):
+    with image_progress(experiment.extract, passes, len(listing), tally):
         rows.write_datasink(sink, ray_remote_args={"num_cpus": WRITE_CPUS})
     seconds = time.monotonic() - begin
     say("extract", f"{len(listing):,} images in {seconds:.1f} s, {len(listing) / seconds:.0f} images/s")
     ray.get(tally.write.remote())
 
 
-def computed_images(tally: ray.actor.ActorHandle) -> int:
-    """Ask the tally how many images were computed since it started."""
-    answer: Any = ray.get(tally.added.remote())
-    return int(answer)
+def image_progress(
+    settings: ExtractSettings, passes: list[Pass], remaining: int, tally: ray.actor.ActorHandle
+) -> Progress:
+    """Return what shows how many of all images are computed, and what the `remaining` ones wait for."""
+    done = sum(len(plan.listing) for plan in passes) - remaining
+    machines = partial(machines_there, settings, Capacity.now().gpus > 0)
+    flow = Flow(remaining, settings.batch_size, passes[0].size, machines)
+    return Progress(
+        *("extract", "images", done + remaining),
+        lambda: done + passed(tally).get(COMPUTED, 0),
+        start=done,
+        waits=lambda: flow.waits(passed(tally)),
+    )
+
+
+def passed(tally: ray.actor.ActorHandle) -> dict[str, int]:
+    """Ask the tally what passed each step since it started."""
+    answer: Any = ray.get(tally.flow.remote())
+    return dict(answer)
 
 
 def finish_pass(run: Run, plan: Pass) -> None:
@@ -170,9 +187,16 @@ def finish_pass(run: Run, plan: Pass) -> None:
     sizes = {name: schema.field(name).type.list_size for name in plan.networks}
     described = describe_parts(plan.folder, list_parts(plan.folder), sizes)
     plan.artifact.finish(counts["extracted"], schema, images=counts, recomputed=recomputed, **described)
-    again = f"; {recomputed} were computed again after interruptions" if recomputed else ""
+    again = f"; {recomputed} computed again" if recomputed else ""
     summary = f"{counts['extracted']} extracted, {counts['rejected']} rejected of {counts['listed']}"
-    say("extract", f"{plan.split}: {summary}{again}")
+    say("extract", f"{plan.split}: {summary}, {readable_bytes(bytes_below(plan.folder))}{again}")
+
+
+def readable_bytes(count: int) -> str:
+    """Return a number of bytes in the unit that reads best."""
+    places = [(10**9, "GB"), (10**6, "MB"), (10**3, "KB")]
+    size, unit = next(((size, unit) for size, unit in places if count >= size), (1, "bytes"))
+    return f"{count / size:,.{0 if size == 1 else 1}f} {unit}"
 
 
 def describe_images(listing: pa.Table) -> dict[str, str]:

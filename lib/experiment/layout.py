@@ -162,6 +162,10 @@ class Layout:
         """The file that says which results the report shows."""
         return join_uri(self.folder, "report.manifest.json")
 
+    def tracked_manifest(self, tracker: str) -> str:
+        """Return the file that says which results a tracker was told."""
+        return join_uri(self.folder, f"{tracker}.manifest.json")
+
     @property
     def table1(self) -> str:
         """Table 1 as Markdown."""

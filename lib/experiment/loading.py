@@ -25,6 +25,7 @@ from lib.experiment.settings import (
     Published,
     Section,
     Split,
+    TrackSettings,
 )
 from lib.storage.files import read_bytes
 from lib.storage.uris import check_uri, check_uris
@@ -135,6 +136,7 @@ def _allowed(location: tuple[Any, ...]) -> list[str]:
         "extract": ExtractSettings,
         "fit": FitSettings,
         "evaluate": EvaluateSettings,
+        "track": TrackSettings,
         "demo": DemoSettings,
         "published": Published,
     }

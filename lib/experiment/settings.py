@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lib.experiment.layout import TO
+from lib.experiment.titles import Title, shown_titles
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1, strict=True)]  # strict, since true would count as 1
@@ -103,6 +104,8 @@ class NetworkSettings(Section):
 
     model: str
     """timm's name of the model."""
+    title: Title | None = None
+    """What Table 1, figures, verdict and page call it. None: its name in the experiment."""
     weights: str = "timm"
     """ "timm", "random", "package:MODULE", or the path or URI of a .safetensors or .pth file."""
     options: dict[str, Any] = {}
@@ -224,6 +227,15 @@ class EvaluateSettings(Section):
     """Images shown of those that each mapping fixed, and of those that it broke."""
 
 
+class TrackSettings(Section):
+    """Trackers that are told a run's numbers and curves. None switches a tracker off."""
+
+    tensorboard: str | None = None
+    """A folder, on the machine of the driver, for TensorBoard's event files. "{root}" is the results folder."""
+    mlflow: str | None = None
+    """MLflow's tracking URI, such as http://127.0.0.1:5000."""
+
+
 class DemoSettings(Section):
     """Pictures to draw and networks to train before the experiment starts, so that nothing has to be downloaded."""
 
@@ -259,6 +271,8 @@ class Experiment(Section):
 
     name: str
     """The name of the results folder: the file's name unless set."""
+    title: Title | None = None
+    """What the page calls the experiment. None: its name."""
     seed: int = 0
     """From which all random numbers come."""
     limit: Positive | None = None
@@ -269,6 +283,7 @@ class Experiment(Section):
     extract: ExtractSettings = ExtractSettings()
     fit: FitSettings = FitSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    track: TrackSettings = TrackSettings()
     demo: DemoSettings | None = None
     published: list[Published] = []
 
@@ -289,6 +304,7 @@ class Experiment(Section):
                     raise ValueError(
                         f"networks: files of {name!r} would have the names of those of {other!r}: rename one"
                     )
+        shown_titles({name: network.title for name, network in self.networks.items()})
         for row in self.published:
             unknown = {row.features, row.classifier} - set(self.networks)
             if unknown:
@@ -303,6 +319,7 @@ class Experiment(Section):
             *((images[split], key) for split in ("train", "val") for key in ("location", "base")),
             (images, "classes"),
             *((network, "weights") for network in networks.values()),
+            (values["track"], "tensorboard"),
         ]:
             table[key] = table[key] and table[key].replace("{root}", folder)
         return Experiment.model_validate(values)

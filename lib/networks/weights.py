@@ -40,11 +40,16 @@ def cache_folder() -> Path:
     return folder
 
 
-def load_model(name: str, settings: NetworkSettings) -> nn.Module:
-    """Return timm's model with the weights that the experiment names. Raises NetworkError."""
+def check_known(name: str, settings: NetworkSettings) -> None:
+    """Raise NetworkError, which names models like it, if timm has no such model."""
     if not timm.is_model(settings.model.split(".")[0]) and "/" not in settings.model:
         near = ", ".join(timm.list_models(f"*{settings.model.split('_')[0]}*")[:8]) or "see timm.list_models()"
         raise NetworkError(f"network {name!r}: timm has no model {settings.model!r}; near it: {near}")
+
+
+def load_model(name: str, settings: NetworkSettings) -> nn.Module:
+    """Return timm's model with the weights that the experiment names. Raises NetworkError."""
+    check_known(name, settings)
     pretrained = settings.weights == "timm"
     try:
         with torch.random.fork_rng(devices=[]):  # leaves the caller's random numbers as they are

@@ -13,6 +13,7 @@ from lib.experiment.layout import TO
 from lib.report.cells import Row
 
 LONG = 24  # characters: a longer header gets room, or it would stand one word a line
+ENLARGED = 1.15  # how much larger than drawn a figure may be
 PIXELS = 4 / 3  # a CSS pixel is 3/4 of a point
 
 
@@ -30,6 +31,12 @@ class VerdictText:
 
     name: ClassVar[str] = "verdict"
     text: str
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """Each line as the question that it repeats, "" if there is none, and the rest."""
+        parts = [line.rpartition("? ") for line in self.text.splitlines()]
+        return [(f"{asked}?" if mark else "", rest) for asked, mark, rest in parts]
 
 
 @dataclass(frozen=True)
@@ -71,19 +78,32 @@ def _is_words(text: str) -> bool:
 
 
 @dataclass(frozen=True)
-class FigureBlock:
-    """An <svg> in a card. `shrink` is how far it may shrink before its card scrolls; if 0, the card never scrolls."""
+class Cells:
+    """What the page's script says of a matrix's cells, and where a click on one leads."""
 
-    name: ClassVar[str] = "figure"
-    svg: str
-    caption: str
-    shrink: float = 0
-    cells: Sequence[str] = ()  # of a matrix: the names of its rows and columns, so that a click finds a direction
+    names: Sequence[str]  # of networks as addresses have them, for rows and columns
+    titles: Sequence[str]
+    losses: Sequence[Sequence[float | None]]  # points, rows by columns
 
     @property
     def between(self) -> str:
         """What stands between source and target in the name of a direction."""
         return TO
+
+
+@dataclass(frozen=True)
+class FigureBlock:
+    """An <svg> in a card, with one line above it on how to read it.
+
+    `shrink` is how far it may shrink before its card scrolls; if 0, the card never scrolls.
+    """
+
+    name: ClassVar[str] = "figure"
+    svg: str
+    caption: str
+    reading: str
+    shrink: float = 0
+    cells: Cells | None = None  # of a matrix
 
     @property
     def scrolls(self) -> bool:
@@ -95,9 +115,18 @@ class FigureBlock:
         """The <svg> with its size and a label for screen readers. Our own figures write it, so it is not escaped."""
         found = re.search(r'<svg [^>]*?width="([\d.]+)pt"', self.svg)
         width = float(found[1]) * PIXELS if found else 600.0
-        size = f"max-width:{1.4 * width:.0f}px;min-width:{self.shrink * width:.0f}px"
+        size = f"max-width:{ENLARGED * width:.0f}px;min-width:{self.shrink * width:.0f}px"
         attributes = f'<svg role="img" aria-label="{escape(self.caption)}" style="{size}" '
         return Markup(self.svg.replace("<svg ", attributes, 1))
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """Text that is to be copied as it is, such as BibTeX."""
+
+    name: ClassVar[str] = "quoted"
+    text: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -153,7 +182,7 @@ class PairBrowser:
     without_script: str
 
 
-Block = Note | VerdictText | Table | FigureBlock | Folded | Directions | PairBrowser
+Block = Note | VerdictText | Table | FigureBlock | Quoted | Folded | Directions | PairBrowser
 
 
 @dataclass(frozen=True)

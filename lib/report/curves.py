@@ -7,6 +7,15 @@ from lib.report.blocks import FigureBlock, Folded, Note, Section, Table
 from lib.report.cells import Row, direction, loss_points, number, percent, right_of
 from lib.report.findings import Findings
 
+# How to read the figures, for one direction.
+RANKS = "the loss, from a map that keeps one dimension of the features, at the left, to maps that keep more."
+LEARNING = "the loss, from a map that few training images made, at the left, to the map of all."
+ERRORS = (
+    "the lower a line ends, the more alike mapped and own features are: at 0 all point the same way, at 2 they stand "
+    "at right angles."
+)
+COLOURS = " A line is a direction. Its colour is that of the target, its dashes are those of the source."
+
 
 def ranks_section(findings: Findings, svg: str | None) -> Section | None:
     """Return how many directions of the feature space a map needs; None without a figure."""
@@ -19,7 +28,7 @@ def ranks_section(findings: Findings, svg: str | None) -> Section | None:
     header = ("direction", "rank k", "right", "accuracy %", "loss, points", "E")
     rows = [(direction(row), f"{row['rank']:,}", *judged(row)) for row in findings.ranks]
     numbers = Folded("The numbers", Table(header, rows, "Loss of maps of rank k."))
-    return Section("ranks", "Loss by rank of the map", [FigureBlock(svg, caption), numbers])
+    return Section("ranks", "Loss by rank of the map", [FigureBlock(svg, caption, RANKS + COLOURS), numbers])
 
 
 def learning_curve_section(findings: Findings, svg: str | None) -> Section | None:
@@ -34,7 +43,9 @@ def learning_curve_section(findings: Findings, svg: str | None) -> Section | Non
     header = ("direction", "kind of map", "training images", "right", "accuracy %", "loss, points", "E")
     rows = [(direction(row), row["family"], number(row["rows"], 0), *judged(row)) for row in findings.learning_curve]
     numbers = Folded("The numbers", Table(header, rows, "Loss by the number of training images."))
-    return Section("learning", "Loss by number of training images", [FigureBlock(svg, caption), numbers])
+    return Section(
+        "learning", "Loss by number of training images", [FigureBlock(svg, caption, LEARNING + COLOURS), numbers]
+    )
 
 
 def seeds_section(findings: Findings) -> Section | None:

@@ -26,6 +26,10 @@ from lib.report.findings import Findings
 SHOWN = 30  # classes that stand open
 ALL_ROWS = 40_000  # classes of all directions together that a page can hold and still open on a phone
 CHOICE = 3  # directions from which one is chosen, instead of showing all beside each other
+REGIONS_READ = (
+    "a circle holds the images that one composition gets right; where circles overlap, several get them right. Grey is "
+    "the target's classifier with mapped features."
+)
 TITLES = {
     "fixed": "Fixed: wrong with its own features, right with mapped ones",
     "broken": "Broken: right with its own features, wrong with mapped ones",
@@ -40,12 +44,13 @@ def directions_section(findings: Findings, figures: Mapping[str, str]) -> Sectio
     shown = []
     for mapping, counted in zip(mappings, counts, strict=True):
         pair = (mapping["source"], mapping["target"])
-        columns: list[list[Block]] = [[regions_figure(mapping, figures[region_figure(*pair)])]]
-        classes = class_blocks(mapping, counted, everything)
+        names = (findings.name(mapping["source"]), findings.name(mapping["target"]))
+        columns: list[list[Block]] = [[regions_figure(mapping, figures[region_figure(*names)])]]
+        classes = class_blocks(direction(mapping), counted, everything, f"classes/{names[1]}.parquet")
         if classes:
             columns.append(classes)
         images = galleries(findings.examples_of(*pair), findings.thumbnails)
-        shown.append(Direction(pair_name(*pair), direction(mapping), columns, images))
+        shown.append(Direction(pair_name(*names), direction(mapping), columns, images))
     body = Directions(shown, chosen=len(mappings) >= CHOICE)
     return Section("directions", "Fig. 5: which images each composition gets right", [body])
 
@@ -58,19 +63,21 @@ def region_figure(source: str, target: str) -> str:
 def regions_figure(mapping: MappingResults, svg: str) -> FigureBlock:
     """Return Fig. 5 with its counts in words."""
     source, target = mapping["source"], mapping["target"]
-    right = {"target": f"{target} → {target}", "source": f"{source} → {source}", "mapped": f"{source} → {target}"}
+    right = {"target": f"{target} itself", "source": f"{source} itself", "mapped": "mapped"}
     counts = []
     for region, count in mapping["regions"].items():
         who = [right[member] for member in region.split("+") if member in right]
         name = "none" if not who else "all three" if len(who) == len(right) else " and ".join(who)
         counts.append(f"{name} {count:,}")
-    return FigureBlock(svg, f"{source} to {target}, images by which compositions are right: {'; '.join(counts)}.")
+    caption = f"{source} to {target}, images by which of the three are right: {'; '.join(counts)}."
+    return FigureBlock(svg, caption, REGIONS_READ)
 
 
-def class_blocks(mapping: MappingResults, counted: Sequence[ClassCounts], everything: bool) -> list[Block]:
+def class_blocks(title: str, counted: Sequence[ClassCounts], everything: bool, file: str) -> list[Block]:
     """Return the loss by class, in the order of `counted`, the greatest shrunken loss first.
 
-    SHOWN classes are open; others are folded if they have room. Classes of one image are not ranked.
+    SHOWN classes are open; others are folded if they have room, else they are in `file`. Classes of one image are not
+    ranked.
     """
     ranked = [row for row in counted if row["total"] > 1]
     single = len(counted) - len(ranked)
@@ -79,7 +86,7 @@ def class_blocks(mapping: MappingResults, counted: Sequence[ClassCounts], everyt
         return notes
     rows = [class_row(row) for row in ranked]
     header = ("class", "images", "own %", "mapped %", "loss, points", "shrunken loss", "q")
-    title, count = direction(mapping), len(rows)
+    count = len(rows)
     found = sum(row["q_value"] < LEVEL for row in ranked)
     text = (
         f"{found:,} of {count:,} classes change by more than chance explains (exact tests, 5 % false discoveries: q < "
@@ -90,7 +97,7 @@ def class_blocks(mapping: MappingResults, counted: Sequence[ClassCounts], everyt
         return [Table(header, rows, f"{title}: loss by class."), *notes]
     first = Table(header, rows[:SHOWN], f"{title}: the {SHOWN} of {count:,} classes with the biggest shrunken losses.")
     if not everything:
-        return [first, *notes, Note(f"The other {count - SHOWN:,} are in classes/{mapping['target']}.parquet.")]
+        return [first, *notes, Note(f"The other {count - SHOWN:,} are in {file}.")]
     rest = Table(header, rows[SHOWN:], f"{title}: the other classes.")
     return [first, *notes, Folded(f"The other {count - SHOWN:,} classes", rest)]
 

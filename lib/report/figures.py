@@ -10,6 +10,7 @@ from lib.evaluation.chance import shows
 from lib.evaluation.results import MapResults, Results
 from lib.report.cells import direction
 from lib.report.directions import region_figure
+from lib.report.drawing import direction_styles, network_colours
 from lib.report.error_curves import draw_error_curves
 from lib.report.findings import Curve, Findings
 from lib.report.heat_map import draw_losses
@@ -24,14 +25,20 @@ def draw_figures(findings: Findings) -> dict[str, Figure]:
     drawn = {"losses": draw_heat_map(results)} if len(results["networks"]) >= MATRIX else {}
     if not findings.few:
         return drawn
-    drawn["error_curves"] = draw_error_curves(all_curves(findings))
+    colours = network_colours(list(results["networks"]))
+    pairs = direction_styles(list(results["networks"]))
+    styles = {direction(mapping): pairs[mapping["source"], mapping["target"]] for mapping in results["mappings"]}
+    drawn["error_curves"] = draw_error_curves(all_curves(findings), styles=styles)
     if findings.ranks:
-        drawn["ranks"] = draw_loss_lines(rank_lines(findings.ranks), "rank k of the map")
+        drawn["ranks"] = draw_loss_lines(rank_lines(findings.ranks), "rank k of the map", styles)
     if findings.learning_curve:
-        drawn["learning_curve"] = draw_loss_lines(learning_curve_lines(findings.learning_curve), "training images")
+        drawn["learning_curve"] = draw_loss_lines(
+            learning_curve_lines(findings.learning_curve), "training images", styles
+        )
     for mapping in results["mappings"]:
         source, target = mapping["source"], mapping["target"]
-        drawn[region_figure(source, target)] = draw_regions(mapping["regions"], source, target)
+        file = region_figure(findings.name(source), findings.name(target))
+        drawn[file] = draw_regions(mapping["regions"], source, target, (colours[target], colours[source]))
     return drawn
 
 

@@ -37,6 +37,7 @@ class Findings:
     classes: Callable[[str], pa.Table]  # target -> CLASSES
     curve: Callable[[str, str], Curve | None]  # source, target -> curve of the main map; None if it has none
     timings: Mapping[str, StageTiming] = field(default_factory=dict)  # by stage; none if nobody timed them
+    names: Mapping[str, str] = field(default_factory=dict)  # of networks in files and addresses, by their titles
 
     @classmethod
     def read(cls, files: Layout) -> Findings:
@@ -67,6 +68,10 @@ class Findings:
             lambda source, target: read_error_curve(files, source, target),
             read_json(files.timings) if is_file(files.timings) else {},
         )
+
+    def name(self, network: str) -> str:
+        """Return a network's name in files and addresses, where its title would not do."""
+        return self.names.get(network, network)
 
     @property
     def few(self) -> bool:

@@ -5,21 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 from math import ceil, floor, log2
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from lib.report.drawing import line_axes, line_style, name_lines, plain_name
+from lib.report.hover import tell
 
 TICKS, ROOM = 8, 45  # on an axis: how many ticks at the most, how many characters stand beside each other
 Line = tuple[list[int], list[float]]  # x and the loss in points
 
 
-def draw_loss_lines(lines: Mapping[str, Line], xlabel: str) -> Figure:
-    """Draw the loss against numbers that grow by factors: a line with a point at each number, on a log2 axis."""
+def draw_loss_lines(
+    lines: Mapping[str, Line], xlabel: str, styles: Mapping[str, dict[str, Any]] | None = None
+) -> Figure:
+    """Draw the loss against numbers that grow by factors: a line with a point at each number, on a log2 axis.
+
+    `styles` has a style for each name; without it, lines are told apart by their order. Points tell their values.
+    """
     figure, axes = line_axes(list(lines))
     axes.axhline(0, color="#555555", linewidth=0.8)
     for k, (name, (x, loss)) in enumerate(lines.items()):
-        axes.plot(x, loss, label=plain_name(name), linewidth=1.3, marker="o", markersize=3, **line_style(k))
+        style = (styles or {}).get(name) or line_style(k)
+        axes.plot(x, loss, label=plain_name(name), linewidth=1.3, marker="o", markersize=3, **style)
+        (markers,) = axes.plot(x, loss, "o", markersize=9, alpha=0)
+        tell(
+            markers, [f"{name}: {points:z.2f} points at {at:,} ({xlabel})" for at, points in zip(x, loss, strict=True)]
+        )
     axes.set_xscale("log", base=2)
     ticks = _ticks({value for x, _ in lines.values() for value in x})
     labels = [f"{tick:,}" for tick in ticks]

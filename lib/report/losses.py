@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from lib.evaluation.chance import maybe_chance
 from lib.evaluation.results import Results
-from lib.report.blocks import Block, FigureBlock, Section, Table
+from lib.report.blocks import Block, Cells, FigureBlock, Section, Table
 from lib.report.cells import number, percent
+from lib.report.findings import Findings
 from lib.report.heat_map import WORDED
 
 MATRIX = 3  # networks from which a heat map says more than a table
+HEAT_MAP = "a row is the network that gives its features, a column the network whose classifier uses them."
 
 
-def losses_section(results: Results, svg: str | None) -> Section | None:
+def losses_section(findings: Findings, svg: str | None) -> Section | None:
     """Return the heat map `svg` and the table of networks, or None if there is no heat map."""
     if svg is None:
         return None
+    results = findings.results
     networks = results["networks"]
     order = results.get("order") or list(networks)
-    blocks: list[Block] = [FigureBlock(svg, heat_map_caption(results), shrink=0.7, cells=order)]
+    loss = {(mapping["source"], mapping["target"]): mapping["loss"] for mapping in results["mappings"]}
+    cells = Cells(
+        [findings.name(network) for network in order],
+        order,
+        [[round(loss[s, t], 2) if (s, t) in loss else None for t in order] for s in order],
+    )
+    blocks: list[Block] = [FigureBlock(svg, heat_map_caption(results), HEAT_MAP, shrink=0.7, cells=cells)]
     if all("gives" in network and "takes" in network for network in networks.values()):
         ranked = sorted(networks, key=lambda name: networks[name]["gives"])
         rows = [
@@ -31,7 +40,7 @@ def losses_section(results: Results, svg: str | None) -> Section | None:
 
 def heat_map_caption(results: Results) -> str:
     """Return how to read the heat map."""
-    caption = "Loss in points: the row's features, mapped, in the column's classifier. Red is a loss, blue a gain."
+    caption = "Loss in points. Red is a loss, blue a gain."
     worded = len(results["networks"]) <= WORDED
     if worded:
         caption += " The diagonal is each network's own accuracy in percent."

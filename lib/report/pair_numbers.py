@@ -20,6 +20,7 @@ from lib.evaluation.results import MappingResults
 from lib.experiment.layout import TO
 from lib.experiment.variants import Variant
 from lib.report.cells import percent_digits
+from lib.report.curves import ERRORS, LEARNING, RANKS
 from lib.report.directions import picture_address
 from lib.report.findings import Findings
 from lib.storage.files import for_all, without_nan
@@ -41,6 +42,7 @@ def pair_numbers(findings: Findings) -> str:
     numbers = {
         "between": TO,
         "networks": list(findings.results["networks"]),
+        "names": [findings.name(network) for network in findings.results["networks"]],
         "own": [round(100 * network["accuracy"], 4) for network in findings.results["networks"].values()],
         "source": places_of([source for source, _ in pairs], findings),
         "target": places_of([target for _, target in pairs], findings),
@@ -134,7 +136,7 @@ def ranks(findings: Findings, place: dict[Pair, int]) -> dict[str, Any] | None:
     """Return the loss of each pair by rank of the map."""
     rows = findings.maps.filter(pc.is_valid(findings.maps["rank"]))
     title = "Loss by rank of the map"
-    return line_of(rows, "rank", place, title, "rank k of the map") if len(rows) else None
+    return line_of(rows, "rank", place, title, "rank k of the map") | {"reading": RANKS} if len(rows) else None
 
 
 def learning_curve(findings: Findings, place: dict[Pair, int]) -> dict[str, Any] | None:
@@ -143,7 +145,8 @@ def learning_curve(findings: Findings, place: dict[Pair, int]) -> dict[str, Any]
     of_rows = pc.and_(pc.equal(maps["family"], "least_squares"), pc.is_null(maps["rank"]))
     rows = maps.filter(of_rows).sort_by("share")
     title = "Loss by number of training images"
-    return line_of(rows, "rows", place, title, "training images") if len(rows) > len(place) else None
+    line = line_of(rows, "rows", place, title, "training images") | {"reading": LEARNING}
+    return line if len(rows) > len(place) else None
 
 
 def line_of(rows: pa.Table, x: str, place: dict[Pair, int], title: str, label: str) -> dict[str, Any]:
@@ -161,7 +164,8 @@ def errors(findings: Findings) -> dict[str, Any] | None:
         return None
     points = for_all(lambda row: thinned(findings, row["source"], row["target"]), mappings)
     title = "Fig. 4: error of the training batches"
-    return {"title": title, "x": "iteration", "y": "E of the batch", "log": False, "points": points}
+    line = {"title": title, "x": "iteration", "y": "E of the batch", "log": False, "points": points}
+    return line | {"reading": ERRORS}
 
 
 def thinned(findings: Findings, source: str, target: str) -> list[float]:

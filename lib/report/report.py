@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from lib.experiment.layout import Layout
 from lib.report.blocks import FigureBlock, Note, Section, VerdictText
-from lib.report.curves import learning_curve_section, ranks_section, seeds_section
+from lib.report.citations import citations_section
+from lib.report.curves import COLOURS, ERRORS, learning_curve_section, ranks_section, seeds_section
 from lib.report.directions import directions_section
 from lib.report.drawing import to_png, to_svg
 from lib.report.families import families_section
@@ -19,7 +20,8 @@ from lib.report.page import render_page
 from lib.report.pair_numbers import pair_numbers
 from lib.report.provenance import images_section, settings_section, timings_section, versions_section
 from lib.report.table1 import table1_markdown, table1_section
-from lib.report.verdict import verdict
+from lib.report.titles import experiment_title, titled_findings
+from lib.report.verdict import question, verdict
 from lib.storage.files import write_bytes
 from lib.storage.records import FileRecord
 
@@ -28,6 +30,7 @@ NAMED = 12  # networks that the page's first lines name
 
 def write_report(findings: Findings, files: Layout) -> dict[str, FileRecord]:
     """Write report.html, table1.md, and the figures as SVG and PNG, and return what is to be recorded of them."""
+    findings = titled_findings(findings)
     drawn = draw_figures(findings)
     vectors = {name: to_svg(figure, f"f{place}") for place, (name, figure) in enumerate(drawn.items())}
     contents = {
@@ -44,7 +47,7 @@ def write_report(findings: Findings, files: Layout) -> dict[str, FileRecord]:
 def report_html(findings: Findings, drawn: Mapping[str, str]) -> str:
     """Return the whole page. `drawn` has the <svg> of each figure by its file name."""
     results = findings.results
-    title = f"How far can one network stand in for another? Experiment {results['experiment']}"
+    title = f"{question(results)} {experiment_title(results)}"
     names = list(results["networks"])
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     lead = (
@@ -57,6 +60,7 @@ def report_html(findings: Findings, drawn: Mapping[str, str]) -> str:
         timings_section(findings.timings),
         settings_section(results),
         versions_section(results),
+        citations_section(),
     ]
     found = [section for section in sections if section is not None]
     numbers = "" if findings.few else pair_numbers(findings)
@@ -69,9 +73,13 @@ def sections_of_few(findings: Findings, drawn: Mapping[str, str]) -> list[Sectio
     batches = "Error E = |x/|x| - y/|y||² of each batch while the maps are fitted, of the first 10,000 at most."
     return [
         table1_section(results),
-        losses_section(results, drawn.get("losses")),
+        losses_section(findings, drawn.get("losses")),
         families_section(findings),
-        Section("curves", "Fig. 4: error of the training batches", [FigureBlock(drawn["error_curves"], batches)]),
+        Section(
+            "curves",
+            "Fig. 4: error of the training batches",
+            [FigureBlock(drawn["error_curves"], batches, ERRORS + COLOURS)],
+        ),
         directions_section(findings, drawn),
         ranks_section(findings, drawn.get("ranks")),
         learning_curve_section(findings, drawn.get("learning_curve")),

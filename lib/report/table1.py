@@ -108,7 +108,7 @@ def table1_section(results: Results) -> Section:
         )
     if any(CHANCE in row[0] for row in body):
         text += (
-            f" {CHANCE} Not distinguishable from chance, which gets right what the same answers would if they were "
+            f" “{CHANCE}”: not distinguishable from chance, which gets right what the same answers would if they were "
             "dealt to the images at random (binomial test, p > 0.05, corrected for all directions)."
         )
     table = Table(header, body, "Right answers on the evaluation images.")

@@ -15,14 +15,14 @@ Pairs = list[MappingResults]
 
 
 def verdict(results: Results) -> str:
-    """Return what the numbers answer.
+    """Return the question with what the numbers answer.
 
-    Two networks get a sentence for each direction. More networks get how many directions there are of each outcome, the
-    two ends of the range, and which are not distinguishable from chance, each on a line.
+    Two networks get the question and a sentence for each direction. More networks get how many directions there are of
+    each outcome, the two ends of the range, and which are not distinguishable from chance, each on a line.
     """
     mappings = results["mappings"]
     if len(mappings) <= 2:
-        return "\n".join([*(_sentence(results, mapping) for mapping in mappings), *_shared(results)])
+        return "\n".join([*(_answer(results, mapping) for mapping in mappings), *_shared(results)])
     chance = [mapping for mapping in mappings if maybe_chance(mapping)]
     rest = sorted((mapping for mapping in mappings if mapping not in chance), key=lambda mapping: mapping["loss"])
     parts = _outcomes(results, mappings)
@@ -30,6 +30,19 @@ def verdict(results: Results) -> str:
         ends = "\n".join(_sentence(results, mapping) for mapping in (rest if len(rest) == 1 else (rest[0], rest[-1])))
         parts += ["The direction with the least loss and the one with the most:", ends] if rest[1:] else [ends]
     return "\n".join([*parts, *_like_chance(results, chance), *_shared(results)])
+
+
+def question(results: Results) -> str:
+    """Return the experiment's question, which names two networks, but not more of them."""
+    names = list(results["networks"])
+    if len(names) == 2:
+        return f"How far can {names[0]} and {names[1]} stand in for each other?"
+    return "How far can one network stand in for another?"
+
+
+def _answer(results: Results, mapping: MappingResults) -> str:
+    """Return the question about one direction, and its answer."""
+    return f"How far can {mapping['source']} stand in for {mapping['target']}? {_sentence(results, mapping)}"
 
 
 def _shared(results: Results) -> list[str]:
@@ -49,6 +62,7 @@ def _outcomes(results: Results, mappings: Pairs) -> list[str]:
     different = [mapping["loss"] for mapping in mappings if mapping["outcome"] == "different"]
     lose, gain = sum(loss > 0 for loss in different), sum(loss < 0 for loss in different)
     return [
+        f"How far can one of these {len(results['networks']):,} networks stand in for another? "
         f"Of {len(mappings):,} directions, {_count(equivalent)} keep the classifier's accuracy within "
         f"{margin_words(results)}, {_count(lose)} lose accuracy, {_count(gain)} gain accuracy, and {_count(undecided)} "
         "are undecided (tests at 5 %, corrected for all directions)."

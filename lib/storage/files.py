@@ -70,6 +70,14 @@ def files_below(uri: str, suffix: str = "", recursive: bool = False) -> list[str
         return sorted(info.path for info in found if info.type == pafs.FileType.File and info.path.endswith(suffix))
 
 
+def bytes_below(uri: str) -> int:
+    """Return how many bytes the files below a folder have; 0 if it does not exist."""
+    filesystem, path = resolve(uri)
+    with naming_uri("list", uri):
+        found = filesystem.get_file_info(pafs.FileSelector(path, recursive=True, allow_not_found=True))
+        return sum(info.size for info in found if info.type == pafs.FileType.File)
+
+
 def folders_in(uri: str) -> list[str]:
     """Return the sorted paths, in `uri`'s file system, of the folders directly in it; none if it does not exist."""
     filesystem, path = resolve(uri)

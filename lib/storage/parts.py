@@ -45,6 +45,18 @@ class Part:
         return {"rows": self.rows, "size": self.size, "footer": self.footer}
 
 
+def count_rows(folder: str) -> int:
+    """Return how many rows the Parquet files directly in `folder` have, without those that are damaged."""
+
+    def rows(path: str) -> int:
+        try:
+            return int(read_footer(folder, Part(path)).num_rows)
+        except DamagedFile:
+            return 0
+
+    return sum(for_all(rows, parquet_files(folder)[1]))
+
+
 @contextmanager
 def naming_damage(location: str, path: str) -> Iterator[None]:
     """Turn what pyarrow raises of a damaged or missing file into DamagedFile; let a store's own errors pass."""

@@ -20,6 +20,7 @@ from jobs.cluster.capacity import Capacity
 from jobs.cluster.runs import Run
 from jobs.extraction.checks import describe_all
 from jobs.extraction.stream import stream_features
+from jobs.planning.dry_run import Plan
 from lib.errors import ExperimentError, ManifestMismatch, RunError
 from lib.evaluation.predictions import maps_in
 from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS
@@ -154,6 +155,8 @@ def test_an_interrupted_table_goes_on_and_equals_an_undisturbed_one(experiment: 
     kept_bytes = [path.read_bytes() for path in kept]
     first.unlink()
     second.write_bytes(second.read_bytes()[:-30])
+    planned = dict(list(Plan(run).lines())[:1])
+    assert planned == {"extract": "train: 32 of 96 images (64 are already done), a table with features of a, b"}
     assert extract(run) == 1
     assert [path.read_bytes() for path in kept] == kept_bytes, "what was written isn't computed again"
     after = read_features(FeatureTables.open(path_of(run, "features", "train")), ["a", "b"])
@@ -173,6 +176,8 @@ def test_a_network_added_later_gets_a_table_and_maps_of_its_own(
     third = 'networks.c={model="test_vit", weights="random", options={num_classes=12}}'
     more = run_of(experiment, root, *closed, third)
     evaluate_maps(run)
+    assert list(Plan(run).lines()) == FINISHED
+    assert Plan(run).estimate(2) == ""
     maps = root / "tiny" / "maps"
     before = {path.name: path.stat().st_mtime_ns for path in maps.iterdir()}
     full = {f"a-to-b.{name}" for name in ("least_squares", "orthogonal", "classifiers")}
@@ -181,6 +186,15 @@ def test_a_network_added_later_gets_a_table_and_maps_of_its_own(
     curves = pq.read_schema(root / "tiny" / "predictions" / "a-to-b.curves" / "part-000000.parquet")
     shares = [f"least_squares_1of{k}rows" for k in (16, 8, 4, 2)]
     assert maps_in(curves) == ["least_squares_rank2", *shares], "of 64 features none is the 500th"
+    planned = list(Plan(more).lines())
+    assert planned[:2] == [
+        ("extract", "train: 96 of 96 images, a table with features of c"),
+        ("extract", "val: 48 of 48 images, a table with features of c"),
+    ]
+    assert planned[2:4] == [
+        ("fit", "12 maps in closed form; curves by rank or training images of 4 pairs"),
+        ("predict", "5 tables"),
+    ]
     assert extract(more) == 2
     features = read_features(FeatureTables.open(path_of(more, "features", "val")), ["a", "c"])
     assert [len(features.vectors[name]) for name in ("a", "c")] == [48, 48]
@@ -217,6 +231,16 @@ def test_a_network_added_later_gets_a_table_and_maps_of_its_own(
     page = (root / "tiny" / "report.html").read_text()
     assert "a → c" in page
     assert 'alt="' in page or not read_table(str(root / "tiny" / "examples.parquet"), EXAMPLES).num_rows
+
+
+FINISHED = [
+    ("extract", "train: all features are finished"),
+    ("extract", "val: all features are finished"),
+    ("fit", "all maps are finished"),
+    ("predict", "all predictions are finished"),
+    ("evaluate", "results.json is finished"),
+    ("report", "the report is finished"),
+]
 
 
 def check_kept_maps(run: Run) -> None:

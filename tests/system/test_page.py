@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -213,6 +214,52 @@ def test_text_stands_out_in_light_and_dark(page: Any, scheme: str) -> None:
     for name in ("body", ".note", "caption", "#table1 td", "figcaption"):
         ink = luminance(page.find_element(By.CSS_SELECTOR, name).value_of_css_property("color"))
         assert abs(paper - ink) > 90, name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not os.environ.get("AXE_CORE"),
+    reason="AXE_CORE names no axe.min.js (`npm install axe-core`, then AXE_CORE=node_modules/axe-core/axe.min.js)",
+)
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page_", ["2", "4#noise-to-b", "12", "12#a-to-b"])
+def test_axe_core_finds_nothing(browser: Any, pages: dict[int, str], page_: str, width: int, scheme: str) -> None:
+    networks, _, direction = page_.partition("#")
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    try:
+        browser.get("about:blank")
+        browser.get(pages[int(networks)] + (f"#{direction}" if direction else ""))
+        browser.execute_script("for (const part of document.querySelectorAll('details')) part.open = true")
+        browser.execute_script(Path(os.environ["AXE_CORE"]).read_text())
+        found = browser.execute_async_script("axe.run().then(arguments[0])")
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert len(found["passes"]) > 15
+    told = [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found["violations"]]
+    assert told == []
+
+
+def test_values_are_told_to_who_points_at_them(page: Any) -> None:
+    told = [title.get_attribute("textContent") for title in page.find_elements(By.CSS_SELECTOR, "#ranks svg title")]
+    assert len(told) == 12 * 6
+    assert all(" points at " in text for text in told)
+    area = page.find_element(By.CSS_SELECTOR, '[data-cells] [id$="-cells"]')
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", area)
+    order = json.loads(page.find_element(By.CSS_SELECTOR, "[data-cells]").get_attribute("data-cells"))
+    width, height = page.execute_script(
+        "const b = arguments[0].getBoundingClientRect(); return [b.width, b.height]", area
+    )
+    right, down = ((order.index(name) + 0.5) / 4 - 0.5 for name in ("a", "b"))
+    ActionChains(page).move_to_element_with_offset(area, right * width, down * height).perform()
+    card = page.find_element(By.CSS_SELECTOR, "[data-cells] .card")
+    row = next(row for row in page.find_elements(By.CSS_SELECTOR, "#table1 tbody tr") if "b → a (mapped)" in row.text)
+    loss = row.find_element(By.CSS_SELECTOR, ":nth-child(4)").text
+    assert card.get_attribute("title") == f"b → a: {float(loss):g} points of loss"
 
 
 def test_nothing_is_fetched_and_nothing_goes_wrong(browser: Any, pages: dict[int, str]) -> None:

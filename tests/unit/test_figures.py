@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.evaluation.regions import REGIONS
-from lib.report.drawing import to_svg
+from lib.report.drawing import COLOURS, MIXED, direction_styles, network_colours, to_svg
 from lib.report.error_curves import draw_error_curves
+from lib.report.loss_lines import draw_loss_lines
 from lib.report.region_diagram import draw_regions
 
 PAPER = dict(zip(REGIONS, (35400, 1050, 1326, 2700, 1246, 887, 260, 7131), strict=True))
@@ -63,13 +64,65 @@ def test_one_step_for_curves_of_unequal_length() -> None:
     figure = draw_error_curves({"a -> b": long, "b -> a": short})
     (axes,) = figure.axes
     assert "one batch in 3 " in axes.get_xlabel()
-    assert [len(line.get_xdata()) for line in axes.get_lines()] == [3000, 34]
+    assert [len(line.get_xdata()) for line in axes.get_lines() if line.get_alpha() != 0] == [3000, 34]
 
 
 def test_curves_end_where_asked() -> None:
     curves = {"a -> b": (np.arange(1, 20_001), np.ones(20_000))}
     ends = [draw_error_curves(curves, last).axes[0].get_lines()[0].get_xdata()[-1] for last in (500, None)]
     assert ends == [500, 19_996]
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def told(svg: str) -> list[tuple[str, str]]:
+    """Each value of a figure with the element that tells it."""
+    root = ElementTree.fromstring(svg)
+    return [
+        (parent.tag.removeprefix(SVG), child.text or "")
+        for parent in root.iter()
+        for child in parent.findall(f"{SVG}title")
+    ]
+
+
+def test_points_of_loss_lines_tell_their_values_at_their_places() -> None:
+    lines = {"a → <b> & $c$": ([1, 4, 16], [70.0, 2.5, -0.001]), "b → a": ([1, 4], [9.0, 3.0])}
+    svg = to_svg(draw_loss_lines(lines, "rank k"), "f")
+    assert told(svg) == [
+        ("use", "a → <b> & $c$: 70.00 points at 1 (rank k)"),
+        ("use", "a → <b> & $c$: 2.50 points at 4 (rank k)"),
+        ("use", "a → <b> & $c$: 0.00 points at 16 (rank k)"),
+        ("use", "b → a: 9.00 points at 1 (rank k)"),
+        ("use", "b → a: 3.00 points at 4 (rank k)"),
+    ]
+    markers = [use for use in ElementTree.fromstring(svg).iter(f"{SVG}use") if use.find(f"{SVG}title") is not None]
+    heights = [float(use.attrib["y"]) for use in markers]
+    assert heights[0] < heights[1] < heights[2], "a greater loss stands higher"
+    assert heights[0] < heights[3] < heights[4]
+
+
+def test_curves_and_regions_tell_their_values() -> None:
+    curve = (np.arange(1, 101), np.linspace(2, 0.1, 100))
+    values = told(to_svg(draw_error_curves({"a → b": curve}), "f"))
+    assert values[0] == ("use", "a → b: E 2.0000 at iteration 1")
+    assert values[-1] == ("use", "a → b: E 0.1000 at iteration 100")
+    regions = dict(zip(REGIONS, (10, 20, 30, 40, 50, 60, 70, 80), strict=True))
+    found = told(to_svg(draw_regions(regions, "a", "b"), "f"))
+    assert ("g", "b → b and a → a and a → b (mapped): 10 images") in found
+    assert len(found) == 7
+
+
+def test_a_network_has_one_colour_in_all_figures() -> None:
+    names = ["a", "b", "c"]
+    colours, styles = network_colours(names), direction_styles(names)
+    assert list(colours.values()) == list(COLOURS[:3])
+    assert MIXED not in COLOURS
+    assert all(styles[source, target]["color"] == colours[target] for source, target in styles)
+    assert len({(style["color"], str(style["linestyle"])) for style in styles.values()}) == 6
+    svg = to_svg(draw_regions(dict.fromkeys(REGIONS, 10), "a", "c", (colours["c"], colours["a"])), "f")
+    assert colours["c"] in svg
+    assert colours["b"] not in svg
 
 
 def test_no_curves_at_all() -> None:

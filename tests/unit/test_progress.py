@@ -27,7 +27,7 @@ def test_what_is_done_is_said_while_the_work_runs(
             raise answer
         return answer
 
-    with Progress("fit", "maps", 12, count, lines=board.take, last=board.take_notes):
+    with Progress("fit", "maps", 12, count, lines=board.take, last=board.take_notes, waits=lambda: "waiting for rows"):
         deadline = time.monotonic() + 10
         said = ""
         while "6 of 12" not in said and time.monotonic() < deadline:
@@ -38,9 +38,9 @@ def test_what_is_done_is_said_while_the_work_runs(
     said += capsys.readouterr().out
     assert said.count("goes on from iteration 5") == 1
     lines = said.splitlines()
-    assert lines[:2] == ["[fit] a: half way", "[fit] 0 of 12 maps"]
+    assert lines[:2] == ["[fit] a: half way", "[fit] 0 of 12 maps; waiting for rows"]
     assert lines[2].startswith("[fit] 3 of 12 maps, ")
-    assert lines[2].endswith(" left")
+    assert lines[2].endswith(" left; waiting for rows")
     assert lines[3].startswith("[fit] 6 of 12 maps, ")
 
 

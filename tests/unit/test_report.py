@@ -29,7 +29,7 @@ from lib.report.verdict import verdict
 
 SECTIONS = (
     "table1", "losses", "families", "curves", "directions", "ranks", "learning", "agreement", "measures", "seeds",
-    "images", "settings", "versions",
+    "images", "settings", "versions", "cite",
 )  # fmt: skip
 EVIL = "<script>alert(1)</script>"
 
@@ -108,7 +108,10 @@ def test_verdict_of_many_networks_is_the_range() -> None:
         for outcome, loss in losses.items()
     ]
     text = verdict(results)
-    assert text.startswith("Of 3 directions, 1 keep the classifier's accuracy within 1 point, 1 lose accuracy, none ")
+    assert text.startswith(
+        "How far can one of these 2 networks stand in for another? Of 3 directions, 1 keep the classifier's accuracy "
+        "within 1 point, 1 lose accuracy, none "
+    )
     assert "all 3 directions at once: 8.00 to 10.00" in text
     assert "1.00 to 3.00" in text
     assert "9.00 points" in text
@@ -249,7 +252,7 @@ def test_sections_without_numbers_are_left_out() -> None:
         findings_of(example()), {"error_curves": "<svg></svg>", "regions_inception-to-resnet": "<svg></svg>"}
     )
     present = [name for name in SECTIONS if f'<section id="{name}">' in text]
-    assert present == ["table1", "curves", "directions", "images", "settings", "versions"]
+    assert present == ["table1", "curves", "directions", "images", "settings", "versions", "cite"]
 
 
 def test_the_numbers_of_many_networks_are_those_of_the_tables() -> None:

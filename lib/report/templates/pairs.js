@@ -4,7 +4,7 @@ const numbers = JSON.parse(document.getElementById('numbers').textContent);
 const ROWS = 100;  // of the table that are added at a time
 const count = numbers.source.length;
 const title = k => `${numbers.networks[numbers.source[k]]} → ${numbers.networks[numbers.target[k]]}`;
-const id = k => numbers.networks[numbers.source[k]] + numbers.between + numbers.networks[numbers.target[k]];
+const id = k => numbers.names[numbers.source[k]] + numbers.between + numbers.names[numbers.target[k]];
 const format = (value, digits, least) => value === null ? '' : value < least ? `< ${least}` :
   value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
@@ -107,7 +107,7 @@ function all_numbers(k) {
   const source = numbers.source[k], target = numbers.target[k];
   const own = [['source’s own accuracy %', source], ['target’s own accuracy %', target]].map(
     ([text, network]) => [text, format(numbers.own[network], 2)]);
-  return plain_table('Every number of this direction', ['', ''], [...own, ...numbers.columns.map(
+  return plain_table('Every number of this direction', ['number', 'value'], [...own, ...numbers.columns.map(
     column => [column.group ? `${column.group}: ${column.title}` : column.title, format(column.values[k], column.digits, column.least)],
   ).filter(([, text]) => text)]);
 }
@@ -121,17 +121,19 @@ function regions(k) {
   const bars = numbers.regions.names.map((region, place) => {
     const y = place * line, length = counts[place] / greatest * (width - left - 70);
     return drawing('g', {},
+      drawing('title', {}, `${who(region)}: ${counts[place].toLocaleString('en')} images`),
       drawing('text', { x: left - 8, y: y + 17, 'text-anchor': 'end', class: 'ink' }, who(region)),
       drawing('rect', { x: left, y: y + 4, width: Math.max(length, counts[place] ? 1 : 0), height: 18,
         fill: region.includes('mapped') ? '#0072b2' : '#c8c8c4' }),
       drawing('text', { x: left + length + 6, y: y + 17, class: 'ink' }, counts[place].toLocaleString('en')));
   });
-  return chart('Fig. 5: images by who is right: the target’s classifier or the source’s with its own features, or the target’s with ' +
-    'mapped ones (blue).',
+  return chart('Fig. 5: images by who is right.',
+    'a bar counts the images that these get right and the others get wrong: target and source are the classifiers with their own ' +
+    'features, mapped (blue) is the target’s with mapped ones.',
     width, bars.length * line, bars);
 }
-function chart(caption, width, height, parts) {
-  return element('figure', {}, element('div', { class: 'card' }, drawing('svg', { viewBox: `0 0 ${width} ${height}`,
+function chart(caption, reading, width, height, parts) {
+  return element('figure', {}, element('p', { class: 'note reading' }, `How to read it: ${reading}`), element('div', { class: 'card' }, drawing('svg', { viewBox: `0 0 ${width} ${height}`,
     role: 'img', 'aria-label': caption, style: `max-width:${width}px` }, ...parts)),
   element('figcaption', {}, caption));
 }
@@ -144,18 +146,20 @@ function curve(line, k) {
   const first = across[0], last = across[across.length - 1];
   const px = x => left + (x - first) / (last - first) * (width - left - right);
   const py = y => height - bottom - (y - low) / (high - low) * (height - bottom - top);
+  const told = (x, y) => `${y.toPrecision(4)} (${line.y}) at ${x.toLocaleString('en')} (${line.x})`;
   const ticks = [low, (low + high) / 2, high].map(y => drawing('g', {},
     drawing('line', { x1: left, x2: width - right, y1: py(y), y2: py(y), stroke: '#dddddd' }),
     drawing('text', { x: left - 6, y: py(y) + 4, 'text-anchor': 'end', class: 'ink' }, y.toPrecision(3))));
   const marked = points.length <= 8 ? [...points.keys()] : [0, Math.floor(points.length / 2), points.length - 1];
   const labels = marked.map(place => drawing('text',
-    { x: px(across[place]), y: height - bottom + 16, class: 'ink',
-      'text-anchor': place === points.length - 1 ? 'end' : 'middle' },
+    { x: px(across[place]), y: height - bottom + 18, class: 'ink',
+      'text-anchor': place === points.length - 1 ? 'end' : place ? 'middle' : 'start' },
     points[place][0].toLocaleString('en')));
   const path = points.map((_, place) => `${px(across[place]).toFixed(1)},${py(up[place]).toFixed(1)}`).join(' ');
-  const dots = points.length <= 8 ? points.map((_, place) =>
-    drawing('circle', { cx: px(across[place]), cy: py(up[place]), r: 3, fill: '#0072b2' })) : [];
-  return chart(`${line.title}.`, width, height, [...ticks, ...labels,
+  const dots = points.map(([x, y], place) => drawing('g', {}, drawing('title', {}, told(x, y)),
+    drawing('circle', { cx: px(across[place]), cy: py(up[place]), r: 8, fill: '#0072b2', opacity: 0 }),
+    drawing('circle', { cx: px(across[place]), cy: py(up[place]), r: points.length <= 8 ? 3 : 0, fill: '#0072b2' })));
+  return chart(`${line.title}.`, line.reading, width, height, [...ticks, ...labels,
     drawing('polyline', { points: path, fill: 'none', stroke: '#0072b2', 'stroke-width': 1.6 }), ...dots,
     drawing('text', { x: (left + width - right) / 2, y: height - 6, 'text-anchor': 'middle', class: 'ink' }, line.x),
     drawing('text', { x: 14, y: (height - bottom) / 2, 'text-anchor': 'middle', class: 'ink',
@@ -170,7 +174,7 @@ function classes(k) {
   if (!rows.length) return '';
   return plain_table(`The ${rows.length} classes with the biggest shrunken losses (drawn towards the loss of all images as far as ` +
     'chance explains the difference). q: exact test, corrected for all classes. All: classes/' +
-    `${numbers.networks[numbers.target[k]]}.parquet`, ['class', 'images', 'own %', 'mapped %', 'loss, points', 'shrunken', 'q'], rows);
+    `${numbers.names[numbers.target[k]]}.parquet`, ['class', 'images', 'own %', 'mapped %', 'loss, points', 'shrunken', 'q'], rows);
 }
 function galleries(k) {
   const all = groups_of(numbers.examples.pairs[k], 5);
@@ -194,7 +198,7 @@ function show_pair() {
   const k = places.get(named());
   if (k === undefined) return;
   const back = element('a', { href: '#' + encodeURIComponent(
-    numbers.networks[numbers.target[k]] + numbers.between + numbers.networks[numbers.source[k]]) }, 'the other direction');
+    numbers.names[numbers.target[k]] + numbers.between + numbers.names[numbers.source[k]]) }, 'the other direction');
   panel.replaceChildren(element('h3', {}, titles[k]), element('p', { class: 'note' }, back),
     element('div', { class: 'parts' },
       element('div', {}, regions(k), ...numbers.lines.map(line => curve(line, k))),

@@ -75,21 +75,22 @@ if (chooser) {
 }
 // A click on a cell of the matrix goes to its direction.
 for (const figure of document.querySelectorAll('[data-cells]')) {
-  const names = JSON.parse(figure.dataset.cells), area = figure.querySelector('[id$="-cells"]');
+  const names = JSON.parse(figure.dataset.cells), titles = JSON.parse(figure.dataset.titles);
+  const losses = JSON.parse(figure.dataset.losses), area = figure.querySelector('[id$="-cells"]');
   const pair = event => {
     const box = area.getBoundingClientRect(), n = names.length;
     const column = Math.floor((event.clientX - box.left) / box.width * n);
     const row = Math.floor((event.clientY - box.top) / box.height * n);
-    return row in names && column in names && row !== column ? [names[row], names[column]] : null;
+    return row in names && column in names && row !== column ? [row, column] : null;
   };
   const card = figure.querySelector('.card');
   card.addEventListener('click', event => {
     const found = pair(event);
-    if (found) location.hash = encodeURIComponent(found.join(figure.dataset.between));
+    if (found) location.hash = encodeURIComponent(found.map(place => names[place]).join(figure.dataset.between));
   });
   card.addEventListener('mousemove', event => {
     const found = pair(event);
-    card.title = found ? found.join(' → ') : '';
+    card.title = found ? `${titles[found[0]]} → ${titles[found[1]]}: ${losses[found[0]][found[1]] ?? 'no'} points of loss` : '';
     card.style.cursor = found ? 'pointer' : '';
   });
   figure.querySelector('figcaption').append(' Click a cell to see its direction.');

@@ -1,0 +1,1 @@
+"""Trackers that an experiment may switch on: TensorBoard and MLflow."""
