@@ -16,7 +16,7 @@ from lib.evaluation.classes import count_by_class
 from lib.evaluation.losses import Pairing
 from lib.evaluation.regions import count_regions
 from lib.evaluation.result_tables import CLASSES as CLASSES_TABLE
-from lib.evaluation.result_tables import EXAMPLES, MAPS
+from lib.evaluation.result_tables import DIRECTIONS, EXAMPLES, MAPS, SUBSETS
 from lib.experiment.variants import SHARES, Variant
 from lib.report.findings import Findings
 
@@ -46,6 +46,7 @@ def findings(accuracies: dict[str, float], useless: str = "", class_name: str = 
                 "feature_size": 32 if name == useless else 64,
                 "classes": CLASSES,
                 **counted(right),
+                "from_itself": _control(right, 0.0, 0.01),
                 "gives": float(np.mean([points for pair, points in loss.items() if pair[0] == name])),
                 "takes": float(np.mean([points for pair, points in loss.items() if pair[1] == name])),
             }
@@ -87,6 +88,8 @@ def findings(accuracies: dict[str, float], useless: str = "", class_name: str = 
             [CLASSES_TABLE.empty_table(), *(table for pair, table in classes.items() if pair[1] == target)]
         ),
         lambda source, target: error_curve(place[source, target]),
+        subsets=pa.Table.from_pylist([row for mapping in mappings for row in _subsets(mapping)], schema=SUBSETS),
+        bands=pa.Table.from_pylist([row for mapping in mappings for row in _bands(mapping)], schema=DIRECTIONS),
     )
 
 
@@ -111,6 +114,11 @@ def _mapping(pair: Pair, own: dict[str, np.ndarray], right: np.ndarray, noise: n
         "family": "affine", "p_value": p, "p_holm": min(1.0, 12 * p), "cosine": 0.94, "r2": 0.81, "agreement": 0.85,
         "agreement_by_chance": 0.58, "consistency": 0.87, "consistency_by_chance": 0.6, "kappa": None,
         "loss_sd": float(noise.std(ddof=1)), "noise": noise.tolist(),
+        "feature_fit": {
+            "recall_at_1": 0.4, "recall_at_10": 0.8, "mean_rank": 5.2, "rows": IMAGES, "within_class_r2": 0.35,
+        },
+        "label_only": _control(right, pairing.loss, 0.9),
+        "loss_variance": {"evaluation": 0.25, "training": 0.09, "seeds": None, "total": 0.34},
     }  # fmt: skip
 
 
@@ -133,6 +141,29 @@ def _maps(mapping: dict[str, Any]) -> list[dict[str, Any]]:
         for share in SHARES[:-1]
     ]
     return [*seeds, *families, *ranks, *shares]
+
+
+def _subsets(mapping: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of subsets.parquet: four draws of each share of the training rows."""
+    return [
+        {key: mapping[key] for key in ("source", "target", "correct", "total", "accuracy", "validation_error")}
+        | {"share": share, "subset": k, "rows": int(20_000 * share), "loss": mapping["loss"] + 1 / share + k}
+        for share in SHARES[:-1]
+        for k in range(4)
+    ]
+
+
+def _bands(mapping: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of directions.parquet: R² falls from 0.9 to below the figure."""
+    return [
+        {"source": mapping["source"], "target": mapping["target"], "first": last // 2 + 1, "last": last}
+        | {"variance": 0.2, "r2": 0.9 - 0.4 * k}
+        for k, last in enumerate((1, 2, 4, 8, 16, 24))
+    ]
+
+
+def _control(right: np.ndarray, loss: float, error: float) -> dict[str, Any]:
+    return {**counted(right), "loss": loss, "validation_error": error}
 
 
 def _map(main: dict[str, Any], variant: Variant, **others: Any) -> dict[str, Any]:

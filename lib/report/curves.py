@@ -37,8 +37,8 @@ def learning_curve_section(findings: Findings, svg: str | None) -> Section | Non
         return None
     caption = (
         "Loss by the number of training images. A line that still falls at its right end suggests that more images "
-        "would make the map better. Each number of images is one draw and holds the smaller ones: another draw "
-        "would give another line."
+        "would make the map better. Points are means over several draws of the training images, and a band goes from "
+        "the draw with the least loss to the one with the most: where bands overlap, the line may be flat."
     )
     header = ("direction", "kind of map", "training images", "right", "accuracy %", "loss, points", "E")
     rows = [(direction(row), row["family"], number(row["rows"], 0), *judged(row)) for row in findings.learning_curve]

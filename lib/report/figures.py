@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import pyarrow as pa
 from matplotlib.figure import Figure
 
 from lib.evaluation.chance import shows
@@ -16,6 +17,7 @@ from lib.report.findings import Curve, Findings
 from lib.report.heat_map import draw_losses
 from lib.report.loss_lines import Line, draw_loss_lines
 from lib.report.losses import MATRIX, chance_pairs
+from lib.report.principal_directions import draw_directions_r2
 from lib.report.region_diagram import draw_regions
 
 
@@ -32,9 +34,10 @@ def draw_figures(findings: Findings) -> dict[str, Figure]:
     if findings.ranks:
         drawn["ranks"] = draw_loss_lines(rank_lines(findings.ranks), "rank k of the map", styles)
     if findings.learning_curve:
-        drawn["learning_curve"] = draw_loss_lines(
-            learning_curve_lines(findings.learning_curve), "training images", styles
-        )
+        lines, draws = learning_curve_lines(findings.learning_curve), draws_by_direction(findings.subsets)
+        drawn["learning_curve"] = draw_loss_lines(with_means(lines, draws), "training images", styles, draws)
+    if len(findings.bands):
+        drawn["principal_directions"] = draw_directions_r2(findings.bands, styles)
     for mapping in results["mappings"]:
         source, target = mapping["source"], mapping["target"]
         file = region_figure(findings.name(source), findings.name(target))
@@ -86,3 +89,20 @@ def learning_curve_lines(entries: Sequence[MapResults]) -> dict[str, Line]:
         rows.append(count)
         losses.append(entry["loss"])
     return lines
+
+
+def draws_by_direction(subsets: pa.Table) -> dict[str, list[list[float]]]:
+    """Return the losses of all draws of the training rows, share by ascending share, of each direction."""
+    found: dict[str, dict[float, list[float]]] = {}
+    for row in sorted(subsets.to_pylist(), key=lambda row: row["share"]):
+        found.setdefault(direction(row), {}).setdefault(row["share"], []).append(row["loss"])
+    return {name: list(shares.values()) for name, shares in found.items()}
+
+
+def with_means(lines: Mapping[str, Line], draws: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Line]:
+    """Return lines whose first points are the means of their draws. A line without draws stays as it is."""
+    found = {}
+    for name, (rows, losses) in lines.items():
+        means = [sum(theirs) / len(theirs) for theirs in draws.get(name, [])]
+        found[name] = (rows, [*means, *losses[len(means) :]])
+    return found

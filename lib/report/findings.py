@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.errors import DamagedFile, TableError
-from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS, THUMBNAILS
+from lib.evaluation.result_tables import CLASSES, DIRECTIONS, EXAMPLES, MAPS, SUBSETS, THUMBNAILS
 from lib.evaluation.results import ClassCounts, Example, MapResults, Results, StageTiming
 from lib.experiment.layout import Layout
 from lib.experiment.variants import MapKey, Variant
@@ -37,6 +37,8 @@ class Findings:
     classes: Callable[[str], pa.Table]  # target -> CLASSES
     curve: Callable[[str, str], Curve | None]  # source, target -> curve of the main map; None if it has none
     timings: Mapping[str, StageTiming] = field(default_factory=dict)  # by stage; none if nobody timed them
+    subsets: pa.Table = field(default_factory=SUBSETS.empty_table)  # draws of training rows
+    bands: pa.Table = field(default_factory=DIRECTIONS.empty_table)  # of principal directions
     names: Mapping[str, str] = field(default_factory=dict)  # of networks in files and addresses, by their titles
 
     @classmethod
@@ -67,6 +69,8 @@ class Findings:
             lambda target: table(files.classes_of(target), CLASSES),
             lambda source, target: read_error_curve(files, source, target),
             read_json(files.timings) if is_file(files.timings) else {},
+            table(files.subsets, SUBSETS) if files.subsets in records else SUBSETS.empty_table(),
+            table(files.directions, DIRECTIONS) if files.directions in records else DIRECTIONS.empty_table(),
         )
 
     def name(self, network: str) -> str:

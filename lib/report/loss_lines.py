@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import ceil, floor, log2
 from typing import Any
@@ -17,17 +17,25 @@ Line = tuple[list[int], list[float]]  # x and the loss in points
 
 
 def draw_loss_lines(
-    lines: Mapping[str, Line], xlabel: str, styles: Mapping[str, dict[str, Any]] | None = None
+    lines: Mapping[str, Line],
+    xlabel: str,
+    styles: Mapping[str, dict[str, Any]] | None = None,
+    draws: Mapping[str, Sequence[Sequence[float]]] | None = None,
 ) -> Figure:
     """Draw the loss against numbers that grow by factors: a line with a point at each number, on a log2 axis.
 
-    `styles` has a style for each name; without it, lines are told apart by their order. Points tell their values.
+    `styles` has a style for each name; without it, lines are told apart by their order. `draws` has the losses of
+    several draws at the first points of a line: a band goes from the least to the most. Points tell their values.
     """
     figure, axes = line_axes(list(lines))
     axes.axhline(0, color="#555555", linewidth=0.8)
     for k, (name, (x, loss)) in enumerate(lines.items()):
         style = (styles or {}).get(name) or line_style(k)
         axes.plot(x, loss, label=plain_name(name), linewidth=1.3, marker="o", markersize=3, **style)
+        several = (draws or {}).get(name, [])
+        if several:
+            lowest, highest = [min(found) for found in several], [max(found) for found in several]
+            axes.fill_between(x[: len(several)], lowest, highest, color=style["color"], alpha=0.15, linewidth=0)
         (markers,) = axes.plot(x, loss, "o", markersize=9, alpha=0)
         tell(
             markers, [f"{name}: {points:z.2f} points at {at:,} ({xlabel})" for at, points in zip(x, loss, strict=True)]

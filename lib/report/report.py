@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from lib.experiment.layout import Layout
 from lib.report.blocks import FigureBlock, Note, Section, VerdictText
 from lib.report.citations import citations_section
+from lib.report.controls import controls_section, variance_section
 from lib.report.curves import COLOURS, ERRORS, learning_curve_section, ranks_section, seeds_section
 from lib.report.directions import directions_section
 from lib.report.drawing import to_png, to_svg
@@ -18,6 +19,7 @@ from lib.report.losses import losses_section
 from lib.report.many import sections_of_many
 from lib.report.page import render_page
 from lib.report.pair_numbers import pair_numbers
+from lib.report.principal_directions import directions_r2_section
 from lib.report.provenance import images_section, settings_section, timings_section, versions_section
 from lib.report.table1 import table1_markdown, table1_section
 from lib.report.titles import experiment_title, titled_findings
@@ -74,6 +76,8 @@ def sections_of_few(findings: Findings, drawn: Mapping[str, str]) -> list[Sectio
     return [
         table1_section(results),
         losses_section(findings, drawn.get("losses")),
+        controls_section(results),
+        variance_section(results),
         families_section(findings),
         Section(
             "curves",
@@ -83,6 +87,7 @@ def sections_of_few(findings: Findings, drawn: Mapping[str, str]) -> list[Sectio
         directions_section(findings, drawn),
         ranks_section(findings, drawn.get("ranks")),
         learning_curve_section(findings, drawn.get("learning_curve")),
+        directions_r2_section(findings.bands, drawn.get("principal_directions"), COLOURS),
         agreement_section(results),
         measures_section(results),
         seeds_section(findings),

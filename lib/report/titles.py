@@ -49,6 +49,8 @@ def titled_findings(findings: Findings) -> Findings:
         results=titled(findings.results),
         maps=renamed_columns(findings.maps, titles),
         examples=renamed_columns(findings.examples, titles),
+        subsets=renamed_columns(findings.subsets, titles),
+        bands=renamed_columns(findings.bands, titles),
         classes=lambda target: renamed_columns(findings.classes(names[target]), titles),
         curve=lambda source, target: findings.curve(names[source], names[target]),
         names=names,

@@ -76,7 +76,7 @@ def test_networks_of_other_classes_are_refused() -> None:
 
 
 def test_too_few_training_images_for_cross_validation_are_refused() -> None:
-    check_training_rows(7, FitSettings())
+    check_training_rows(19, FitSettings())
     check_training_rows(3, FitSettings(families=["affine", "classifiers"]))
-    with pytest.raises(ExperimentError, match=r"images\.train: 6 images, .*least_squares.* need 7 or more"):
-        check_training_rows(6, FitSettings())
+    with pytest.raises(ExperimentError, match=r"images\.train: 18 images, .*least_squares.* need 19 or more"):
+        check_training_rows(18, FitSettings())

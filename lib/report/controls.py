@@ -1,0 +1,86 @@
+"""The page's sections about floor and ceiling of a loss, and about what it would vary by."""
+
+from __future__ import annotations
+
+from lib.evaluation.results import ControlResults, LossVariance, MappingResults, Results
+from lib.report.blocks import Note, Section, Table
+from lib.report.cells import Row, direction, interval, loss_points, number, percent
+
+NORMAL = 1.96  # standard deviations on either side of a 95 % interval
+
+
+def controls_section(results: Results) -> Section | None:
+    """Return each direction beside its floor and its ceiling; None if no controls were fitted."""
+    networks = results["networks"]
+    if not any("from_itself" in network for network in networks.values()):
+        return None
+    text = (
+        "How to read a loss. Ceiling: the target's own features, through a map fitted to them. Floor: features that "
+        "hold no more than which class an image belongs to (the source's class means plus noise of its own spread), "
+        "through a map fitted to them. They may keep the accuracy although nothing else of the target is there, so "
+        "look at the error E, too, and at R² within classes: what is left when each class's mean is taken away. At or "
+        "below 0, the label alone was carried over. Own image first: share of images whose mapped vector is nearest, "
+        "by cosine, to the target's own vector of the same image."
+    )
+    header = (
+        *("direction", "own", "ceiling", "mapped", "floor", "E, ceiling", "E", "E, floor"),
+        *("R² within classes", "own image first", "of images"),
+    )
+    rows = [control_row(results, mapping) for mapping in results["mappings"]]
+    groups = [("", 1), ("accuracy %", 4), ("error", 3), ("image by image", 3)]
+    table = Table(header, rows, "Each direction between its floor and its ceiling.", groups=groups)
+    return Section("controls", "Floor and ceiling", [Note(text), table])
+
+
+def control_row(results: Results, mapping: MappingResults) -> Row:
+    """Return one direction's cells."""
+    own = results["networks"][mapping["target"]]
+    ceiling, floor, fit = own.get("from_itself"), mapping.get("label_only"), mapping.get("feature_fit")
+    return (
+        *(direction(mapping), percent(own), cell(ceiling), percent(mapping), cell(floor)),
+        *(error(ceiling), number(mapping["validation_error"], 4), error(floor)),
+        *(number(fit["within_class_r2"], 3) if fit else "", f"{100 * fit['recall_at_1']:.1f} %" if fit else ""),
+        f"{fit['rows']:,}" if fit else "",
+    )
+
+
+def cell(control: ControlResults | None) -> str:
+    """Return a control's accuracy, or blank if there is none."""
+    return percent(control) if control else ""
+
+
+def error(control: ControlResults | None) -> str:
+    """Return a control's E, or blank if there is none."""
+    return number(control["validation_error"], 4) if control else ""
+
+
+def variance_section(results: Results) -> Section | None:
+    """Return what each loss would vary by if images and random numbers were drawn again; None if that is unknown."""
+    known = [(mapping, mapping["loss_variance"]) for mapping in results["mappings"] if "loss_variance" in mapping]
+    if not known:
+        return None
+    text = (
+        "The standard deviation of the loss, in points, if these were drawn again: the evaluation images, the training "
+        "images (seen on least_squares maps of halves of them), and Adam's random numbers (seen on maps of other "
+        "seeds; fit.seeds asks for them). Other intervals on this page hold the evaluation images alone; that of all "
+        "holds what is known here."
+    )
+    header = (
+        *("direction", "loss, points", "evaluation images", "training images", "seeds", "all", "95 % interval of all"),
+    )
+    rows = [variance_row(mapping, variance) for mapping, variance in known]
+    table = Table(header, rows, "What the loss varies by.")
+    return Section("variance", "What the loss varies by", [Note(text), table])
+
+
+def variance_row(mapping: MappingResults, variance: LossVariance) -> Row:
+    """Return one direction's cells."""
+    half = NORMAL * variance["total"] ** 0.5
+    parts = (variance["evaluation"], variance["training"], variance["seeds"], variance["total"])
+    deviations = [number(None if part is None else part**0.5, 2) for part in parts]
+    return (
+        direction(mapping),
+        loss_points(mapping),
+        *deviations,
+        interval((mapping["loss"] - half, mapping["loss"] + half)),
+    )
