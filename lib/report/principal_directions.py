@@ -25,7 +25,10 @@ def directions_r2_section(bands: pa.Table, svg: str | None, colours: str) -> Sec
     """Return R² by band of principal directions; None without a figure. `colours` says what lines' colours mean."""
     if svg is None:
         return None
-    caption = "R² of the mapped features in bands of the target's principal directions, on evaluation images."
+    caption = (
+        "R² of the mapped features in bands of the target's principal directions, on evaluation images. What is below -1 "
+        "stands at -1."
+    )
     header = ("direction", "principal directions", "share of the variance", "R²")
     rows = [
         (direction(row), f"{row['first']:,} to {row['last']:,}", number(row["variance"], 4), number(row["r2"], 3))
