@@ -75,8 +75,8 @@ def decode(data: bytes, max_pixels: int, jpeg: str = "pillow") -> Image.Image:
         raise UnreadableImage(f"{category}: {error}") from error
     except UnreadableImage:
         raise
-    except MemoryError as error:
-        raise UnreadableImage(f"no memory: {len(data)} bytes take more than there is") from error
+    except MemoryError:
+        raise
     except (
         Exception
     ) as error:  # Pillow's decoders raise SyntaxError, struct.error, ValueError and more on mangled files

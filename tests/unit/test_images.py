@@ -18,6 +18,7 @@ from lib.images.batches import DecodeImages, pixels_of
 from lib.images.decoding import decode
 from lib.images.geometry import Geometry
 from lib.images.listing import list_images
+from lib.images.pixels import decode_for
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (48, 40, 3), dtype=np.uint8)
@@ -166,4 +167,4 @@ def test_a_decoder_out_of_memory_or_of_stack_rejects_the_image(
 
     monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile.load", fail)
     with pytest.raises(UnreadableImage, match=r"no memory: \d+ bytes|corrupt: RecursionError too deep"):
-        decode(JPEG, LIMIT)
+        decode_for(JPEG, [Geometry((3, 32, 32), 1.0, "center", "bilinear")], LIMIT)
