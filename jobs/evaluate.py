@@ -219,7 +219,7 @@ def mapped_tables(run: Run, sizes: Mapping[str, int], manifests: Mapping[str, di
 
 def mapped_of(variant: Variant, described: Mapping[str, Any]) -> Mapped:
     """Return a map with what a manifest says of it."""
-    return Mapped(variant, described.get("fit_error"), described.get("training_rows"))
+    return Mapped(variant, described.get("fit_error"), described.get("training_rows"), described.get("curve"))
 
 
 def describe_networks(run: Run, sizes: Mapping[str, int]) -> dict[str, dict[str, int]]:
@@ -255,7 +255,8 @@ def count(
         judged = judge_pair(reference, own, mapped)
         rows = [evaluate_map(pair, judged, of, directions, evaluated.margin) for found in theirs for of in found.maps]
         answers = judged.mapped[main_variant.column]
-        mappings.append(main_mapping(judged, main_variant, rows))
+        curve = next(of.curve for found in theirs for of in found.maps if of.variant == main_variant)
+        mappings.append(main_mapping(judged, main_variant, rows, curve))
         maps += rows
         examples += pick_examples(pair, judged, answers, evaluated.examples, experiment.seed, names)
         right = judged.right(judged.target), judged.right(answers)

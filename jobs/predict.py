@@ -144,6 +144,7 @@ def describe_maps(manifests: Mapping[Variant, Manifest]) -> dict[str, Any]:
             "map": digest(manifest["made_from"]),
             "fit_error": manifest.get("fit_error"),
             "training_rows": manifest.get("training_rows"),
+            "curve": manifest.get("curve"),
         }
         for variant, manifest in manifests.items()
     }

@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_address(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one field")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N images of each split")
+    parser.add_argument(
+        "--give-up-after", type=positive, default=60, metavar="MINUTES", help="without progress (default: %(default)s)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="make anew what was made from other settings")
     parser.add_argument("--repair", action="store_true", help="read what is finished, and make anew what is damaged")
 

@@ -15,6 +15,7 @@ import ray
 from jobs.cluster.arguments import parse
 from jobs.cluster.console import LOGS
 from jobs.cluster.failures import causes_of, describe, is_rays, may_pass
+from jobs.cluster.progress import set_patience
 from jobs.cluster.runs import Run, Stage, say, say_nothing
 from jobs.cluster.starting import begin_describing, start_ray
 from jobs.tracking.trackers import refuse_missing
@@ -48,6 +49,7 @@ def main(
         if options.quiet:
             say_nothing()
         refuse_missing(run.written.track)
+        set_patience(60.0 * options.give_up_after)
         refuse_unwritable(run.files.folder)
         if reads_images:
             refuse_unreadable(run.written.images, run.written.networks)

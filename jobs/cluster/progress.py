@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import os
 import sys
 import threading
 import time
@@ -13,10 +15,21 @@ import ray
 from tqdm import tqdm
 
 from jobs.cluster.runs import is_silent, say
-from lib.errors import StorageError
+from lib.errors import RunError, StorageError
 
+PATIENCE = 3600.0  # seconds without progress, after which a run is given up, unless the command line says otherwise
+END = 60.0  # seconds in which a run that is given up must end
 SECONDS = 10.0  # between two lines
 LOOK = 0.5  # seconds between two looks
+
+
+_patience = PATIENCE
+
+
+def set_patience(seconds: float) -> None:
+    """Give a run up after so many seconds without progress, from now on."""
+    global _patience  # what the command line asks for holds for the whole process
+    _patience = seconds
 
 
 class Progress:
@@ -25,6 +38,9 @@ class Progress:
     `count` returns how much of `total` is done, or None if nobody knows just now. `start` was done before. `lines`
     returns what else there is to say, such as what workers report, `last` what is left to say at the end, and `waits`
     what the work waits for. A thread of the driver asks them.
+
+    If neither `count` nor `lines` has anything new for as long as the run's patience, the body is interrupted, and
+    RunError says what is waited for.
     """
 
     def __init__(
@@ -42,6 +58,7 @@ class Progress:
         self.stage, self.what, self.total, self.count, self.start, self.lines = stage, what, total, count, start, lines
         self.begin, self.said, self.ended = time.monotonic(), time.monotonic(), threading.Event()
         self.bar: tqdm[Any] | None = None
+        self.done, self.moved, self.stalled = start, self.begin, ""
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Progress:
@@ -50,7 +67,7 @@ class Progress:
         self.thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.ended.set()
         self.thread.join()
         if self.bar is not None:
@@ -58,13 +75,37 @@ class Progress:
         with suppress(ray.exceptions.RayError):
             for line in self.last():
                 say(self.stage, line)
+        if self.stalled and kind is KeyboardInterrupt:
+            raise RunError(self.stalled)
 
     def _run(self) -> None:
         while not self.ended.wait(LOOK):
-            try:
+            with suppress(StorageError, ray.exceptions.RayError):  # the store, or who counts, may answer next time
                 self._look()
-            except (StorageError, ray.exceptions.RayError):  # the store, or the actor that counts, may answer next time
-                continue
+            if time.monotonic() - self.moved > _patience and not self._has_moved():
+                self._give_up()
+                return
+
+    def _has_moved(self) -> bool:
+        """Ask how much is done, and return whether that is something new."""
+        done: int | None = None
+        with suppress(StorageError, ray.exceptions.RayError):
+            done = self.count()
+        if done is None or done == self.done:
+            return False
+        self.done, self.moved = done, time.monotonic()
+        return True
+
+    def _give_up(self) -> None:
+        """Interrupt the body, and end the process if that takes too long."""
+        done = f"{self.done:,} of {self.total:,} {self.what}"
+        with suppress(StorageError, ray.exceptions.RayError):
+            done += f" ({waits})" if (waits := self.waits()) else ""
+        self.stalled = waited_for(self.stage, done, self.moved)
+        _thread.interrupt_main()
+        if not self.ended.wait(END):
+            print(f"error: {self.stalled}", file=sys.stderr, flush=True)
+            os._exit(1)
 
     def _look(self) -> None:
         """Show how far the stage is."""
@@ -72,8 +113,11 @@ class Progress:
         if self.bar is None and not due:
             return
         for line in self.lines() if due else ():
+            self.moved = time.monotonic()
             self._say(line)
         done = self.count()
+        if done is not None and done != self.done:
+            self.done, self.moved = done, time.monotonic()
         if due:
             self.said = time.monotonic()
         waits = self.waits() if done is not None else ""
@@ -102,6 +146,18 @@ class Progress:
             return text
         speed = f"{rate:,.0f} {self.what}/s" if rate >= 10 else f"{60 * rate:,.0f} {self.what}/min"
         return f"{text}, {speed}, {time_left((self.total - done) / rate)} left"
+
+
+def waited_for(stage: str, done: str, since: float) -> str:
+    """Return what a stage waits for that has made no progress since a time of the monotonic clock."""
+    has, free = ray.cluster_resources(), ray.available_resources()
+    resources = ", ".join(f"{free.get(name, 0):g} of {has[name]:g} {name}s" for name in ("CPU", "GPU") if has.get(name))
+    return (
+        f"{stage}: no progress for {time_left(time.monotonic() - since)}: it waits for Ray's tasks, {done} are done. "
+        f"Free are {resources or 'no machines'}: if all are taken, a task hangs or works very long (`ray stack` on its "
+        "machine shows where); if some are free, no machine has what a task asks for (`ray status` shows what). "
+        "--give-up-after waits longer. What is finished is kept: the same command goes on from there"
+    )
 
 
 def time_left(seconds: float) -> str:

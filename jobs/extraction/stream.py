@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pyarrow as pa
 import ray
 
 from jobs.cluster.capacity import Capacity
-from jobs.extraction.flow import BEGUN, DECODED, NETWORKS
+from jobs.extraction.careful import CountedDecodeImages, CountedExtractFeatures
 from lib.experiment.settings import ExtractSettings, NetworkSettings
-from lib.images.batches import DecodeImages, distinct_geometries
-from lib.images.geometry import Geometry
+from lib.images.batches import distinct_geometries
 from lib.networks.descriptions import Description
 from lib.networks.memory import ONE_HEAP
 
@@ -62,43 +59,3 @@ def actor_pool(smallest: int, largest: int, batches: int) -> ray.data.ActorPoolS
     return ray.data.ActorPoolStrategy(
         min_size=smallest, max_size=largest, max_concurrent_calls_per_actor=batches, enable_true_multi_threading=True
     )
-
-
-class CountedDecodeImages(DecodeImages):
-    """lib.images.batches.DecodeImages, which also counts its images in the tally, if there is one."""
-
-    def __init__(self, tally: ray.actor.ActorHandle | None, geometries: list[Geometry], max_pixels: int) -> None:
-        super().__init__(geometries, max_pixels)
-        self.tally = tally
-
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        """Return LISTING rows as a batch with pixels."""
-        batch = super().__call__(rows)
-        if self.tally is not None:
-            self.tally.count.remote(DECODED, len(batch))
-        return batch
-
-
-class CountedExtractFeatures:
-    """lib.features.extraction.ExtractFeatures, which also counts its images in the tally, if there is one."""
-
-    def __init__(
-        self,
-        tally: ray.actor.ActorHandle | None,
-        networks: dict[str, NetworkSettings],
-        settings: ExtractSettings,
-    ) -> None:
-        from lib.features.extraction import ExtractFeatures  # with torch and timm, which the driver may do without
-
-        self.extract = ExtractFeatures(networks, settings)
-        self.tally = tally
-        if tally is not None:
-            tally.count.remote(NETWORKS, 1)
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        if self.tally is not None:
-            self.tally.count.remote(BEGUN, len(batch))
-        features = self.extract(batch)
-        if self.tally is not None:
-            ray.get(self.tally.add.remote(Counter(batch["split"].to_pylist())))
-        return features

@@ -1,5 +1,5 @@
 """Count how often images were computed, over all runs of an extraction: what an interruption cost. In this run, count
-what passes each step.
+what passes each step, and how often each piece of work was tried.
 
 This module imports no torch, since the tally is a process of its own, which would then start with that.
 """
@@ -31,6 +31,19 @@ class Tally:
         self.files, self.written = files, 0.0
         self.counts = Counter({split: read_tally(file) for split, file in files.items()})
         self.passed: Counter[str] = Counter()
+        self.tried: Counter[str] = Counter()
+
+    def begin(self, work: str) -> int:
+        """Note that some work begins, and return how often it began since it last ended: more than once, a process
+        died of it, or with it.
+        """
+        self.tried[work] += 1
+        return self.tried[work]
+
+    def end(self, *works: str) -> None:
+        """Note that some works have ended."""
+        for work in works:
+            self.tried.pop(work, None)
 
     def add(self, counts: Counter[str]) -> None:
         """Add images of each split, and write the files now and then."""

@@ -31,6 +31,7 @@ from lib.features.tables import FeatureTables
 from lib.maps.adam import AdamFits
 from lib.maps.batches import ResidentRows, Rows, Share, StreamedRows
 from lib.maps.curves import CURVE, write_curve
+from lib.maps.settling import shape_of
 from lib.networks.devices import best_device
 from lib.storage.files import delete, files_below, read_bytes, write_bytes
 from lib.storage.manifests import Artifact
@@ -187,7 +188,7 @@ def fit_group(work: Work, team: Team, device: torch.device, keys: list[MapKey], 
                 work.files.curve(key.name): write_curve(work.files.curve(key.name), curve),
                 work.files.map(key.name): map_.save(work.files.map(key.name)),
             }
-            work.artifacts[key].finish(len(curve), CURVE, records, fit_error=float(curve[-1]))
+            work.artifacts[key].finish(len(curve), CURVE, records, fit_error=float(curve[-1]), curve=shape_of(curve))
             delete(work.files.checkpoint(key.name))
 
 

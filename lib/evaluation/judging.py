@@ -19,6 +19,9 @@ from lib.evaluation.ordering import give_and_take, order_networks
 from lib.evaluation.regions import count_regions
 from lib.evaluation.results import Counted, MappedResults, MappingResults, MapResults, NetworkResults
 from lib.experiment.variants import Variant
+from lib.maps.settling import CurveShape
+
+LONGEST = 1000.0  # times a target's vectors' length: no fit that came to rest maps to longer ones, or to shorter
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Mapped:
     variant: Variant
     fit_error: float | None  # E of the last training batch; None if it was not fitted in batches
     training_rows: int | None  # None if the manifest does not say
+    curve: CurveShape | None = None  # None if it was not fitted in batches, or by an earlier version
 
 
 def evaluate_map(
@@ -74,8 +78,14 @@ def evaluate_map(
     }
 
 
-def main_mapping(judged: Judged, variant: Variant, rows: Sequence[MapResults]) -> MappingResults:
-    """Return the results of a pair's main map, with agreement and the spread over seeds, from those of all its maps."""
+def main_mapping(
+    judged: Judged, variant: Variant, rows: Sequence[MapResults], curve: CurveShape | None = None
+) -> MappingResults:
+    """Return the results of a pair's main map, with agreement and the spread over seeds, from those of all its maps.
+
+    `curve` is what the main map's error curve looks like. A map whose vectors have left all measure has diverged, too:
+    E, which knows no lengths, does not show that.
+    """
     found = next(row for row in rows if row["variant"] == variant.name)
     agreement = Agreement.count(judged.label, judged.target, judged.mapped[variant.column])
     kept = {key: value for key, value in found.items() if key in MappedResults.__annotations__}
@@ -83,6 +93,10 @@ def main_mapping(judged: Judged, variant: Variant, rows: Sequence[MapResults]) -
     losses = [row["loss"] for row in rows if row["seed"] is not None and row["family"] == variant.family]
     if len(losses) > 1:
         result["loss_sd"] = float(np.std(losses, ddof=1))
+    if curve is not None:
+        ratio = result["length_ratio"]
+        sane = ratio is not None and np.isfinite(ratio) and 1 / LONGEST < ratio < LONGEST
+        result["fit_curve"] = curve if sane else {**curve, "state": "diverged"}
     return result
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
+from lib.maps.settling import CurveShape
+
 
 class Counted(TypedDict):
     """How many of the labelled evaluation images a composition gets right."""
@@ -137,6 +139,7 @@ class MappingResults(MappedResults, AgreementResults):
     label_only: NotRequired[ControlResults]  # fed from features of the source's kind that hold the label alone
     loss_variance: NotRequired[LossVariance]
 
+    fit_curve: NotRequired[CurveShape]  # of a map fitted by Adam: whether E settled
     outcome: NotRequired[str]  # "equivalent", "different" or "undecided"
     loss_ci95_all: NotRequired[list[float]]  # two ends, points: all directions' intervals hold at once
     loss_sd: NotRequired[float]  # standard deviation over seeds, if there are several

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from lib.errors import RunError
 from lib.experiment.settings import ExtractSettings, NetworkSettings
 from lib.features.schemas import feature_schema
 from lib.images.batches import IDENTITY, PASSED_ON, REASON, distinct_geometries, pixels_of
@@ -21,6 +22,7 @@ from lib.networks.memory import keep_freed_memory
 from lib.networks.network import Network
 from lib.storage.columns import vector_column
 
+DEVICE_ASSERT = "device-side assert triggered"
 CPU_BATCH = 16  # images that a thread computes at once, at most: more take memory and save no time
 
 
@@ -72,7 +74,7 @@ class ExtractFeatures:
         found = {name: self.pieces(name, pixels[name]) for name in self.networks}  # on a CPU all begin at once
         stored = {}
         for name, pieces in found.items():
-            vectors = np.concatenate([*pieces])
+            vectors = self.gathered(name, pieces, pixels[name])
             with np.errstate(over="ignore"):  # what overflows is counted
                 stored[name] = vectors.astype(self.settings.dtype)
             reject_not_finite(reasons, name, vectors, stored[name])
@@ -84,6 +86,46 @@ class ExtractFeatures:
             if name in batch.column_names:
                 features = features.append_column(name, batch[name])
         return features
+
+    def rejecting(self, batch: pa.Table, reason: str) -> pa.Table:
+        """Return a batch of features, all null, with this reason for each image: nothing is computed."""
+        features = batch.select([name for name in batch.column_names if name in IDENTITY])
+        for name in self.networks:
+            field = self.schema.field(name)
+            features = features.append_column(field, pa.nulls(len(batch), field.type))
+        features = features.append_column(REASON, pa.array([reason] * len(batch), pa.string()))
+        for name in PASSED_ON:
+            if name in batch.column_names:
+                features = features.append_column(name, batch[name])
+        return features
+
+    def gathered(self, name: str, pieces: Iterator[np.ndarray], pixels: np.ndarray) -> np.ndarray:
+        """Return all pieces of the features of the network `name`, (n, d) float32.
+
+        If they take more memory than the GPU has, batches are half as large from then on, which may round otherwise.
+        Raises RunError if not even one image fits, and if the GPU fails.
+        """
+        while True:
+            try:
+                return np.concatenate([*pieces])
+            except torch.OutOfMemoryError as error:
+                if self.batch == 1:
+                    raise RunError(
+                        f"network {name!r}: one image takes more memory than the GPU has left: extract fewer networks "
+                        "at once, or use a larger GPU"
+                    ) from error
+                self.batch //= 2
+                print(f"network {name!r}: out of the GPU's memory, batches have {self.batch} images from now on")
+                torch.cuda.empty_cache()
+                pieces = self.pieces(name, pixels)
+            except RuntimeError as error:
+                if DEVICE_ASSERT not in str(error):
+                    raise
+                raise RunError(
+                    f"network {name!r}: its computation failed on the GPU ({DEVICE_ASSERT}), whose process is of no "
+                    "use from then on. The same images would fail again; with CUDA_LAUNCH_BLOCKING=1 the lines above "
+                    "name the operation"
+                ) from error
 
     def pieces(self, name: str, pixels: np.ndarray) -> Iterator[np.ndarray]:
         """Return the features of the network `name`, (n, d) float32 in pieces, for pixels (n, h, w, 3)."""

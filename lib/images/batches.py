@@ -15,16 +15,17 @@ No step drops a row. Only the sink parts rejected images from the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.errors import UnreadableImage
-from lib.images.decoding import decode
 from lib.images.fetching import read_images
 from lib.images.geometry import Geometry
+from lib.images.isolation import decode_alone
+from lib.images.pixels import decode_for
 from lib.storage.columns import column_vectors, vector_column
 
 IDENTITY = ("image_id", "label")
@@ -53,27 +54,30 @@ def pixels_of(batch: pa.Table, k: int, geometry: Geometry) -> np.ndarray:
 
 
 class DecodeImages:
-    """Fetch and decode listed images: the CPU's unit of work.
-
-    Each image is decoded once for all geometries that want the same JPEG decoder.
-    """
+    """Fetch and decode listed images: the CPU's unit of work."""
 
     def __init__(self, geometries: list[Geometry], max_pixels: int) -> None:
         self.geometries, self.max_pixels = geometries, max_pixels
 
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        """Return LISTING rows as a batch with pixels. An unreadable image keeps its row, with a reason."""
+    def __call__(self, rows: pa.Table, alone: bool = False) -> pa.Table:
+        """Return LISTING rows as a batch with pixels. An unreadable image keeps its row, with a reason.
+
+        `alone` decodes image by image in a process of its own (lib.images.isolation), for rows that killed this one.
+        """
+        return self.decoded(rows, read_images(rows), alone)
+
+    def decoded(self, rows: pa.Table, images: list[bytes | Exception], alone: bool = False) -> pa.Table:
+        """Do the same with images that are fetched already; an exception stands for one that could not be."""
         pixels = [np.zeros((len(rows), *g.input_size[1:], 3), g.dtype) for g in self.geometries]
-        reasons: list[str | None] = [None] * len(rows)
-        for place, data in enumerate(read_images(rows)):
-            try:
-                if isinstance(data, Exception):
-                    raise UnreadableImage(f"missing: {data}") from data
-                images = {jpeg: decode(data, self.max_pixels, jpeg) for jpeg in {g.jpeg for g in self.geometries}}
-                for array, geometry in zip(pixels, self.geometries, strict=True):
-                    array[place] = geometry.pixels(images[geometry.jpeg])
-            except UnreadableImage as error:
-                reasons[place] = str(error)
+        reasons = [f"missing: {data}" if isinstance(data, Exception) else None for data in images]
+        there = [(place, data) for place, data in enumerate(images) if not isinstance(data, Exception)]
+        answers = self._decode([data for _, data in there], alone)
+        for (place, _), found in zip(there, answers, strict=True):
+            if isinstance(found, str):
+                reasons[place] = found
+                continue
+            for array, decoded in zip(pixels, found, strict=True):
+                array[place] = decoded
         batch = rows.select([name for name in (*IDENTITY, *PASSED_ON) if name in rows.column_names])
         batch = batch.append_column(REASON, pa.array(reasons, pa.string()))
         for k, array in enumerate(pixels):
@@ -81,3 +85,14 @@ class DecodeImages:
                 pixels_name(k), vector_column(array.reshape(len(rows), math.prod(array.shape[1:])))
             )
         return batch
+
+    def _decode(self, images: list[bytes], alone: bool) -> Iterable[list[np.ndarray] | str]:
+        """Yield each image's pixels, or the reason why it is rejected."""
+        if alone:
+            yield from decode_alone(images, self.geometries, self.max_pixels)
+            return
+        for data in images:
+            try:
+                yield decode_for(data, self.geometries, self.max_pixels)
+            except UnreadableImage as error:
+                yield str(error)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -13,6 +15,33 @@ from lib.errors import UnreadableImage
 
 # images.max_pixels is the limit that counts, checked before decoding; Pillow's own would warn at another number.
 Image.MAX_IMAGE_PIXELS = None
+
+
+class PixelLimit:
+    """While it is entered, in one thread or several, Pillow refuses to decode pictures of more pixels.
+
+    That goes also for pictures inside pictures, as an .ico wraps a PNG, which Pillow decodes while it opens the file.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.entered = threading.Lock(), 0
+
+    @contextmanager
+    def allowing(self, max_pixels: int) -> Iterator[None]:
+        """Let Pillow raise DecompressionBombError above `max_pixels`, which must be the same for all threads."""
+        with self.lock:
+            self.entered += 1
+            Image.MAX_IMAGE_PIXELS = max_pixels / 2  # type: ignore[assignment] # it refuses more than twice as many
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.entered -= 1
+                if not self.entered:
+                    Image.MAX_IMAGE_PIXELS = None
+
+
+PIXEL_LIMIT = PixelLimit()
 
 
 def decode(data: bytes, max_pixels: int, jpeg: str = "pillow") -> Image.Image:
@@ -29,14 +58,16 @@ def decode(data: bytes, max_pixels: int, jpeg: str = "pillow") -> Image.Image:
             warnings.simplefilter(
                 "ignore"
             )  # of palettes with transparency, of odd EXIF: neither changes what convert does
-            image = Image.open(io.BytesIO(data))
-            if image.width * image.height > max_pixels:
-                raise UnreadableImage(f"too many pixels: {image.width} x {image.height}, {max_pixels} allowed")
+            with PIXEL_LIMIT.allowing(max_pixels):
+                image = Image.open(io.BytesIO(data))
+                image.load()
             if fast is not None and image.format == "JPEG" and image.mode in ("L", "RGB"):
-                image.load()  # Pillow judges what is truncated: the other decoder fills that up with grey
+                # Pillow has judged what is truncated: the other decoder fills that up with grey.
                 return Image.fromarray(fast(data, fastdct=True, strict=False))
-            image.load()
             return image if image.mode == "RGB" else image.convert("RGB")  # which would copy
+    except Image.DecompressionBombError as error:
+        found = str(error).partition(" pixels)")[0].rpartition("(")[2]
+        raise UnreadableImage(f"too many pixels: {found}, {max_pixels} allowed") from error
     except UnidentifiedImageError as error:
         raise UnreadableImage(f"not an image: {len(data)} bytes") from error
     except OSError as error:

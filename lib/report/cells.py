@@ -10,6 +10,8 @@ from lib.evaluation.results import BriefMapping, Counted, Pair, Results
 Row = tuple[str, ...]
 GAP = 2  # spaces between two columns on a terminal
 
+NAMED = 6  # networks, or directions, that a sentence names
+
 
 def number(value: float | None, decimals: int) -> str:
     """Return the number, or blank if there is none, which results.json holds as null or NaN. -0.00 becomes 0.00."""
@@ -81,3 +83,9 @@ def markdown(header: Row, body: Sequence[Row]) -> str:
     lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, " | ".join("-" * width for width in widths))
     return "\n".join(f"| {line} |" for line in lines)
+
+
+def named(names: list[str]) -> str:
+    """Return the names, or the first NAMED of them and how many more there are."""
+    rest = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{rest}"

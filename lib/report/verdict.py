@@ -8,9 +8,9 @@ from collections import Counter
 
 from lib.evaluation.chance import maybe_chance
 from lib.evaluation.results import MappingResults, Results
-from lib.report.cells import direction, margin_words
+from lib.report.cells import direction, margin_words, named
+from lib.report.fits import fit_lines
 
-NAMED = 6  # networks, or directions like chance, that the verdict names
 Pairs = list[MappingResults]
 
 
@@ -22,14 +22,15 @@ def verdict(results: Results) -> str:
     """
     mappings = results["mappings"]
     if len(mappings) <= 2:
-        return "\n".join([*(_answer(results, mapping) for mapping in mappings), *_shared(results)])
+        answers = [_answer(results, mapping) for mapping in mappings]
+        return "\n".join([*answers, *fit_lines(results), *_shared(results)])
     chance = [mapping for mapping in mappings if maybe_chance(mapping)]
     rest = sorted((mapping for mapping in mappings if mapping not in chance), key=lambda mapping: mapping["loss"])
     parts = _outcomes(results, mappings)
     if rest:
         ends = "\n".join(_sentence(results, mapping) for mapping in (rest if len(rest) == 1 else (rest[0], rest[-1])))
         parts += ["The direction with the least loss and the one with the most:", ends] if rest[1:] else [ends]
-    return "\n".join([*parts, *_like_chance(results, chance), *_shared(results)])
+    return "\n".join([*parts, *_like_chance(results, chance), *fit_lines(results), *_shared(results)])
 
 
 def question(results: Results) -> str:
@@ -110,16 +111,10 @@ def _like_chance(results: Results, chance: Pairs) -> list[str]:
     if whole:
         most = max(mapping["accuracy_ci95"][1] for name in whole for mapping in by_source[name])
         parts.append(
-            f"Fed with mapped features of {_named(whole)}, no classifier is distinguishable from chance; at most "
+            f"Fed with mapped features of {named(whole)}, no classifier is distinguishable from chance; at most "
             f"{100 * most:.2f} % are right."
         )
     rest = [direction(mapping) for mapping in chance if mapping["source"] not in whole]
     if rest:
-        parts.append(f"Not distinguishable from chance are {'also ' if whole else ''}{_named(rest)}.")
+        parts.append(f"Not distinguishable from chance are {'also ' if whole else ''}{named(rest)}.")
     return parts
-
-
-def _named(names: list[str]) -> str:
-    """Return the names, or the first NAMED of them and how many more there are."""
-    rest = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{rest}"

@@ -6,6 +6,7 @@ util/saved_tensor_slice.proto, protobuf/tensor_bundle.proto, framework/tensor.pr
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import zlib
@@ -16,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from lib.errors import CheckpointError
-from lib.slim.sstables import check_crc, is_table, table_entries
+from lib.slim.sstables import RATIO, SMALL, check_crc, is_table, table_entries
 from lib.slim.wire import Message, parse_message
 from lib.storage.files import is_file, read_bytes
 
 # TensorFlow's DataType -> numpy, and the field of TensorProto that holds such numbers where they aren't raw bytes.
 DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8"}
 VALUES = {"<f4": 5, "<f8": 6, "<i4": 7, "<i8": 10}
+GZIP = b"\x1f\x8b"  # the first bytes of what gzip packed
 Variables = dict[str, np.ndarray]
 
 
@@ -49,12 +51,39 @@ def _read(uri: str, open_: Callable[[str], bytes], exists: Callable[[str], bool]
 
 
 def _unpack(uri: str, data: bytes) -> dict[str, bytes]:
+    """Return the files in a .tar or .tar.gz. Raises CheckpointError if it unpacks to more than any checkpoint does."""
+    plain = io.BytesIO(data)
+    stream: Any = Bounded(uri, gzip.GzipFile(fileobj=plain) if data.startswith(GZIP) else plain, len(data))
     try:
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            members = [member for member in archive if member.isfile()]
-            return {member.name: archive.extractfile(member).read() for member in members}  # type: ignore[union-attr]
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            found: dict[str, bytes] = {}
+            for member in archive:
+                if member.isreg() and not member.issparse():  # a sparse file of no bytes may have a size of any
+                    found[member.name] = archive.extractfile(member).read()  # type: ignore[union-attr]
+            return found
     except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(f"{uri} is not a tar archive, or a truncated one: {error}") from error
+
+
+class Bounded:
+    """A stream that ends in a CheckpointError when more comes out of it than `packed` bytes of weights can hold."""
+
+    def __init__(self, uri: str, stream: io.BufferedIOBase, packed: int) -> None:
+        self.uri, self.stream, self.packed = uri, stream, packed
+        self.most = self.left = RATIO * packed + SMALL
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next `size` bytes, or what is left of them."""
+        data = self.stream.read(min(size, self.left + 1) if size >= 0 else self.left + 1)
+        self.left -= len(data)
+        if self.left < 0:
+            raise CheckpointError(
+                f"{self.uri}: its {self.packed:,} bytes unpack to more than {self.most:,}, which no weights do: it was "
+                "made to fill the memory, or holds other files. Unpack it, and name the checkpoint in it"
+            )
+        return data
 
 
 def _only_checkpoint(uri: str, files: dict[str, bytes]) -> str:
@@ -102,12 +131,16 @@ def _read_v2(prefix: str, index: bytes, open_: Callable[[str], bytes], exists: C
     uri = f"{prefix}.index"
     found: Variables = {}
     shards: list[bytes] = []
+    read = 0
     for key, value in table_entries(uri, index):
         if key == b"":
             shards = _shards(prefix, parse_message(uri, value), open_, exists)
             continue
         name = key.decode(errors="replace")
         found[name] = _bundled(f"{uri}: variable {name!r}", parse_message(uri, value), shards)
+        read += found[name].nbytes
+        if read > sum(map(len, shards)):
+            raise CheckpointError(f"{uri}: variable {name!r} lies in another one: mangled")
     if not found:
         raise CheckpointError(f"{uri} names no variable")
     return found

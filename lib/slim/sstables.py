@@ -18,6 +18,8 @@ MAGIC = bytes.fromhex("57fb808b247547db")
 FOOTER, TRAILER = 48, 5  # bytes
 PLAIN, SNAPPY = 0, 1
 SNAPPY_RATIO = 64  # more than its copies, 64 bytes in 3, can reach
+RATIO, SMALL = 4, 2**24  # a table's blocks unpack to so many times its size, and so many bytes, at most: weights do not
+LONGEST_KEY = 4096  # bytes
 
 
 def is_table(data: bytes) -> bool:
@@ -34,9 +36,16 @@ def table_entries(uri: str, data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     view = memoryview(data)
     _, place = _handle(uri, view[-FOOTER:], 0)  # of the meta-index, which is empty in checkpoints
     index, _ = _handle(uri, view[-FOOTER:], place)
+    end = unpacked = 0
     for _, value in _entries_of(uri, _block(uri, view, *index)):
-        handle, _ = _handle(uri, value, 0)
-        yield from _entries_of(uri, _block(uri, view, *handle))
+        (offset, size), _ = _handle(uri, value, 0)
+        if offset < end:
+            raise CheckpointError(f"{uri}: the block at byte {offset} lies in the one before it: mangled")
+        block = _block(uri, view, offset, size)
+        end, unpacked = offset + size, unpacked + len(block)
+        if unpacked > RATIO * len(data) + SMALL:
+            raise CheckpointError(f"{uri}: its {len(data)} bytes unpack to more than any weights do: mangled")
+        yield from _entries_of(uri, block)
 
 
 def _handle(uri: str, data: memoryview, start: int) -> tuple[tuple[int, int], int]:
@@ -87,6 +96,8 @@ def _entries_of(uri: str, block: memoryview) -> Iterator[tuple[bytes, memoryview
         shared, place = varint(uri, block, place)
         new, place = varint(uri, block, place)
         length, place = varint(uri, block, place)
+        if shared + new > LONGEST_KEY:
+            raise CheckpointError(f"{uri}: a name of {shared + new} bytes, up to {LONGEST_KEY} are read: mangled")
         if shared > len(key) or new + length > end - place:
             raise CheckpointError(f"{uri}: an entry is longer than its block: truncated or mangled")
         key = key[:shared] + bytes(block[place : place + new])

@@ -12,6 +12,7 @@ from lib.errors import CheckpointError
 
 VARINT, FIXED64, RUN, FIXED32 = 0, 1, 2, 5
 WIDTHS = {FIXED64: 8, FIXED32: 4}
+MOST_FIELDS = 100_000  # in one message: each takes some 100 bytes of memory, whatever it takes in the file
 
 
 def varint(what: str, data: memoryview, start: int) -> tuple[int, int]:
@@ -63,14 +64,19 @@ class Message:
             while place < len(run):
                 value, place = varint(self.what, run, place)
                 found.append(value)
+                if len(found) > MOST_FIELDS:
+                    raise CheckpointError(f"{self.what}: field {field} has more than {MOST_FIELDS} integers: mangled")
         return found
 
 
 def parse_message(what: str, data: memoryview) -> Message:
     """Return the fields of the message in `data`. Raises CheckpointError if it is no message."""
     message = Message(what, {}, {})
-    place = 0
+    place = fields = 0
     while place < len(data):
+        fields += 1
+        if fields > MOST_FIELDS:
+            raise CheckpointError(f"{what}: a message has more than {MOST_FIELDS} fields: mangled")
         tag, place = varint(what, data, place)
         field, kind = tag >> 3, tag & 7
         if kind == VARINT:

@@ -1,10 +1,13 @@
 """TensorFlow's checkpoints: all three forms bit-equal, mangled ones refused, never a hang or a wrong tensor."""
 
+import gzip
 import io
 import json
 import random
 import shutil
 import tarfile
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,3 +168,78 @@ def test_integers_come_back_with_their_sign() -> None:
     message = parse_message("here", memoryview(b"\x08\xfe" + b"\xff" * 8 + b"\x01" + b"\x12\x03\x01\xac\x02"))
     assert np.array(message.integers(1), np.uint64).astype(np.int64).tolist() == [-2]
     assert message.integers(2) == [1, 300]
+
+
+# Bombs: small files that would fill the memory or take minutes ------------------------------------------------------
+
+
+def number(value: int) -> bytes:
+    """A varint."""
+    found = b""
+    while value >= 0x80:
+        found += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return found + bytes([value])
+
+
+def block(entries: list[tuple[int, bytes, bytes]], snappy: bool = False) -> bytes:
+    """A block of (shared, rest of the key, value), with its trailer."""
+    import google_crc32c
+    import pyarrow as pa
+
+    data = b"".join(number(s) + number(len(k)) + number(len(v)) + k + v for s, k, v in entries) + bytes([0] * 4)
+    stored = pa.compress(data, codec="snappy", asbytes=True) + b"\1" if snappy else data + b"\0"
+    crc = google_crc32c.value(stored)
+    return stored + ((((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def table(blocks: list[bytes], again: int = 1) -> bytes:
+    """A table of these blocks, each of which the index names `again` times."""
+    places, data = [], b""
+    for one in blocks:
+        places += again * [number(len(data)) + number(len(one) - 5)]
+        data += one
+    index = block([(0, b"k%08d" % k, place) for k, place in enumerate(places)])
+    handles = number(0) + number(0) + number(len(data)) + number(len(index) - 5)
+    return data + index + handles.ljust(40, b"\0") + bytes.fromhex("57fb808b247547db")
+
+
+FIELDS = b"\x0a\x00" * 2_000_000  # empty runs
+BOMBS = {
+    "fields without an end": lambda: table([block([(0, b"", FIELDS)], snappy=True)]),
+    "one block again and again": lambda: table([block([(0, b"", b"\x08\x01")])], again=100_000),
+    "blocks that unpack to zeros": lambda: table([block([(0, b"", bytes(2**22))], snappy=True)] * 40),
+    "names that repeat": lambda: table([block([(0, b"k" * 10**6, b""), *[(10**6, b"", b"")] * 10**5])]),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_in_little_memory_and_time(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "bomb.ckpt"
+    path.write_bytes(BOMBS[name]())
+    assert refused(path) < 2e8
+
+
+def refused(path: Path) -> int:
+    """The memory that refusing a file takes, bytes."""
+    tracemalloc.start()
+    begin = time.process_time()
+    with pytest.raises(CheckpointError, match=rf"{path.name}.*(mangled|which no weights do)"):
+        read_checkpoint(str(path))
+    assert time.process_time() - begin < 20
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize("header", [tarfile.REGTYPE, tarfile.XHDTYPE])
+def test_an_archive_of_zeros_is_refused(tmp_path: Path, header: bytes) -> None:
+    """3 MB would take 3 GB: as a file, or as a header that tarfile reads whole."""
+    member = tarfile.TarInfo("zeros.ckpt")
+    member.size, member.type = 200 << 20, header
+    path = tmp_path / "bomb.tar.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(member.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(200):
+            file.write(bytes(1 << 20))
+    assert refused(path) < 1e8

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from lib.errors import RunError
 from lib.experiment.settings import ExtractSettings, NetworkSettings
 from lib.features.extraction import ExtractFeatures, in_full_batches, reject_not_finite
 from lib.features.schemas import feature_schema
@@ -130,3 +131,47 @@ def test_an_image_whose_features_overflow_is_rejected(monkeypatch: pytest.Monkey
     found = extract(batch(3))
     assert [reason.partition(":")[0] for reason in found["reason"].to_pylist()] == ["overflow", "empty", "overflow"]
     assert found["a"].null_count == 3
+
+
+def test_a_gpu_out_of_memory_halves_the_batch_until_it_fits(
+    extract: ExtractFeatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The features are the same up to rounding, and later batches begin with what fits."""
+    right, sizes = np.array(extract(batch(5))["a"].to_pylist()[2:]), list[int]()
+    compute = extract.computes["a"]
+
+    def tight(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return compute(images)
+
+    monkeypatch.setattr(extract, "batch", 8)
+    monkeypatch.setitem(extract.computes, "a", tight)
+    np.testing.assert_allclose(np.array(extract(batch(5))["a"].to_pylist()[2:]), right, rtol=1e-4, atol=1e-5)
+    assert sorted(sizes, reverse=True)[:2] == [8, 4]
+    assert extract.batch == 2
+    monkeypatch.setitem(extract.computes, "a", never_fits)
+    with pytest.raises(RunError, match="network 'a': one image takes more memory"):
+        extract(batch(5))
+
+
+def never_fits(images: torch.Tensor) -> torch.Tensor:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_a_device_assert_is_one_clear_error(extract: ExtractFeatures, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(images: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be reported later")
+
+    monkeypatch.setitem(extract.computes, "a", fail)
+    with pytest.raises(RunError, match="network 'a': its computation failed on the GPU"):
+        extract(batch(5))
+
+
+def test_rejected_images_have_the_schema_of_others(extract: ExtractFeatures) -> None:
+    computed, refused = extract(batch(3)), extract.rejecting(batch(3), "kills: x")
+    assert refused.schema.equals(computed.schema)
+    assert refused["reason"].to_pylist() == ["kills: x"] * 3
+    assert refused["a"].null_count == 3
+    assert len(pa.concat_tables([computed, refused])) == 6

@@ -1,6 +1,8 @@
 """Decoding: real files, bad in the ways that real image sets are; geometry bit-equal to timm's own transform."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from lib.images.batches import DecodeImages, pixels_of
 from lib.images.decoding import decode
 from lib.images.geometry import Geometry
 from lib.images.listing import list_images
+from lib.images.pixels import decode_for
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (48, 40, 3), dtype=np.uint8)
@@ -117,3 +120,51 @@ def test_no_row_is_ever_dropped(tmp_path: Path) -> None:
     assert large.shape == (len(names), 16, 16, 3)
     assert not large[len(GOOD) :].any()
     assert large[: len(GOOD)].reshape(len(GOOD), -1).any(1).all()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG of so many pixels, all of them black: some bytes for a gigabyte."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0))
+    packer, row = zlib.compressobj(9), bytes(4 * width + 1)
+    data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def wrapped(kind: str, png: bytes) -> bytes:
+    """A picture inside another, which says that it has 256 x 256 pixels."""
+    if kind == "ico":
+        return struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(png), 22) + png
+    return b"icns" + struct.pack(">I", 16 + len(png)) + b"ic08" + struct.pack(">I", 8 + len(png)) + png
+
+
+@pytest.mark.parametrize("kind", ["ico", "icns"])
+def test_a_picture_inside_a_picture_is_measured_before_it_is_decoded(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = wrapped(kind, png_header(5000, 5000))
+
+    def decoded(self: Image.Image) -> None:
+        raise AssertionError("it is decoded")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("PIL.PngImagePlugin.PngImageFile.load", decoded)
+        with pytest.raises(UnreadableImage, match="too many pixels: 25000000, 100000 allowed"):
+            decode(bomb, 100_000)
+    assert decode(wrapped(kind, png_header(256, 256)), 65_536).size == (256, 256), "as many as are allowed"
+    assert Image.MAX_IMAGE_PIXELS is None
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError("too deep")])
+def test_a_decoder_out_of_memory_or_of_stack_rejects_the_image(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(self: Image.Image) -> None:
+        raise error
+
+    monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile.load", fail)
+    with pytest.raises(UnreadableImage, match=r"no memory: \d+ bytes|corrupt: RecursionError too deep"):
+        decode_for(JPEG, [Geometry((3, 32, 32), 1.0, "center", "bilinear")], LIMIT)
