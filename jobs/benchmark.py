@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 
 from jobs.cluster.arguments import positive
 from jobs.cluster.commands import exit_code
+from jobs.cluster.ending import end
 from lib.benchmarks.decoding import draw_photographs
 from lib.benchmarks.timing import Timing, timings_table
 from lib.errors import ExperimentError
@@ -117,4 +117,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

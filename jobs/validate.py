@@ -10,11 +10,11 @@ NETWORK is a network of an experiment, EXPERIMENT:NAME, or timm's name of one; `
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 
 from jobs.cluster.arguments import EXPERIMENTS, add_address, positive
 from jobs.cluster.commands import exit_code, refuse_unreadable
+from jobs.cluster.ending import end
 from jobs.cluster.starting import begin_describing, start_ray
 from jobs.extraction.checks import check_classes, check_labels, check_rejected, describe_all
 from jobs.extraction.parts import in_batches
@@ -89,4 +89,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from processes import descendants, kill, wait_for_the_end
 from project import PROJECT
 
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
@@ -68,8 +69,17 @@ class Head:
 
     def processes(self) -> dict[int, str]:
         """Command lines of all of its processes by id."""
-        lines = subprocess.run(["ps", "-wweo", "sid=,pid=,args="], capture_output=True, text=True).stdout.splitlines()
-        return {int(pid): " ".join(line) for sid, pid, *line in map(str.split, lines) if sid == str(self.session)}
+        lines = subprocess.run(["ps", "-wweo", "sid=,stat=,pid=,args="], capture_output=True, text=True).stdout
+        rows = [line.split() for line in lines.splitlines()]
+        running = [row for row in rows if row[0] == str(self.session) and not row[1].startswith("Z")]
+        return {int(pid): " ".join(line) for _, _, pid, *line in running}
+
+    def lose(self) -> None:
+        """Kill all of its processes and those of the jobs that it runs, as if its machine were gone."""
+        while own := set(self.processes()):
+            everything = own | descendants(*own)  # a job's driver has a session of its own
+            kill(everything)
+            wait_for_the_end(everything)
 
     def computing(self) -> set[str]:
         """Names of the worker processes that are neither Ray's services nor idle."""
@@ -168,8 +178,6 @@ def head(*options: str, grows: Callable[[str], Any] | None = None) -> Iterator[H
         os.killpg(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             process.wait(5)  # by itself it takes 30 s
-        for pid in started.processes():  # whatever group they are in
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill(started.processes())  # whatever group they are in
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)

@@ -14,6 +14,7 @@ import ray
 
 from jobs.cluster.arguments import parse
 from jobs.cluster.console import LOGS
+from jobs.cluster.ending import end
 from jobs.cluster.failures import causes_of, describe, is_rays, may_pass
 from jobs.cluster.progress import set_patience
 from jobs.cluster.runs import Run, Stage, say, say_nothing
@@ -63,8 +64,8 @@ def main(
     here = not ray.is_initialized()
     code = exit_code(work)
     if here:
-        ray.shutdown()  # after a failed fit, threads that wait for other fits would hold the process
-    sys.exit(code)
+        end(code)
+    sys.exit(code)  # the process belongs to whoever has started Ray
 
 
 def command_line() -> str:

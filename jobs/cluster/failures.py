@@ -20,7 +20,8 @@ def causes_of(error: BaseException) -> list[BaseException]:
             continue
         found.append(cause)
         waiting += getattr(cause, "worker_failures", {}).values()  # of Ray Train's WorkerGroupError
-        below = ("cause", "controller_failure", "__cause__")  # a task's, Ray Train's controller's, Python's own
+        # A task's, Ray Train's controller's, that of one of its workers, Python's own.
+        below = ("cause", "controller_failure", "_base_exc", "__cause__")
         waiting += [getattr(cause, name, None) for name in below]
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -21,8 +22,34 @@ def provide_home() -> None:
         home = Path(tempfile.gettempdir(), f"home-of-{os.getuid()}")
         home.mkdir(mode=0o700, exist_ok=True)
         os.environ["HOME"] = str(home)
-    if not writable(home) and not (home / ".ray" / "auth_token").exists():
+    if not writable(home) and not token_file().exists():
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def token_file() -> Path:
+    """Return where Ray keeps the token of its user."""
+    return Path.home() / ".ray" / "auth_token"
+
+
+def provide_token() -> None:
+    """Make Ray's token, if there is none, and let nobody else read it: Ray by itself lets all of the machine's users.
+
+    Whoever has it may run anything as the user whose Ray takes it. Where the environment names another one, nothing is
+    done.
+    """
+    token = token_file()
+    if any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")):
+        return
+    if not token.exists():
+        token.parent.mkdir(mode=0o700, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=token.parent) as made:  # with the rights 0600
+            made.write(secrets.token_hex(32))
+            made.flush()
+            with suppress(FileExistsError):  # of another command that starts just now
+                os.link(made.name, token)
+    status = token.stat()
+    if status.st_uid == os.getuid() and status.st_mode & 0o077:
+        token.chmod(0o600)
 
 
 def writable(folder: Path) -> bool:

@@ -22,6 +22,7 @@ from jobs.cluster.capacity import Capacity, one_machine
 from jobs.cluster.memory import FILL, worker_memory
 from jobs.fitting.plan import bytes_of, group, share_out
 from jobs.fitting.progress import GroupProgress, finished_maps
+from jobs.fitting.retries import EndWhatWouldFailAgain
 from jobs.fitting.streaming import stream_rows
 from lib.experiment.layout import Layout
 from lib.experiment.settings import FitSettings
@@ -73,6 +74,7 @@ def train_maps(work: Work) -> None:
             storage_path=path,
             storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=work.settings.max_failures),
+            callbacks=[EndWhatWouldFailAgain()],  # type: ignore[list-item] # mypy sees version 1
             worker_runtime_env={"env_vars": {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0"}},  # it prints every line twice
         ),
     )

@@ -9,17 +9,18 @@ import pyarrow.fs as pafs
 from lib.errors import StorageError
 from lib.storage.files import write_atomically
 from lib.storage.patterns import folder_of, is_pattern
-from lib.storage.s3 import PROBING
 from lib.storage.uris import join_uri, resolve
 
 
 def check_writable(uri: str) -> None:
     """Raise StorageError if nothing can be written under `uri`."""
-    filesystem, path = resolve(join_uri(uri, f".probe-{uuid.uuid4().hex}"), PROBING)
     try:
+        filesystem, path = resolve(join_uri(uri, f".probe-{uuid.uuid4().hex}"), probing=True)
         write_atomically(filesystem, path, b"")
         filesystem.delete_file(path)
-    except OSError as error:
+    except StorageError:
+        raise
+    except Exception as error:  # fsspec's file systems, as of hf://, raise errors of their own
         raise StorageError(
             f"cannot write under {uri}: {error}. Check that it exists and that you may write there"
         ) from error
@@ -32,7 +33,7 @@ def check_readable(uri: str) -> None:
     """
     uri = folder_of(uri) if is_pattern(uri) else uri
     try:
-        filesystem, path = resolve(uri, PROBING)
+        filesystem, path = resolve(uri, probing=True)
         info = filesystem.get_file_info(path)
         if info.type == pafs.FileType.NotFound:
             raise StorageError(f"{uri} is not there{_without_bucket(filesystem, uri, path)}")

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pyarrow.fs as pafs
 
 from lib.errors import BadURI, StorageError
-from lib.storage.s3 import PATIENT, open_s3
+from lib.storage import gcs, s3
 
 STORES = ("s3", "gs")
 SECRET = re.compile(r"[?&](sig|[^=&]*(key|secret|token|signature|credential|password)[^=&]*)=", re.IGNORECASE)
@@ -58,18 +58,20 @@ def refuse_credentials(uri: str) -> None:
         )
 
 
-def resolve(uri: str, attempts: int = PATIENT) -> tuple[pafs.FileSystem, str]:
+def resolve(uri: str, probing: bool = False) -> tuple[pafs.FileSystem, str]:
     """Return the file system that `uri` names, and the path in it. A plain path is relative to the working directory.
 
-    A request to S3 is tried `attempts` times. Raises StorageError if the URI's scheme is unknown, or if its file system
-    refuses to start.
+    A store that does not answer is asked again for half a minute, and for some seconds if this is `probing`. Raises
+    StorageError if the URI's scheme is unknown, or if its file system refuses to start.
     """
     if "://" not in uri:
         return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
     refuse_credentials(uri)
     try:
         if uri.startswith("s3://"):
-            return open_s3(uri, attempts)
+            return s3.open_s3(uri, s3.PROBING if probing else s3.PATIENT)
+        if uri.startswith(("gs://", "gcs://")):
+            return gcs.open_gcs(uri, gcs.PROBING if probing else gcs.PATIENT)
         if uri.startswith("file:///"):
             return pafs.LocalFileSystem(), unquote(uri.removeprefix("file://"))  # pyarrow refuses spaces there
         filesystem, path = pafs.FileSystem.from_uri(uri)

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,19 @@ def test_an_endpoint_that_is_not_there_is_refused_soon(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     said = refused(capsys, monkeypatch, str(experiment), "--root", "s3://bucket/runs")
     assert re.search(r"cannot write under s3://bucket/runs/tiny: .*127\.0\.0\.1:9", said)
+
+
+def test_a_google_bucket_without_credentials_is_refused_soon(
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself pyarrow asks for a quarter of an hour for credentials that are not there."""
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))  # gcloud's own
+    monkeypatch.setenv("GCE_METADATA_ROOT", "127.0.0.1:9")  # a Google machine's role
+    begin = time.monotonic()
+    said = refused(capsys, monkeypatch, str(experiment), "--root", "gs://bucket/runs")
+    assert re.search(r"cannot write under gs://bucket/runs/tiny: .*authenticate", said)
+    assert time.monotonic() - begin < 30
 
 
 def test_a_hub_that_is_not_there_is_refused_soon(experiment: Path, tmp_path: Path) -> None:

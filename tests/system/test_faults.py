@@ -1,6 +1,8 @@
 """What dies in the middle of a run: it ends right all the same, as an undisturbed one does, and says what it cost."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -8,11 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import heads
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from heads import Head, wait_until
 from project import PROJECT
 from runs import check_maps, command, path_of, run_of
 from tiny import TINY
@@ -117,12 +122,18 @@ def test_killed_workers_of_the_extraction(longer: Path, undisturbed: Run, tmp_pa
     assert 0 <= recomputed < ROWS["train"]
 
 
+def extracted(longer: Path, undisturbed: Run, root: Path) -> Run:
+    """A run of Adam's fits that has its features already."""
+    run = run_of(longer, root, *ADAM)
+    for folder in ("features", "classifiers"):
+        shutil.copytree(path_of(undisturbed, folder), path_of(run, folder))
+    return run
+
+
 @pytest.fixture(scope="module")
 def worker_killed(longer: Path, undisturbed: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of Adam's fits, one of whose workers was killed after its first checkpoint."""
-    run = run_of(longer, tmp_path_factory.mktemp("killed"), *ADAM)
-    shutil.copytree(path_of(undisturbed, "features"), path_of(run, "features"))
-    shutil.copytree(path_of(undisturbed, "classifiers"), path_of(run, "classifiers"))
+    run = extracted(longer, undisturbed, tmp_path_factory.mktemp("killed"))
     killer = Killer("RayTrainWorker", lambda: checkpoints(run) > 0)
     killer.start()
     to_the_end(run)
@@ -140,56 +151,54 @@ def test_a_killed_worker_of_a_fit(worker_killed: Run) -> None:
 
 
 @pytest.mark.timeout(2400)
-def test_a_killed_driver(longer: Path, undisturbed: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command is killed in the extraction and run again; then there is nothing to do. In the fits: test_submit."""
-    run = run_of(longer, tmp_path, LEAST_SQUARES)
-    said = killed_when(lambda: len(parts(run)) >= 8, longer, tmp_path)
+def test_heads_that_are_lost_with_their_clusters(
+    longer: Path, undisturbed: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two clusters are killed while a submitted job extracts, then fits; the same command goes on on a third.
+
+    Then there is nothing to do.
+    """
+    fitted = extracted(longer, undisturbed, tmp_path / "undisturbed")
+    to_the_end(fitted)
+    run, line = run_of(longer, tmp_path, *ADAM), command(longer, tmp_path, *ADAM)[3:]
+    said = lost_when(lambda: len(parts(run)) >= 2, line)
     assert "400 images to do" in said
     written = sum(pq.read_metadata(path).num_rows for path in parts(run))
-    assert 0 < written < ROWS["train"]
+    assert 0 < written < ROWS["train"], "too late: lengthen the extraction"
 
-    again = subprocess.run(command(longer, tmp_path, LEAST_SQUARES), cwd=PROJECT, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    assert f"train: {ROWS['train'] - written} images to do, {written} are already done" in again.stdout
+    said = lost_when(lambda: checkpoints(run) > 0, line)
+    assert not Path(path_of(run, "results.json")).exists(), "too late: lengthen the fit"
+    assert f"train: {ROWS['train'] - written} images to do, {written} are already done" in said
     manifest = read_json(path_of(run, "features", "train", "a+b", "manifest.json"))
     assert 0 <= manifest["recomputed"] <= ROWS["train"] - written, "no more than what was in flight"
-    check(run, undisturbed)
+
+    with cluster() as head:
+        done = head.submit(*line)
+    log = done.stdout.decode() + done.stderr.decode()
+    assert done.returncode == 0, log
+    assert "[extract] train: features of a, b are finished, skipped" in log
+    assert re.search(r"\[fit\] [ab] -> [ab]: goes on from iteration [1-9]", log)
+    check(run, fitted)
 
     with pytest.raises(SystemExit) as ended:
-        main(pipeline, None, command(longer, tmp_path, LEAST_SQUARES)[3:], reads_images=True)
+        main(pipeline, None, line, reads_images=True)
     assert not ended.value.code
     assert "Nothing to do" in capsys.readouterr().out
 
 
-def killed_when(ready: Callable[[], bool], experiment: Path, root: Path) -> str:
-    """What it prints until it and the Ray that it started are killed, and all their processes are gone."""
-    with (root / "log").open("w") as log:
-        process = subprocess.Popen(
-            command(experiment, root, LEAST_SQUARES),
-            cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    while not ready():
-        assert process.poll() is None, (root / "log").read_text()
-        time.sleep(0.05)
-    started = descendants(process.pid)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    while started & {pid for _, pid in processes()}:  # a worker writes on till it misses its raylet
-        time.sleep(0.05)
-    return (root / "log").read_text()
+def cluster() -> AbstractContextManager[Head]:
+    return heads.head("--num-cpus=2", "--num-gpus=0", "--object-store-memory=200000000")
 
 
-def descendants(process: int) -> set[int]:
-    """The processes that this one started, and those started."""
-    children = {pid for parent, pid in processes() if parent == process}
-    return children.union(*map(descendants, children))
-
-
-def processes() -> list[tuple[int, int]]:
-    """(parent, process) of all that still run."""
-    listed = subprocess.run(["ps", "-eo", "ppid=,pid=,stat="], capture_output=True, text=True).stdout
-    rows = [line.split() for line in listed.splitlines()]
-    return [(int(parent), int(pid)) for parent, pid, state in rows if not state.startswith("Z")]
+def lost_when(ready: Callable[[], bool], line: list[str]) -> str:
+    """Submit the pipeline to a new cluster, kill all of the cluster and the job, and return the job's log."""
+    with cluster() as head:
+        started = head.submit(*line, wait=False)
+        assert started.returncode == 0, started.stderr.decode()
+        wait_until(ready, 600, lambda: head.job("logs", "first").stdout.decode())
+        said: str = json.loads(head.ask("/api/jobs/first/logs"))["logs"]
+        head.lose()
+    return said
 
 
 def test_the_readme_of_lib_has_lines_of_python_print_the_accuracy_of_a_map(worker_killed: Run) -> None:

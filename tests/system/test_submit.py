@@ -3,14 +3,22 @@
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
+import tempfile
+import time
 import urllib.error
 from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import heads
 import pytest
 from heads import Head, wait_until
+from ports import listening
+from processes import descendants
 from project import PROJECT
 from runs import check_maps
 from runs import command as command_line
@@ -58,6 +66,19 @@ def test_a_bad_experiment_fails_the_submission(head: Head, experiment: Path) -> 
     assert "exit code 2" in log
 
 
+def test_on_kubernetes_a_bad_experiment_stops_its_job(head: Head, experiment: Path) -> None:
+    """rayjob.yaml's entrypoint: KubeRay makes new clusters for FAILED jobs, and none for STOPPED ones."""
+    line = ("python", "-m", "jobs.pipeline", str(experiment), "--set", "fit.iterations=0")
+    entrypoint = str(PROJECT / "jobs" / "cluster" / "entrypoint.sh")  # in an image, not in an upload
+    options = ("--submission-id", "bad", "--working-dir", ".")
+    head.job("submit", *options, "--", "bash", entrypoint, "bad", *line)
+    log = head.job("logs", "bad").stdout.decode()
+    assert json.loads(head.ask("/api/jobs/bad"))["status"] == "STOPPED", log
+    assert "fit.iterations: Input should be greater than or equal to 1" in log
+    assert "The experiment is bad (exit code 2), so this RayJob is stopped" in log
+    assert not [line for line in head.processes().values() if "entrypoint.sh" in line]
+
+
 @pytest.mark.timeout(2400)
 def test_a_stopped_job_leaves_nothing_running_and_goes_on_when_submitted_again(
     head: Head, command: tuple[str, ...], first: str
@@ -94,16 +115,87 @@ def test_a_stopped_job_leaves_nothing_running_and_goes_on_when_submitted_again(
     assert not re.search(r"\d%\||[█▏━]|Total Progress", whole.decode()), "progress bars, or Ray's pages instead of them"
 
 
+SMALL = (
+    "demo.train_pictures=300", "demo.val_pictures=120", "demo.epochs=1", "fit.iterations=200", "fit.seeds=1",
+    'fit.families=["affine", "least_squares"]', "fit.ranks=[2]",
+)  # fmt: skip
+PLANTED = "pLaNtEd"
+SECRETS = {
+    name: f"{PLANTED}-{name.lower()}"
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN", "DATABASE_URL", "SOME_PASSWORD")
+}
+
+
+@dataclass(frozen=True)
+class Local:
+    """What a run of the demo, small, left on this machine beside another's head."""
+
+    code: int
+    said: str
+    ports: set[tuple[IPv4Address | IPv6Address, int]]  # on which its processes listened
+    root: Path
+    ray: Path  # Ray's own files
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def local(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """With deprecations as errors, secrets in its environment, and before it a refused one with a secret in a URI."""
+    root, home = tmp_path_factory.mktemp("local"), tmp_path_factory.mktemp("home")
+    folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # short: names of sockets end at 107 characters
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | SECRETS
+    environment |= {"RAY_TMPDIR": str(folder), "HOME": str(home), "PYTHONPATH": str(PROJECT / "tests" / "strict")}
+    bad = [*command_line("demo", root, *SMALL), "--set", f"images.train=s3://key:{PLANTED}@bucket/x"]
+    refused = subprocess.run(bad, cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert refused.returncode == 2, refused.stderr
+    ports = set()
+    with (root / "console.txt").open("w") as console:
+        process = subprocess.Popen(
+            command_line("demo", root, *SMALL), cwd=PROJECT, env=environment, stdout=console, stderr=console
+        )
+        while process.poll() is None:
+            ports |= listening([process.pid, *descendants(process.pid)])
+            time.sleep(2)
+    said = refused.stdout + refused.stderr + (root / "console.txt").read_text()
+    yield Local(process.returncode, said, ports, root, folder, home)
+    shutil.rmtree(folder)
+
+
 @pytest.mark.timeout(2400)
-def test_a_run_without_an_address_has_a_ray_of_its_own(head: Head, experiment: Path, tmp_path: Path) -> None:
-    """Beside the head; Ray Train's helpers find the run's own Ray."""
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    sets = ('fit.families=["affine"]', "fit.iterations=2000")
-    done = subprocess.run(
-        command_line(experiment, tmp_path, *sets), cwd=PROJECT, env=environment, capture_output=True, text=True
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    assert "E 0." in said
-    for words in ("multiple active Ray", "Traceback", "Connecting to existing Ray"):
-        assert words not in said
+def test_a_run_without_an_address_has_a_ray_of_its_own(local: Local) -> None:
+    """Beside the head; Ray Train's helpers find the run's own Ray. No code of ours calls what is deprecated."""
+    assert local.code == 0, local.said
+    assert re.search(r"E [01]\.\d+ after 200 iterations", local.said)
+    for words in ("multiple active Ray", "Traceback", "Connecting to existing Ray", "Warning"):
+        assert words not in local.said
+
+
+def test_a_local_run_listens_on_loopback_alone(local: Local) -> None:
+    assert len(local.ports) > 5
+    assert not [address for address, _ in local.ports if not address.is_loopback]
+
+
+def test_a_local_runs_token_is_its_users_alone(local: Local) -> None:
+    assert (local.home / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_of_the_environment_is_written(local: Local) -> None:
+    """Neither into results, pages and logs, nor into Ray's own files; the token, too, is in no result."""
+    token = (local.home / ".ray" / "auth_token").read_text()
+    written = [path for folder in (local.root, local.ray) for path in folder.rglob("*") if path.is_file()]
+    assert {"results.json", "report.html", "console.txt", "manifest.json"} <= {path.name for path in written}
+    assert [path for path in written if path.suffix in {".log", ".err", ".out"}]
+    for path in written:
+        content = path.read_bytes()
+        assert PLANTED.encode() not in content, path
+        assert token.encode() not in content, path
+    assert PLANTED not in local.said
+
+
+def test_a_deprecation_that_our_code_causes_is_an_error() -> None:
+    """So that the run above can find one."""
+    line = "import warnings; warnings.warn_explicit('old', DeprecationWarning, {file!r}, 1)"
+    environment = os.environ | {"PYTHONPATH": str(PROJECT / "tests" / "strict")}
+    for file, code in ((str(PROJECT / "jobs" / "fit.py"), 1), ("/usr/lib/ray/data.py", 0)):
+        done = subprocess.run([sys.executable, "-c", line.format(file=file)], env=environment, capture_output=True)
+        assert done.returncode == code, done.stderr

@@ -14,6 +14,13 @@ def in_task(cause: Exception) -> RayTaskError:
     return RayTaskError("extract", "Traceback ...", cause)
 
 
+def as_raised(cause: Exception) -> Exception:
+    """By ray.get: of the cause's class, too, with a traceback for its text."""
+    error: Exception = in_task(cause).as_instanceof_cause()
+    assert isinstance(error, type(cause))
+    return error
+
+
 def raised_from(cause: Exception) -> Exception:
     error = RuntimeError("a stage failed")
     error.__cause__ = cause
@@ -53,7 +60,7 @@ def test_a_fault_of_the_program_is_called_so(error: Exception, capsys: pytest.Ca
     assert "report" in last
 
 
-@pytest.mark.parametrize("wrap", [lambda error: error, in_task, raised_from, ControllerError])
+@pytest.mark.parametrize("wrap", [lambda error: error, in_task, as_raised, raised_from, ControllerError])
 def test_what_a_person_can_mend_is_told_alone(wrap: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert callable(wrap)
     assert report_failure(wrap(ListingError("0.tar is cut"))) == FAILED

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cluster.home import provide_home
+from jobs.cluster.home import provide_home, provide_token
 
 
 @pytest.fixture(autouse=True)
@@ -13,8 +13,9 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What a test sets is gone after it."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("HOME", os.environ["HOME"])
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "")
-    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
 
 
 def test_a_home_that_is_there_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -37,3 +38,18 @@ def test_a_home_that_cannot_be_written_stays_and_ray_gets_a_token(monkeypatch: p
     provide_home()
     assert os.environ["HOME"] == "/proc"
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+def test_rays_token_is_its_users_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that Ray has made for all of the machine's users to read; it stays the same."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    token = tmp_path / ".ray" / "auth_token"
+    provide_token()
+    made = token.read_text()
+    assert len(bytes.fromhex(made)) == 32
+    assert (token.stat().st_mode & 0o777, token.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert list(token.parent.iterdir()) == [token]
+    token.chmod(0o644)
+    provide_token()
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert token.read_text() == made
