@@ -15,7 +15,7 @@ from functools import cached_property
 from jobs.cluster.progress import time_left
 from jobs.cluster.runs import Run
 from lib.experiment.layout import SPLITS, manifest_in
-from lib.experiment.variants import MapKey, curve_variants, full_variants
+from lib.experiment.variants import MapKey, full_variants, pairs_with_points
 from lib.features.tables import FeatureTables
 from lib.images.labels import read_classes
 from lib.images.listing import list_images
@@ -97,10 +97,9 @@ class Plan:
 
     @cached_property
     def curves(self) -> list[Pair]:
-        """The pairs whose maps of low rank and of parts of the rows are to be fitted and judged."""
-        if not curve_variants(self.experiment.fit, 2**31):
-            return []
-        return [pair for pair in self.experiment.pairs() if not self.predicted(self.files.curve_predictions(*pair))]
+        """The pairs whose maps of low rank and of parts of the rows, or whose controls, are to be fitted and judged."""
+        pairs = pairs_with_points(self.experiment)
+        return [pair for pair in pairs if not self.predicted(self.files.curve_predictions(*pair))]
 
     @cached_property
     def predictions(self) -> list[Pair]:
@@ -142,7 +141,7 @@ class Plan:
         if len(self.maps) > adam:
             parts.append(f"{len(self.maps) - adam:,} maps in closed form")
         if self.curves:
-            parts.append(f"curves by rank or training images of {len(self.curves):,} pairs")
+            parts.append(f"curves and controls of {len(self.curves):,} pairs")
         return "; ".join(parts) or "all maps are finished"
 
     def estimate(self, cores: int) -> str:

@@ -17,6 +17,15 @@ ERRORS = (
 COLOURS = " A line is a direction. Its colour is that of the target, its dashes are those of the source."
 
 
+def errors_section(svg: str | None) -> Section | None:
+    """Return the paper's Fig. 4; None without a figure, as when no map is fitted by Adam."""
+    if svg is None:
+        return None
+    caption = "Error E = |x/|x| - y/|y||² of each batch while the maps are fitted, of the first 10,000 at most."
+    title = "Fig. 4: error of the training batches"
+    return Section("curves", title, [FigureBlock(svg, caption, ERRORS + COLOURS)])
+
+
 def ranks_section(findings: Findings, svg: str | None) -> Section | None:
     """Return how many directions of the feature space a map needs; None without a figure."""
     if svg is None:

@@ -30,7 +30,9 @@ def draw_figures(findings: Findings) -> dict[str, Figure]:
     colours = network_colours(list(results["networks"]))
     pairs = direction_styles(list(results["networks"]))
     styles = {direction(mapping): pairs[mapping["source"], mapping["target"]] for mapping in results["mappings"]}
-    drawn["error_curves"] = draw_error_curves(all_curves(findings), styles=styles)
+    curves = all_curves(findings)
+    if curves:
+        drawn["error_curves"] = draw_error_curves(curves, styles=styles)
     if findings.ranks:
         drawn["ranks"] = draw_loss_lines(rank_lines(findings.ranks), "rank k of the map", styles)
     if findings.learning_curve:

@@ -26,8 +26,8 @@ def directions_r2_section(bands: pa.Table, svg: str | None, colours: str) -> Sec
     if svg is None:
         return None
     caption = (
-        "R² of the mapped features in bands of the target's principal directions, on evaluation images. What is below -1 "
-        "stands at -1."
+        "R² of the mapped features in bands of the target's principal directions, on evaluation images. What is below "
+        "-1 stands at -1."
     )
     header = ("direction", "principal directions", "share of the variance", "R²")
     rows = [

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lib.experiment.layout import Layout
-from lib.report.blocks import FigureBlock, Note, Section, VerdictText
+from lib.report.blocks import Note, Section, VerdictText
 from lib.report.citations import citations_section
 from lib.report.controls import controls_section, variance_section
-from lib.report.curves import COLOURS, ERRORS, learning_curve_section, ranks_section, seeds_section
+from lib.report.curves import COLOURS, errors_section, learning_curve_section, ranks_section, seeds_section
 from lib.report.directions import directions_section
 from lib.report.drawing import to_png, to_svg
 from lib.report.families import families_section
@@ -72,18 +72,13 @@ def report_html(findings: Findings, drawn: Mapping[str, str]) -> str:
 def sections_of_few(findings: Findings, drawn: Mapping[str, str]) -> list[Section | None]:
     """Return the sections that answer the question for few networks: everything about each pair."""
     results = findings.results
-    batches = "Error E = |x/|x| - y/|y||² of each batch while the maps are fitted, of the first 10,000 at most."
     return [
         table1_section(results),
         losses_section(findings, drawn.get("losses")),
         controls_section(results),
         variance_section(results),
         families_section(findings),
-        Section(
-            "curves",
-            "Fig. 4: error of the training batches",
-            [FigureBlock(drawn["error_curves"], batches, ERRORS + COLOURS)],
-        ),
+        errors_section(drawn.get("error_curves")),
         directions_section(findings, drawn),
         ranks_section(findings, drawn.get("ranks")),
         learning_curve_section(findings, drawn.get("learning_curve")),

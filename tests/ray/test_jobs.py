@@ -192,7 +192,7 @@ def test_a_network_added_later_gets_a_table_and_maps_of_its_own(
         ("extract", "val: 48 of 48 images, a table with features of c"),
     ]
     assert planned[2:4] == [
-        ("fit", "12 maps in closed form; curves by rank or training images of 4 pairs"),
+        ("fit", "12 maps in closed form; curves and controls of 5 pairs"),
         ("predict", "5 tables"),
     ]
     assert extract(more) == 2
