@@ -250,7 +250,7 @@ def check_kept_maps(run: Run) -> None:
 
     file = Path(path_of(run, "predictions", "a-to-b.curves", "part-000000.parquet"))
     before = pq.read_table(file)
-    assert fit(run) == 6, "pairs"
+    assert fit(run) == 9, "pairs, and each network with itself"
     after = pq.read_table(file)
     assert after.equals(before)
     assert predict(run) == 0
