@@ -108,8 +108,8 @@ def evaluate(run: Run) -> int:
     if not begin_all({"results": artifact}, overwrite=True, search=search(run, "evaluate")):
         say("evaluate", "results.json is finished, skipped")
         return 0
-    measures, directions = measure_features(experiment.evaluate, tables, networks)
-    found = count_targets(run, mapped_tables(run, sizes, manifests), directions)
+    measured = measure_features(experiment.evaluate, tables, networks, experiment.seed)
+    found = count_targets(run, mapped_tables(run, sizes, manifests), measured.directions)
     by_pair = {(row["source"], row["target"]): row for result in found.values() for row in result.mappings}
     mappings = [by_pair[pair] for pair in experiment.pairs()]
     correct_mappings(mappings)
@@ -122,6 +122,8 @@ def evaluate(run: Run) -> int:
         {name: result.own for name, result in found.items()},
         {pair: row["loss"] for pair, row in by_pair.items()},
     )
+    for name, ratio in measured.participation.items():
+        described[name]["participation_ratio"] = ratio
     results: Results = {
         "experiment": experiment.name,
         "images": {split: image_counts(run, split) for split in SPLITS},
@@ -129,7 +131,7 @@ def evaluate(run: Run) -> int:
         "mappings": mappings,
         "order": order,
         "shared_images": count_shared(FeatureTables.open(files.features("train")), tables, networks).count,
-        "measures": measures,
+        "measures": measured.pairs,
         "published": published_values(experiment),
         "settings": run.written.model_dump(exclude={"published", "track"}),
         "versions": versions(),

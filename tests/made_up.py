@@ -62,6 +62,9 @@ def findings(accuracies: dict[str, float], useless: str = "", class_name: str = 
                 "cka_unbiased": 0.69,
                 "neighbours": 0.31,
                 "neighbours_by_chance": 0.005,
+                "procrustes_angle": 0.9,
+                "cka_calibrated": {"value": 0.68, "p": 0.01, "threshold": 0.1, "calibrated": 0.64, "rows": 1000},
+                "neighbours_calibrated": None,
                 "k": 10,
                 "rows": IMAGES,
             }
@@ -113,6 +116,7 @@ def _mapping(pair: Pair, own: dict[str, np.ndarray], right: np.ndarray, noise: n
         "validation_error": 0.1234, "length_ratio": 1.23, "regions": count_regions(own[target], own[source], right),
         "family": "affine", "p_value": p, "p_holm": min(1.0, 12 * p), "cosine": 0.94, "r2": 0.81, "agreement": 0.85,
         "agreement_by_chance": 0.58, "consistency": 0.87, "consistency_by_chance": 0.6, "kappa": None,
+        "kappa_ci95": None,
         "loss_sd": float(noise.std(ddof=1)), "noise": noise.tolist(),
         "feature_fit": {
             "recall_at_1": 0.4, "recall_at_10": 0.8, "mean_rank": 5.2, "rows": IMAGES, "within_class_r2": 0.35,

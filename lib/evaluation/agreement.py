@@ -8,6 +8,8 @@ import numpy as np
 
 from lib.evaluation.results import AgreementResults
 
+Z = 1.959964  # standard deviations on either side of a 95 % interval
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -17,6 +19,8 @@ class Agreement:
     same_by_chance: float
     consistent: float  # share of images that both get right or both get wrong
     consistent_by_chance: float
+    cells: tuple[float, float, float, float]  # shares: both right, the first alone, the second alone, neither
+    images: int
 
     @classmethod
     def count(cls, label: np.ndarray, a: np.ndarray, b: np.ndarray) -> Agreement:
@@ -37,6 +41,13 @@ class Agreement:
             same_by_chance=float(p_a * p_b + wrong * _coincide(label, a[~right_a], b[~right_b])),
             consistent=float((right_a == right_b).mean()),
             consistent_by_chance=float(p_a * p_b + wrong),
+            cells=(
+                float((right_a & right_b).mean()),
+                float((right_a & ~right_b).mean()),
+                float((~right_a & right_b).mean()),
+                float((~right_a & ~right_b).mean()),
+            ),
+            images=len(label),
         )
 
     @property
@@ -50,6 +61,24 @@ class Agreement:
             return None
         return (self.consistent - self.consistent_by_chance) / (1 - self.consistent_by_chance)
 
+    @property
+    def kappa_interval(self) -> list[float] | None:
+        """The ends of the 95 % interval of kappa over the images; None where kappa is.
+
+        Kappa is Cohen's, of two judges who say right or wrong. Its standard error is that of Fleiss, Cohen and Everitt
+        (1969), "Large sample standard errors of kappa and weighted kappa", equation 13.
+        """
+        kappa, expected = self.kappa, self.consistent_by_chance
+        if kappa is None:
+            return None
+        both, one, other, neither = self.cells
+        a, b = both + one, both + other  # right: the first, the second
+        agree = both * (1 - (a + b) * (1 - kappa)) ** 2 + neither * (1 - (2 - a - b) * (1 - kappa)) ** 2
+        differ = (1 - kappa) ** 2 * (one * (b + 1 - a) ** 2 + other * (a + 1 - b) ** 2)
+        rest = (kappa - expected * (1 - kappa)) ** 2
+        half = Z * max(0.0, agree + differ - rest) ** 0.5 / ((1 - expected) * self.images**0.5)
+        return [max(-1.0, kappa - half), min(1.0, kappa + half)]
+
     def as_results(self) -> AgreementResults:
         """Return the entries of results.json."""
         return {
@@ -58,6 +87,7 @@ class Agreement:
             "consistency": self.consistent,
             "consistency_by_chance": self.consistent_by_chance,
             "kappa": self.kappa,
+            "kappa_ci95": self.kappa_interval,
         }
 
 

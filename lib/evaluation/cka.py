@@ -117,10 +117,14 @@ class CrossSums:
         both = float(x @ XY @ y - x @ crossed.first - y @ crossed.other) + crossed.norms
         return float(np.square(XY).sum()) - crossed.norms + r * s / ((n - 1) * (n - 2)) - 2 * both / (n - 2)
 
+    def centred(self, a: str, b: str) -> np.ndarray:
+        """Return X^T Y of the centred features, (d_a, d_b)."""
+        sums = self.second[a, b] if (a, b) in self.second else self.second[b, a].T
+        return np.asarray(sums - np.outer(self.first[a], self.first[b]) / self.n)
+
     def _norm(self, a: str, b: str) -> float:
         """Return |X^T Y|^2 of the centred features."""
-        sums = self.second[a, b] if (a, b) in self.second else self.second[b, a].T
-        return float(np.square(sums - np.outer(self.first[a], self.first[b]) / self.n).sum())
+        return float(np.square(self.centred(a, b)).sum())
 
     def _constant(self, name: str) -> bool:
         """Return whether centring leaves no more than rounding."""

@@ -59,6 +59,7 @@ class Judged:
     mapped: dict[str, np.ndarray]  # map's column -> (n,) class by C_T(M F_S)
     error: dict[str, float]  # map's column -> mean E, over all images
     cosine: dict[str, float]  # the same, over images both of whose vectors have a direction, as has the next
+    error_se: dict[str, float]  # standard error of the mean E over all images; NaN for one image
     length_ratio: dict[str, float]
     undirected: dict[str, int]  # images with a vector of zeros, the target's or the mapped one
 
@@ -85,6 +86,7 @@ def judge_pair(target: Reference, source: tuple[str, pa.Table], mapped: Sequence
         mapped={},
         error={},
         cosine={},
+        error_se={},
         length_ratio={},
         undirected={},
     )
@@ -97,6 +99,8 @@ def judge_pair(target: Reference, source: tuple[str, pa.Table], mapped: Sequence
             )
             directed = np.isfinite(ratio) & (ratio > 0)  # 0, infinite or NaN where a vector is zero
             found.error[column] = float(error.mean())
+            deviation = error.std(ddof=1) / len(error) ** 0.5 if len(error) > 1 else float("nan")
+            found.error_se[column] = float(deviation)
             found.cosine[column] = float(1 - error[directed].mean() / 2) if directed.any() else float("nan")
             found.length_ratio[column] = float(ratio[directed].mean()) if directed.any() else float("nan")
             found.undirected[column] = int((~directed).sum())

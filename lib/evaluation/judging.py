@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
-from lib.evaluation.agreement import Agreement
+from lib.evaluation.agreement import Agreement, Z
 from lib.evaluation.chance import LEVEL, accuracy_interval, chance_level, chance_p, shows
 from lib.evaluation.cka import Directions
 from lib.evaluation.feature_fit import r_squared, skill
@@ -90,6 +90,8 @@ def main_mapping(
     agreement = Agreement.count(judged.label, judged.target, judged.mapped[variant.column])
     kept = {key: value for key, value in found.items() if key in MappedResults.__annotations__}
     result = cast(MappingResults, {**kept, **agreement.as_results()})
+    error, half = found["validation_error"], Z * judged.error_se[variant.column]
+    result["validation_error_ci95"] = [error - half, error + half]
     losses = [row["loss"] for row in rows if row["seed"] is not None and row["family"] == variant.family]
     if len(losses) > 1:
         result["loss_sd"] = float(np.std(losses, ddof=1))

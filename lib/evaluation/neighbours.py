@@ -34,14 +34,14 @@ def nearest_neighbours(F: np.ndarray, k: int, first: int = 0, last: int | None =
     return rows
 
 
-def neighbour_overlap(neighbours_A: np.ndarray, neighbours_B: np.ndarray) -> float:
-    """Return the mutual k-nearest-neighbour overlap (Huh et al. 2024, "The Platonic Representation Hypothesis",
-    appendix A).
+def neighbour_overlap(neighbours_A: np.ndarray, neighbours_B: np.ndarray) -> np.ndarray:
+    """Return each image's part in the mutual k-nearest-neighbour overlap (Huh et al. 2024, "The Platonic Representation
+    Hypothesis", appendix A).
 
-    It is the mean over the images of |N_A(i) and N_B(i)| / k, for row numbers (n, k) of each. Chance gives k / (n - 1).
-    Raises ValueError if the arrays do not have the same shape.
+    It is |N_A(i) and N_B(i)| / k, (n,), for row numbers (n, k) of each; its mean is the overlap. Chance gives
+    k / (n - 1). Raises ValueError if the arrays do not have the same shape.
     """
     if neighbours_A.shape != neighbours_B.shape:
         raise ValueError(f"expected neighbours of the same rows, got {neighbours_A.shape} and {neighbours_B.shape}")
     shared = (neighbours_A[:, :, None] == neighbours_B[:, None, :]).sum((1, 2))
-    return float(shared.mean() / neighbours_A.shape[1])
+    return np.asarray(shared / neighbours_A.shape[1])

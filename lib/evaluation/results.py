@@ -42,6 +42,7 @@ class NetworkResults(Counted):
     classes: int  # that labels can name: the background is none
     gives: float  # mean loss, in points, of the classifiers fed from it
     takes: float  # mean loss, in points, of its own classifier fed from the others
+    participation_ratio: NotRequired[float]  # in how many directions its evaluation features vary, 1 to d_A
     from_itself: NotRequired[ControlResults]  # fed with its own features through a map fitted to them: the ceiling
 
 
@@ -115,6 +116,7 @@ class AgreementResults(TypedDict):
     consistency: float  # share of images that both get right or both get wrong
     consistency_by_chance: float
     kappa: float | None  # error consistency
+    kappa_ci95: NotRequired[list[float] | None]  # over evaluation images
 
 
 class Retrieval(TypedDict):
@@ -141,6 +143,7 @@ class MappingResults(MappedResults, AgreementResults):
 
     fit_curve: NotRequired[CurveShape]  # of a map fitted by Adam: whether E settled
     outcome: NotRequired[str]  # "equivalent", "different" or "undecided"
+    validation_error_ci95: NotRequired[list[float]]  # of the mean E, over evaluation images
     loss_ci95_all: NotRequired[list[float]]  # two ends, points: all directions' intervals hold at once
     loss_sd: NotRequired[float]  # standard deviation over seeds, if there are several
 
@@ -154,8 +157,22 @@ class MeasureResults(TypedDict):
     cka_unbiased: NotRequired[float | None]  # near 0 for unrelated features, however few the images
     neighbours: float
     neighbours_by_chance: float
+    neighbours_ci95: NotRequired[list[float]]  # over images whose neighbours are looked for
     k: int
     rows: int  # images that the neighbours were looked for among
+    procrustes_angle: NotRequired[float | None]  # radians: 0 for a rotation, pi/2 if nothing is shared
+    cka_calibrated: NotRequired[Calibrated | None]  # unbiased CKA on a sample of the images
+    neighbours_calibrated: NotRequired[Calibrated | None]
+
+
+class Calibrated(TypedDict):
+    """A measure beside its values for permuted images."""
+
+    value: float
+    p: float  # share of the permutations, and the order as it is, that reach the value
+    threshold: float  # what 5 % of them exceed
+    calibrated: float  # max(0, (value - threshold) / (1 - threshold)): 0 as by chance, 1 as like as can be
+    rows: int  # images that were permuted
 
 
 class ImageCounts(TypedDict):

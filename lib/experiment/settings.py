@@ -223,6 +223,8 @@ class EvaluateSettings(Section):
     """k of the mutual nearest-neighbour overlap."""
     neighbour_rows: Positive = 10_000
     """Evaluation images on which the overlap, and how mapped features meet the target's own, are computed, at most."""
+    permutations: Annotated[int, Field(ge=19, le=100_000, strict=True)] = 100
+    """Random orders of the images under which likeness of the features is measured, for what chance gives."""
     examples: Annotated[int, Field(ge=0)] = 8
     """Images shown of those that each mapping fixed, and of those that it broke."""
 

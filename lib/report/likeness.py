@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from lib.evaluation.results import Results
+from collections.abc import Sequence
+from math import pi
+
+from lib.evaluation.results import Calibrated, Results
 from lib.report.blocks import Note, Section, Table
-from lib.report.cells import direction, number
+from lib.report.cells import Row, direction, interval, number, probability
 
 
 def measures_section(results: Results) -> Section | None:
@@ -14,19 +17,54 @@ def measures_section(results: Results) -> Section | None:
     text = (
         "How alike the features are as they come, without a map. CKA: linear centred kernel alignment, 0 to 1; few "
         "images make it large by chance alone, the unbiased estimate is near 0 for unrelated features. Shared "
-        "neighbours: share of an image's k nearest images that both networks agree on, and what chance would give."
+        "neighbours: share of an image's k nearest images that both networks agree on, and what chance would give. "
+        "Procrustes angle: what is left between the features after the best rotation, 0° for a rotation of each other, "
+        "90° if nothing is shared. Against chance: the unbiased CKA and the shared neighbours, from 0, where 5 % of "
+        "random orders of the images come, to 1, with the share p of random orders that reach them."
     )
-    header = ("one network", "the other", "CKA", "unbiased CKA", "shared neighbours", "by chance", "k", "images")
+    header = (
+        "one network",
+        "the other",
+        "CKA",
+        "unbiased CKA",
+        "Procrustes angle",
+        "shared neighbours",
+        "by chance",
+        "k",
+        "images",
+        "CKA against chance",
+        "p",
+        "neighbours against chance",
+        "p",
+    )
     rows = [
         (
             *(row["a"], row["b"], number(row["cka"], 4), number(row.get("cka_unbiased"), 4)),
+            degrees(row.get("procrustes_angle")),
             *(number(row["neighbours"], 4), number(row["neighbours_by_chance"], 4)),
             *(f"{row['k']:,}", f"{row['rows']:,}"),
+            *against_chance(row.get("cka_calibrated")),
+            *against_chance(row.get("neighbours_calibrated")),
         )
         for row in results["measures"]
     ]
     table = Table(header, rows, "Likeness of the features.")
     return Section("measures", "Likeness of the features", [Note(text), table])
+
+
+def degrees(angle: float | None) -> str:
+    """Return an angle of radians in degrees, or blank if there is none."""
+    return "" if angle is None else f"{angle * 180 / pi:.1f}°"
+
+
+def ends(found: Sequence[float] | None) -> str:
+    """Return the ends of an interval, or blank if there is none."""
+    return "" if found is None else interval(found)
+
+
+def against_chance(found: Calibrated | None) -> Row:
+    """Return a measure's calibrated value and its p, or blanks."""
+    return ("", "") if found is None else (number(found["calibrated"], 4), probability(found["p"]))
 
 
 def agreement_section(results: Results) -> Section | None:
@@ -36,7 +74,9 @@ def agreement_section(results: Results) -> Section | None:
             direction(mapping),
             *(number(mapping.get("agreement"), 4), number(mapping.get("agreement_by_chance"), 4)),
             *(number(mapping.get("consistency"), 4), number(mapping.get("consistency_by_chance"), 4)),
-            *(number(mapping.get("kappa"), 4), number(mapping.get("cosine"), 4), number(mapping.get("skill"), 4)),
+            number(mapping.get("kappa"), 4),
+            ends(mapping.get("kappa_ci95")),
+            *(number(mapping.get("cosine"), 4), number(mapping.get("skill"), 4)),
         )
         for mapping in results["mappings"]
         if "agreement" in mapping
@@ -51,6 +91,7 @@ def agreement_section(results: Results) -> Section | None:
     )
     header = (
         *("direction", "same answer", "by chance", "both right or both wrong", "by chance", "kappa"),
+        "95 % interval of kappa",
         *("cosine", "skill"),
     )
     table = Table(header, rows, "Agreement of mapped and own features.")
