@@ -47,7 +47,11 @@ class Head:
 
     def submit(self, *arguments: str, stage: str = "pipeline", wait: bool = True) -> subprocess.CompletedProcess[bytes]:
         options = ["--working-dir", "."] if wait else ["--working-dir", ".", "--no-wait", "--submission-id", "first"]
-        return self.job("submit", *options, "--", "python", "-m", f"jobs.{stage}", *arguments)
+        end = time.monotonic() + 120
+        while True:
+            done = self.job("submit", *options, "--", "python", "-m", f"jobs.{stage}", *arguments)
+            if b"No available agent" not in done.stderr or time.monotonic() > end:  # which starts after the dashboard
+                return done
 
     def run(self, stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A stage's command as one types it on the head."""
