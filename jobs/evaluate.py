@@ -11,11 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 
 from jobs.cluster.commands import main
 from jobs.cluster.damage import search
+from jobs.cluster.in_turn import in_turn
 from jobs.cluster.progress import wait_for
 from jobs.cluster.runs import Run, say
 from jobs.evaluation.mapped_features import measure_mapped
@@ -24,7 +27,7 @@ from jobs.evaluation.shared_images import count_shared
 from lib.evaluation.belonging import check_predictions, check_weights
 from lib.evaluation.cka import Directions
 from lib.evaluation.classes import count_by_class
-from lib.evaluation.examples import pick_examples, thumbnails_table
+from lib.evaluation.examples import pick_examples, thumbnails, thumbnails_table
 from lib.evaluation.joining import Reference, judge_pair
 from lib.evaluation.judging import (
     Mapped,
@@ -44,6 +47,7 @@ from lib.experiment.settings import Experiment
 from lib.experiment.variants import Variant, curve_variants, full_variants, pairs_with_points
 from lib.features.tables import FeatureTables
 from lib.images.labels import class_names
+from lib.images.tables import ListingTable
 from lib.networks.classifiers import load_classifier
 from lib.storage.files import write_json
 from lib.storage.manifests import Artifact, begin_all, digest, read_manifests, versions
@@ -51,6 +55,8 @@ from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord
 
 MEASURED = 2  # raised when results gain numbers, so that results of earlier versions are made anew
+
+LISTED = 2**20  # images of the listing among which one task looks for examples
 
 
 @dataclass(frozen=True)
@@ -177,9 +183,8 @@ def count_targets(
 def write_examples(run: Run, found: Sequence[pa.Table]) -> dict[str, FileRecord]:
     """Write the tables of the images to show, and return their records."""
     files, examples = run.files, pa.concat_tables(found)
-    thumbnails = write_thumbnails.remote(files, run.experiment, sorted(set(examples["image_id"].to_pylist())))
     return {
-        files.thumbnails: ray.get(thumbnails),
+        files.thumbnails: write_thumbnails(run, sorted(set(examples["image_id"].to_pylist()))),
         files.examples: FileRecord.of(write_table(files.examples, examples)),
     }
 
@@ -240,7 +245,8 @@ def count(
 
     Write the results by class.
     """
-    names = class_names(experiment.images)
+    listed = ListingTable.open(files.images("val"))
+    names = class_names(experiment.images) if listed is None else listed.classes
     reference = Reference(pair_name(target, target), read_predicted(files.predictions(target, target), PREDICTIONS))
     by_source: dict[str, list[MappedTable]] = {}
     for table in tables:
@@ -274,10 +280,25 @@ def count(
     )
 
 
+def write_thumbnails(run: Run, wanted: list[str]) -> FileRecord:
+    """Write small pictures of these images, which tasks look for in the listing, and return the file's record."""
+    table, max_pixels = ListingTable.open(run.files.images("val")), run.experiment.images.max_pixels
+    pictures: dict[str, bytes] = {}
+    if table is not None and wanted:
+        shared = ray.put(wanted)
+        starts = range(0, table.rows, LISTED)
+        for found in in_turn(lambda first: draw_thumbnails.remote(table, first, shared, max_pixels), starts):
+            pictures |= found
+    return FileRecord.of(write_table(run.files.thumbnails, thumbnails_table(wanted, pictures)))
+
+
 @ray.remote(num_cpus=1)
-def write_thumbnails(files: Layout, experiment: Experiment, wanted: list[str]) -> FileRecord:
-    """Write small pictures of these images, and return the file's record."""
-    return FileRecord.of(write_table(files.thumbnails, thumbnails_table(experiment.images, experiment.limit, wanted)))
+def draw_thumbnails(table: ListingTable, first: int, wanted: list[str], max_pixels: int) -> dict[str, bytes]:
+    """Return small pictures of those of the wanted images that stand among LISTED images from `first` on."""
+    end = min(first + LISTED, table.rows)
+    here = pc.is_in(table.read(first, end, ["image_id"])["image_id"], value_set=pa.array(wanted, pa.string()))
+    rows = [table.read(first + place, first + place + 1) for place in np.flatnonzero(here.to_numpy()).tolist()]
+    return thumbnails(pa.concat_tables(rows), max_pixels) if rows else {}
 
 
 def published_values(experiment: Experiment) -> list[PublishedValue]:

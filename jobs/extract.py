@@ -5,8 +5,6 @@ python -m jobs.extract lite --set images.train=photos/train.csv --set images.val
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from jobs.cluster.commands import main
 from jobs.cluster.damage import search
 from jobs.cluster.runs import Run, say
@@ -14,18 +12,20 @@ from jobs.extraction.checks import (
     check_classes,
     check_labels,
     check_same_classes,
-    check_shared,
     check_training_rows,
     describe_all,
 )
+from jobs.extraction.listed import ListedSplits
 from jobs.extraction.repair import take_out_damage
-from jobs.extraction.unfinished_tables import compute_passes, finish_pass, number_rows, plan_pass
+from jobs.extraction.unfinished_tables import compute_passes, finish_pass, plan_pass
+from jobs.listing.shared import check_shared
+from jobs.listing.splits import list_splits
 from lib.errors import ExperimentError
 from lib.experiment.layout import SPLITS
 from lib.experiment.settings import Experiment
 from lib.features.tables import FeatureTables
 from lib.images.labels import read_classes
-from lib.images.listing import list_images
+from lib.images.tables import ListingTable
 from lib.networks.descriptions import Description
 from lib.storage.files import write_bytes
 from lib.storage.manifests import Artifact, begin_all
@@ -38,17 +38,17 @@ def extract(run: Run) -> int:
     A network that has a column in a finished table is not extracted again. All is compared before anything is changed.
     """
     classes = read_classes(run.experiment.images)
-    listings = list_splits(run.experiment, classes)
+    listings = list_splits(run)
     described = describe_all(run.experiment.networks, run.begun)
     check_experiment(run.experiment, classes, listings, described)
-    numbered = number_rows(listings)
+    images = ListedSplits(listings)
     tables = {split: FeatureTables.open(run.files.features(split), check=not run.repair) for split in SPLITS}
-    plans = {split: plan_pass(run, split, numbered, described, tables[split]) for split in SPLITS}
+    plans = {split: plan_pass(run, split, images, described, tables[split]) for split in SPLITS}
     classifiers = begin_all(classifier_artifacts(run, described), run.overwrite, search(run, "extract"))
     for split in SPLITS if run.repair else ():
         if take_out_damage(tables[split]):
             tables[split] = FeatureTables.open(run.files.features(split))
-            plans[split] = plan_pass(run, split, numbered, described, tables[split])
+            plans[split] = plan_pass(run, split, images, described, tables[split])
     for name, artifact in classifiers.items():  # after planning, which refuses what was made from something else
         write_classifier(run, artifact, name, described[name])
     passes = [plan.start() for plan in plans.values()]
@@ -82,32 +82,27 @@ def write_classifier(run: Run, artifact: Artifact, name: str, network: Descripti
     artifact.finish(network.classes, records={uri: FileRecord.of(network.classifier)})
 
 
-def list_splits(experiment: Experiment, classes: list[str] | None) -> dict[str, pa.Table]:
-    """List the images of both splits, as the experiment limits them.
-
-    Raises ExperimentError if they share more images than the experiment allows, or if no evaluation image has a label.
+def check_experiment(
+    experiment: Experiment,
+    classes: list[str] | None,
+    listings: dict[str, ListingTable],
+    described: dict[str, Description],
+) -> None:
+    """Raise ExperimentError if the images' classes are not those of the networks, or if the splits share too many
+    images.
     """
     images = experiment.images
-    listings = {split: list_images(images.split(split), classes, experiment.limit) for split in SPLITS}
     shared = check_shared(listings["train"], listings["val"], images.max_shared)
     if shared:
         say("extract", f"{shared} images of val are in train, too")
-    if not len(listings["val"]["label"].drop_null()):
+    if not listings["val"].labelled:
         raise ExperimentError("images.val: no image there has a label, so that nothing can be evaluated")
-    return listings
-
-
-def check_experiment(
-    experiment: Experiment, classes: list[str] | None, listings: dict[str, pa.Table], described: dict[str, Description]
-) -> None:
-    """Raise ExperimentError if the images' classes are not those of the networks."""
-    images = experiment.images
     splits = {f"images.{split}": images.split(split) for split in SPLITS}
     check_classes(splits, images.classes, classes, described)
     check_same_classes(described)
-    check_training_rows(len(listings["train"]), experiment.fit)
-    for split, listing in listings.items():
-        check_labels(f"images.{split}", listing, described)
+    check_training_rows(listings["train"].rows, experiment.fit)
+    for split, table in listings.items():
+        check_labels(f"images.{split}", table.largest_label, described)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw the demo's pictures and train its networks on them. Other experiments need no preparation.
+"""List the images of both splits. Before that, draw the demo's pictures and train its networks on them.
 
 python -m jobs.prepare demo
 """
@@ -15,8 +15,11 @@ from jobs.cluster.commands import main
 from jobs.cluster.damage import search
 from jobs.cluster.progress import Progress
 from jobs.cluster.runs import Run, say
+from jobs.listing.splits import list_splits
 from lib.demo.pictures import draw_split
+from lib.experiment.layout import SPLITS
 from lib.experiment.settings import DemoSettings, NetworkSettings
+from lib.images.tables import ListingTable
 from lib.storage.files import write_bytes
 from lib.storage.manifests import Artifact, begin_all
 from lib.storage.records import FileRecord
@@ -25,10 +28,18 @@ CHUNKS = 8  # tasks that draw one split
 
 
 def prepare(run: Run) -> int:
+    """Make the listing of each split, unless that is done. Return how many things were made.
+
+    Of the demo, draw both splits and train each network from scratch before.
+    """
+    made = 0 if run.experiment.demo is None else prepare_demo(run, run.experiment.demo)
+    before = {split: ListingTable.open(run.files.images(split)) for split in SPLITS}
+    tables = list_splits(run)
+    return made + sum(before[split] != table for split, table in tables.items())
+
+
+def prepare_demo(run: Run, demo: DemoSettings) -> int:
     """Draw both splits and train each network from scratch, unless that is done. Return how many things were made."""
-    if run.experiment.demo is None:
-        return 0
-    demo = run.experiment.demo
     pictures, networks = picture_artifacts(run, demo), network_artifacts(run, demo)
     begun = begin_all(pictures | networks, run.overwrite, search(run, "prepare"))
     draw(run, {key: artifact for key, artifact in begun.items() if key in pictures})
@@ -127,4 +138,4 @@ def train_one_network(
 
 
 if __name__ == "__main__":
-    main(prepare, __doc__)
+    main(prepare, __doc__, reads_images=True)

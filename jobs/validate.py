@@ -12,11 +12,14 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
+import pyarrow.compute as pc
+
 from jobs.cluster.arguments import EXPERIMENTS, add_address, positive
 from jobs.cluster.commands import exit_code, refuse_unreadable
 from jobs.cluster.ending import end
 from jobs.cluster.starting import begin_describing, start_ray
 from jobs.extraction.checks import check_classes, check_labels, check_rejected, describe_all
+from jobs.extraction.listed import ImagesInMemory
 from jobs.extraction.parts import in_batches
 from jobs.extraction.stream import stream_features
 from lib.errors import RunError
@@ -40,11 +43,11 @@ def validate(
     listing = list_images(images.val, classes, limit)
     described = describe_all({name: network}, begun)
     check_classes({"IMAGES": images.val}, images.classes, classes, described)
-    check_labels("IMAGES", listing, described)
+    check_labels("IMAGES", pc.max(listing["label"]).as_py(), described)
     judge = TopK(name, Classifier.from_bytes(described[name].classifier), K)
     settings = ExtractSettings()
-    blocks = in_batches(listing, settings.batch_size)
-    rows = stream_features(blocks, {name: network}, described, settings, images.max_pixels)
+    pieces = in_batches(len(listing), settings.batch_size)
+    rows = stream_features(ImagesInMemory(listing), pieces, {name: network}, described, settings, images.max_pixels)
     counts: Counter[str] = Counter()
     few: list[str] = []
     for row in rows.map_batches(judge, batch_format="pyarrow", num_cpus=0.25).iter_rows():

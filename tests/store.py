@@ -37,6 +37,7 @@ class Store:
         self.client.create_bucket(Bucket="bucket")
         self.rule: Rule = passed
         self.log: list[tuple[str, str, int]] = []  # method, path, status
+        self.sent = 0  # bytes of all answers
         self.proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Proxy,), {"store": self}))
         self.proxy.daemon_threads = True
         threading.Thread(target=self.proxy.serve_forever, daemon=True).start()
@@ -66,6 +67,7 @@ class Store:
         for key in self.keys():
             self.client.delete_object(Bucket="bucket", Key=key)
         self.log.clear()
+        self.sent = 0
 
     def stop(self) -> None:
         self.proxy.shutdown()
@@ -114,6 +116,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
+            self.store.sent += len(content)
             self.wfile.write(content)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = forward  # noqa: N815 - http.server's names

@@ -23,7 +23,8 @@ import torch
 from jobs.cluster.capacity import WRITE_CPUS
 from jobs.cluster.starting import start_ray
 from jobs.extraction.checks import describe_all
-from jobs.extraction.parts import blocks, part_size
+from jobs.extraction.listed import ImagesInMemory
+from jobs.extraction.parts import part_size, pieces
 from jobs.extraction.sink import TableSink
 from jobs.extraction.stream import stream_features
 from lib.benchmarks.decoding import LIMIT
@@ -285,8 +286,9 @@ def one_pass(listing: pa.Table, networks: dict[str, NetworkSettings], described:
     rows = listing.append_column("row", row).append_column("split", pa.array(["train"] * len(row)))
     with TemporaryDirectory() as folder:
         sink = TableSink({"train": (f"{folder}/features", f"{folder}/rejects")}, "+".join(networks), size)
-        work = blocks(rows, size, options.batch_size)
-        stream_features(work, networks, described, options, LIMIT).write_datasink(
+        ranges = [(first, min(first + size, len(rows))) for first in range(0, len(rows), size)]
+        work = pieces(ranges, size, options.batch_size)
+        stream_features(ImagesInMemory(rows), work, networks, described, options, LIMIT).write_datasink(
             sink, ray_remote_args={"num_cpus": WRITE_CPUS}
         )
         files = sorted((file.stat().st_mtime, file) for file in Path(folder).glob("features/*.parquet"))

@@ -10,6 +10,7 @@ from lib.errors import RunError
 from lib.experiment.settings import Experiment, ExtractSettings, FitSettings
 
 WRITE_CPUS = 0.25  # of a task that writes a part of a feature table
+PLANNING_CPUS = 0.01  # of a task that says which rows others read
 READ_CPUS = 0.5  # of a task that reads one for a streamed fit
 
 

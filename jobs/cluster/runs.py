@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from lib.experiment.layout import Layout
 from lib.experiment.settings import Experiment
+from lib.images.tables import ListingTable
 from lib.networks.descriptions import Describing
 from lib.storage.uris import join_uri
 
@@ -22,6 +23,7 @@ class Run:
     overwrite: bool = False
     repair: bool = False  # whether finished work is looked through for damage, and what is damaged made anew
     begun: Describing | None = None  # describes the networks while Ray starts; None if nothing does
+    listed: dict[str, ListingTable] = field(default_factory=dict, compare=False)  # by split, once they are known
 
     @cached_property
     def files(self) -> Layout:

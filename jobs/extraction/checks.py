@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 
 from jobs.cluster.capacity import one_machine
@@ -93,40 +91,17 @@ def _empty_folders(split: Split, folders: list[str]) -> str:
     return f" These folders are empty: {empty[:5]}." if empty else ""
 
 
-def check_labels(what: str, listing: pa.Table, described: dict[str, Description]) -> None:
-    """Raise ExperimentError if a label is none of a network's classes, since all would count as wrong.
+def check_labels(what: str, largest: int | None, described: dict[str, Description]) -> None:
+    """Raise ExperimentError if the largest label is none of a network's classes, since all would count as wrong.
 
     `what` names the images in the message.
     """
-    largest = pc.max(listing["label"]).as_py()
     for name, network in described.items():
         if largest is not None and largest >= network.classes:
             raise ExperimentError(
                 f"{what}: label {largest}, but network {name!r} has {network.classes} classes (0 to "
                 f"{network.classes - 1})"
             )
-
-
-def check_shared(train: pa.Table, val: pa.Table, allowed: float) -> int:
-    """Return how many evaluation images lie at the same place as a training image.
-
-    Raises ExperimentError if they are more than the share `allowed`: a map is not judged on what it was fitted on.
-    """
-    places = _places(val)
-    shared = places.filter(pc.is_in(places, value_set=_places(train)))
-    if len(shared) > allowed * len(places):
-        raise ExperimentError(
-            f"images: {len(shared)} of the {len(places)} images of val are in train, too, such as {shared[0]}. Name "
-            f"one split's files in each, as data/train-*.parquet does, or set images.max_shared, which is {allowed:g}"
-        )
-    return len(shared)
-
-
-def _places(listing: pa.Table) -> pa.Array:
-    """Return where each image lies: its file, and where in it."""
-    start = pc.fill_null(listing["start"].cast(pa.string()), "")
-    separator = pc.if_else(pc.is_null(listing["start"]), "", ":")
-    return pc.binary_join_element_wise(listing["path"], separator, start, "").combine_chunks()
 
 
 def check_rejected(what: str, rejected: int, listed: int, allowed: float, few: list[str]) -> None:

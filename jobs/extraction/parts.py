@@ -6,10 +6,10 @@ order of its files, so they come out equal.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from lib.experiment.settings import ExtractSettings
 
@@ -36,28 +36,49 @@ def part_name(networks: str, size: int, part: int) -> str:
     return f"{networks}@{size}-{part:08d}.parquet"
 
 
-def blocks(rows: pa.Table, size: int, batch: int) -> list[pa.Table]:
-    """Cut rows with an ascending column `row` into Ray Data's blocks: parts of `size` rows, each cut into equal pieces.
+def pieces(rows: Sequence[tuple[int, int]], size: int, batch: int) -> np.ndarray:
+    """Cut ranges of numbered rows, (first, end) in ascending order, into what one task decodes: (n, 2) first and end.
 
-    Ray Data gathers blocks in order until it has as many rows as an operator wants, `batch` or `size`. No piece has
-    fewer rows than `batch`, unless it is a whole part. Incomplete parts come last and are not cut. So nothing that Ray
-    Data gathers ends inside a part.
+    Each range lies in one part of `size` rows; a whole part is cut into equal pieces. Ray Data gathers blocks in order
+    until it has as many rows as an operator wants, `batch` or `size`. No piece has fewer rows than `batch`, unless it
+    is a whole part. Incomplete parts come last and are not cut; ranges that touch, of a part in two splits, are one. So
+    nothing that Ray Data gathers ends inside a part.
     """
-    part = rows["row"].to_numpy() // size
-    edges = [*np.flatnonzero(np.diff(part, prepend=-1)), len(rows)]
-    parts = [rows.slice(start, end - start) for start, end in pairwise(edges)]
-    full = [rows for rows in parts if len(rows) == size]
-    incomplete = [rows for rows in parts if len(rows) < size]
-    return [piece for rows in full for piece in cut(rows, max(1, size // max(BLOCK, batch)))] + incomplete
+    joined: list[list[int]] = []
+    for first, end in rows:
+        if joined and joined[-1][1] == first and joined[-1][0] // size == first // size:
+            joined[-1][1] = end
+        else:
+            joined.append([first, end])
+    ranges = np.array(joined, np.int64).reshape(-1, 2)
+    full = ranges[ranges[:, 1] - ranges[:, 0] == size]
+    incomplete = ranges[ranges[:, 1] - ranges[:, 0] < size]
+    count = max(1, size // max(BLOCK, batch))
+    edges = full[:, :1] + size * np.arange(count + 1) // count
+    cut = np.stack([edges[:, :-1], edges[:, 1:]], axis=2).reshape(-1, 2)
+    return np.concatenate([cut, incomplete])
 
 
-def in_batches(rows: pa.Table, batch: int) -> list[pa.Table]:
-    """Cut rows that need no parts into blocks of whole batches: enough blocks for all cores, none too large."""
-    size = whole_batches(min(BLOCK, max(SMALLEST, len(rows) // FILES)), batch)
-    return [rows.slice(start, size) for start in range(0, len(rows), size)]
+def in_batches(rows: int, batch: int) -> np.ndarray:
+    """Cut rows that need no parts into pieces of whole batches, (n, 2): enough for all cores, none too large."""
+    size = whole_batches(min(BLOCK, max(SMALLEST, rows // FILES)), batch)
+    first = np.arange(0, rows, size)
+    return np.stack([first, np.minimum(first + size, rows)], axis=1)
 
 
-def cut(rows: pa.Table, count: int) -> list[pa.Table]:
-    """Cut rows into `count` pieces whose lengths differ by one at most."""
-    edges = [len(rows) * place // count for place in range(count + 1)]
-    return [rows.slice(start, end - start) for start, end in pairwise(edges)]
+@dataclass(frozen=True)
+class Share:
+    """A split's rows among the numbered rows of all splits, and the parts that hold some of them."""
+
+    first: int
+    end: int
+    size: int  # rows in a part
+
+    @property
+    def parts(self) -> range:
+        """The numbers of the parts."""
+        return range(self.first // self.size, -(-self.end // self.size)) if self.end > self.first else range(0)
+
+    def rows_of(self, part: int) -> tuple[int, int]:
+        """Return the first row of this split in a part, and where they end."""
+        return max(self.first, part * self.size), min(self.end, (part + 1) * self.size)

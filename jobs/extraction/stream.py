@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import pyarrow as pa
 import ray
 
-from jobs.cluster.capacity import Capacity
+from jobs.cluster.capacity import PLANNING_CPUS, Capacity
 from jobs.extraction.careful import CountedDecodeImages, CountedExtractFeatures
+from jobs.extraction.listed import NumberedImages, ranges_table
 from lib.experiment.settings import ExtractSettings, NetworkSettings
 from lib.images.batches import distinct_geometries
 from lib.networks.descriptions import Description
@@ -14,7 +18,8 @@ from lib.networks.memory import ONE_HEAP
 
 
 def stream_features(
-    listing: list[pa.Table],
+    images: NumberedImages,
+    pieces: np.ndarray,
     networks: dict[str, NetworkSettings],
     described: dict[str, Description],
     settings: ExtractSettings,
@@ -23,22 +28,26 @@ def stream_features(
 ) -> ray.data.Dataset:
     """Fetch, decode and compute features of listed images, all at once. Batches are as lib.images.batches says.
 
-    `listing` comes in blocks (jobs.extraction.parts), whose order the rows keep. `tally` counts the computed images;
-    None counts nothing. Decoding asks for other resources than the networks, since Ray Data fuses operators that ask
-    for equal ones, and would then decode in the actor.
+    A task reads the rows of one piece (jobs.extraction.parts) from `images`, and decodes them; the order of `pieces`
+    (n, 2) stays. `tally` counts the computed images; None counts nothing. The stream's plan holds numbers, and makes a
+    block of each piece as tasks come to it. Decoding asks for other resources than the networks, since Ray Data fuses
+    operators that ask for equal ones, and would then decode in the actor.
     """
     capacity = Capacity.now()
     actors = capacity.actors(settings)
     geometries = {name: described[name].geometry for name in networks}
     ray.data.DataContext.get_current().execution_options.preserve_order = True
-    rows = ray.data.from_blocks(listing)  # from_arrow starts a process to look at each block
-    images = rows.map_batches(
-        CountedDecodeImages(tally, distinct_geometries(geometries), max_pixels),
+    decode = CountedDecodeImages(tally, distinct_geometries(geometries), max_pixels)
+    # One task cuts the one block, as others take what it has cut; it must not hold a whole CPU, as it would by itself.
+    single = ray.data.from_blocks([ranges_table(pieces)]).repartition(target_num_rows_per_block=1)
+    single._logical_plan.dag.ray_remote_args["num_cpus"] = PLANNING_CPUS
+    decoded = single.map_batches(
+        DecodePieces(images, decode, settings.batch_size),
         batch_format="pyarrow",
-        batch_size=min(max(map(len, listing)), settings.batch_size),
+        batch_size=1,
         num_cpus=settings.decode_cpus,
     )
-    return images.map_batches(
+    return decoded.map_batches(
         CountedExtractFeatures,
         fn_constructor_args=(tally, networks, settings),
         batch_format="pyarrow",
@@ -48,6 +57,20 @@ def stream_features(
         num_gpus=1 if capacity.gpus else None,
         runtime_env={"env_vars": ONE_HEAP},
     )
+
+
+class DecodePieces:
+    """Read the listed images of a piece, and decode them, batch by batch: the CPU's unit of work."""
+
+    def __init__(self, images: NumberedImages, decode: CountedDecodeImages, batch: int) -> None:
+        self.images, self.decode, self.batch = images, decode, batch
+
+    def __call__(self, ranges: pa.Table) -> Iterator[pa.Table]:
+        """Yield batches with pixels of the rows `first` to `end` of each range."""
+        for first, end in zip(ranges["first"].to_pylist(), ranges["end"].to_pylist(), strict=True):
+            rows = self.images.read(first, end)
+            for start in range(0, len(rows), self.batch):
+                yield self.decode(rows.slice(start, self.batch))
 
 
 def actor_pool(smallest: int, largest: int, batches: int) -> ray.data.ActorPoolStrategy:

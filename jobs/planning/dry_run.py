@@ -19,6 +19,7 @@ from lib.experiment.variants import MapKey, full_variants, pairs_with_points
 from lib.features.tables import FeatureTables
 from lib.images.labels import read_classes
 from lib.images.listing import list_images
+from lib.images.tables import ListingTable
 from lib.storage.files import files_below, is_file
 from lib.storage.parts import count_rows
 from lib.storage.uris import resolve
@@ -74,6 +75,9 @@ class Plan:
         limit = self.experiment.limit
         if split in self.pictures:
             return min(self.pictures[split], limit or self.pictures[split])
+        table = ListingTable.open(self.files.images(split))
+        if table is not None:
+            return table.rows
         images = self.experiment.images
         return len(list_images(images.split(split), read_classes(images), limit))
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from lib.errors import ListingError, StorageError, UnreadableImage
+from lib.errors import UnreadableImage
 from lib.evaluation.joining import Judged
 from lib.evaluation.result_tables import THUMBNAILS
 from lib.evaluation.results import Example
-from lib.experiment.settings import Images
 from lib.images.decoding import decode
 from lib.images.fetching import read_images
-from lib.images.labels import read_classes
-from lib.images.listing import list_images
 
 
 def choose_examples(image_id: np.ndarray, chosen: np.ndarray, count: int, seed: int) -> list[str]:
@@ -68,26 +65,18 @@ def _name(names: list[str] | None, label: int) -> str | None:
 HEIGHT, WIDTH = 96, 160  # pixels, at most
 
 
-def thumbnails_table(images: Images, limit: int | None, wanted: list[str]) -> pa.Table:
-    """Return a THUMBNAILS table of these images of the evaluation split.
-
-    A thumbnail is null if its image cannot be read any more.
-    """
-    pictures = _thumbnails(images, limit, wanted) if wanted else {}
+def thumbnails_table(wanted: list[str], pictures: Mapping[str, bytes]) -> pa.Table:
+    """Return a THUMBNAILS table of the `wanted` images. A thumbnail is null if its image cannot be read any more."""
     return pa.table([wanted, [pictures.get(image_id) for image_id in wanted]], schema=THUMBNAILS)
 
 
-def _thumbnails(images: Images, limit: int | None, wanted: list[str]) -> dict[str, bytes]:
-    try:
-        listing = list_images(images.val, read_classes(images), limit)
-    except (ListingError, StorageError):
-        return {}  # the images may be gone by now; results do not need them
-    listing = listing.filter(pc.is_in(listing["image_id"], value_set=pa.array(wanted, pa.string())))
+def thumbnails(images: pa.Table, max_pixels: int) -> dict[str, bytes]:
+    """Return the thumbnails of these LISTING rows, by id, without those that cannot be read any more."""
     found = {}
-    for image_id, data in zip(listing["image_id"].to_pylist(), read_images(listing), strict=True):
+    for image_id, data in zip(images["image_id"].to_pylist(), read_images(images), strict=True):
         if isinstance(data, bytes):
             try:
-                found[image_id] = thumbnail(data, images.max_pixels)
+                found[image_id] = thumbnail(data, max_pixels)
             except UnreadableImage:
                 continue  # it was readable when its features were extracted
     return found

@@ -44,6 +44,19 @@ class Layout:
 
     folder: str
 
+    def images(self, split: str) -> str:
+        """Return the folder with the table of a split's listed images."""
+        return join_uri(self.folder, "images", split)
+
+    @property
+    def unfinished(self) -> str:
+        """The folder of what has been listed of splits whose tables are not finished."""
+        return join_uri(self.folder, "unfinished")
+
+    def unfinished_images(self, split: str) -> str:
+        """Return the folder with what has been listed of a split whose table is not finished."""
+        return join_uri(self.unfinished, split)
+
     def features(self, split: str) -> str:
         """Return the folder with the feature tables of a split, one subfolder for each pass."""
         return join_uri(self.folder, "features", split)

@@ -28,8 +28,9 @@ class Split(Section):
     """Where the labelled images of one split are. In the file, a plain string stands for `location` alone."""
 
     location: str
-    """A path or URI: an ImageNet tree, a .csv or .parquet listing, a folder of .tar shards, Parquet with images."""
-    format: Literal["auto", "tree", "listing", "webdataset", "parquet"] = "auto"
+    """A path or URI: an ImageNet tree, a .csv or .parquet listing, a folder of .tar shards, Parquet with images, or the
+    images/<split> that another run has listed."""
+    format: Literal["auto", "tree", "listing", "webdataset", "parquet", "table"] = "auto"
     """What is at the location. "auto" looks."""
     base: str | None = None
     """The folder to which a listing's paths are relative. None is the listing's own folder."""
@@ -40,6 +41,9 @@ class Split(Section):
     is such a column, else the images' own paths, else row numbers."""
     label_column: str = "label"
     """The column with the labels, in listings and in Parquet with images."""
+
+    write_indexes: bool = False
+    """Write `<shard>.index.parquet` beside each .tar shard, so that no experiment reads the shard again to list it."""
 
     @model_validator(mode="before")
     @classmethod

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.errors import UnreadableImage
-from lib.images.fetching import read_images
+from lib.images.fetching import ChangedFileError, read_images
 from lib.images.geometry import Geometry
 from lib.images.isolation import decode_alone
 from lib.images.pixels import decode_for
@@ -53,6 +53,11 @@ def pixels_of(batch: pa.Table, k: int, geometry: Geometry) -> np.ndarray:
     return column_vectors(batch, pixels_name(k)).reshape(len(batch), *geometry.input_size[1:], 3)
 
 
+def reason_of(error: Exception) -> str:
+    """Return why an image is rejected that could not be fetched."""
+    return f"{'changed' if isinstance(error, ChangedFileError) else 'missing'}: {error}"
+
+
 class DecodeImages:
     """Fetch and decode listed images: the CPU's unit of work."""
 
@@ -69,7 +74,7 @@ class DecodeImages:
     def decoded(self, rows: pa.Table, images: list[bytes | Exception], alone: bool = False) -> pa.Table:
         """Do the same with images that are fetched already; an exception stands for one that could not be."""
         pixels = [np.zeros((len(rows), *g.input_size[1:], 3), g.dtype) for g in self.geometries]
-        reasons = [f"missing: {data}" if isinstance(data, Exception) else None for data in images]
+        reasons = [reason_of(data) if isinstance(data, Exception) else None for data in images]
         there = [(place, data) for place, data in enumerate(images) if not isinstance(data, Exception)]
         answers = self._decode([data for _, data in there], alone)
         for (place, _), found in zip(there, answers, strict=True):

@@ -8,11 +8,12 @@ import pyarrow.parquet as pq
 
 from lib.errors import ListingError
 from lib.experiment.settings import Split
+from lib.images.tables import ListingTable
 from lib.storage.files import files_below, is_file, is_folder
 from lib.storage.patterns import files_matching, is_pattern
 from lib.storage.uris import resolve
 
-Format = Literal["tree", "listing", "webdataset", "parquet"]
+Format = Literal["tree", "listing", "webdataset", "parquet", "table"]
 
 
 def detect_format(split: Split) -> Format:
@@ -25,6 +26,8 @@ def detect_format(split: Split) -> Format:
     if is_file(location):
         if location.lower().endswith(".csv"):
             return "listing"
+        if location.lower().endswith(".tar"):
+            return "webdataset"
         if location.lower().endswith(".parquet"):
             filesystem, path = resolve(location)
             names = pq.read_schema(path, filesystem=filesystem).names
@@ -33,7 +36,7 @@ def detect_format(split: Split) -> Format:
         if files_below(location, ".tar"):
             return "webdataset"
         if files_below(location, ".parquet"):
-            return "parquet"
+            return "table" if ListingTable.open(location) is not None else "parquet"
         return "tree"
     else:
         raise ListingError(f"{location} is not there, or you may not read it")

@@ -6,7 +6,11 @@ import collections
 import itertools
 import posixpath
 import re
+from collections.abc import Callable
 from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lib.errors import ListingError
 from lib.experiment.settings import Images, Split
@@ -78,6 +82,32 @@ def tree_classes(split: Split) -> list[str]:
             f"{len(ordered) - 1}: the largest is {ordered[-1]}. {cure}"
         )
     return ordered
+
+
+def parse_labels(where: Callable[[int], str], labels: pa.Array | pa.ChunkedArray, place: dict[str, int]) -> pa.Array:
+    """Return a column of labels as int32, each as `parse_label` has it. Each distinct label is looked at once.
+
+    Raises ListingError, which begins with `where` of the first row whose label is none.
+    """
+    if pa.types.is_null(labels.type):
+        return pa.nulls(len(labels), pa.int32())
+    if pa.types.is_dictionary(labels.type):
+        labels = labels.cast(labels.type.value_type)
+    if isinstance(labels, pa.ChunkedArray):
+        labels = labels.combine_chunks()
+    encoded = labels.dictionary_encode()
+    parsed, wrong = list[int | None](), list[int]()
+    distinct = encoded.dictionary.to_pylist()
+    for code, label in enumerate(distinct):
+        try:
+            parsed.append(parse_label("", label, place))
+        except ListingError:
+            parsed.append(None)
+            wrong.append(code)
+    if wrong:
+        row = min(pc.index(encoded.indices, pa.scalar(code, encoded.indices.type)).as_py() for code in wrong[:100])
+        parse_label(where(row), distinct[encoded.indices[row].as_py()], place)
+    return pa.array(parsed, pa.int32()).take(encoded.indices)
 
 
 def parse_label(where: str, label: str | float | Decimal | None, place: dict[str, int]) -> int | None:

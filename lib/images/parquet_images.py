@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +12,8 @@ import pyarrow.parquet as pq
 from lib.errors import ListingError
 from lib.experiment.settings import Split
 from lib.images.columns import BINARY, NUMBER, STRING, STRUCT, check_columns
-from lib.images.labels import parse_label
-from lib.images.schemas import Row
+from lib.images.labels import parse_labels
+from lib.images.sources import Listed, Source, Sources, images_table
 from lib.images.split_files import split_files
 from lib.storage.uris import resolve, uri_beside
 
@@ -22,21 +21,34 @@ ROW = "#row"  # id_column's value for row numbers
 IDS = (STRING, NUMBER)
 
 
-def list_parquet(split: Split, classes: list[str] | None) -> list[Row]:
-    """List images whose bytes are in Parquet, plain or as Hugging Face's struct of bytes and path."""
+def parquet_sources(split: Split, classes: list[str] | None) -> Sources:
+    """Return the Parquet files of a split."""
     root, files = split_files(split.location, ".parquet", recursive=True)
-    place = {name: index for index, name in enumerate(classes or [])}
-    rows: list[Row] = []
-    for file in files:
-        ids, labels = _read_ids_and_labels(split, file)
-        name, uri = file[len(root) + 1 :], uri_beside(split.location, file)
-        for row, (image_id, label) in enumerate(zip(ids, labels, strict=True)):
-            found = parse_label(f"{file}: row {row}", label, place)
-            rows.append((f"{name}:{row}" if image_id is None else image_id, found, uri, row, None, split.image_column))
-    return rows
+    names = None if classes is None else tuple(classes)
+    return Sources(split, "parquet", root, names, tuple(map(Source, files)))
 
 
-def _read_ids_and_labels(split: Split, file: str) -> tuple[list[str | None], list[Any]]:
+def list_file(found: Sources, source: Source) -> Listed:
+    """List images whose bytes are in Parquet, plain or as Hugging Face's struct of bytes and path."""
+    split, file = found.split, source.file
+    ids, labels = _read_ids_and_labels(split, file.path)
+    name = file.path[len(found.root) + 1 :]
+    numbers = pa.array(np.arange(len(ids)))
+    numbered = pc.binary_join_element_wise(name, numbers.cast(pa.string()), ":")
+    images = images_table(
+        len(ids),
+        image_id=pc.coalesce(ids, numbered),
+        label=parse_labels(lambda row: f"{file.path}: row {row}", labels, found.labels),
+        path=uri_beside(split.location, file.path),
+        start=numbers,
+        column=split.image_column,
+        size=file.size,
+        version=file.version,
+    )
+    return Listed(images)
+
+
+def _read_ids_and_labels(split: Split, file: str) -> tuple[pa.Array, pa.Array | pa.ChunkedArray]:
     """Return each row's id, None where it has none, and its label as the file has it.
 
     Raises ListingError if a column is missing or has a type that cannot be used.
@@ -53,13 +65,12 @@ def _read_ids_and_labels(split: Split, file: str) -> tuple[list[str | None], lis
         in_struct = id_column is None and split.id_column is None and _has_path(schema.field(split.image_column).type)
         wanted = [f"{split.image_column}.path"] if in_struct else [id_column] if id_column else []
         table = parquet.read(columns=[*wanted, *({split.label_column} & set(schema.names))])
-    ids: list[str | None] = [None] * count
+    ids = pa.nulls(count, pa.string())
     if in_struct:
-        ids = pc.struct_field(table[split.image_column].combine_chunks(), "path").to_pylist()
+        ids = pc.struct_field(table[split.image_column].combine_chunks(), "path").cast(pa.string())
     elif id_column is not None:
-        ids = table[id_column].cast(pa.string()).to_pylist()  # numbers become text
-    labels = table[split.label_column].to_pylist() if split.label_column in schema.names else [None] * count
-    return ids, labels
+        ids = table[id_column].cast(pa.string()).combine_chunks()  # numbers become text
+    return ids, table[split.label_column] if split.label_column in schema.names else pa.nulls(count)
 
 
 def _id_column(split: Split, schema: pa.Schema) -> str | None:
@@ -72,18 +83,21 @@ def _has_path(image: pa.DataType) -> bool:
     return bool(pa.types.is_struct(image) and image.get_field_index("path") >= 0)
 
 
-def read_parquet_row(path: str, column: str, row: int) -> bytes:
-    """Return the image's bytes in one row of a file. Raises OSError if the row has none."""
-    starts = _row_group_starts(path)
+def read_parquet_row(path: str, version: str, column: str, row: int) -> bytes:
+    """Return the image's bytes in one row of a file, of which `version` is any text that tells its versions apart.
+
+    Raises OSError if the row has none.
+    """
+    starts = _row_group_starts(path, version)
     group = int(np.searchsorted(starts, row, side="right")) - 1
-    value = _row_group(path, column, group)[row - int(starts[group])].as_py()
+    value = _row_group(path, version, column, group)[row - int(starts[group])].as_py()
     if value is None:
         raise OSError(f"row {row} of {path} has no image")
     return bytes(value)
 
 
 @lru_cache(maxsize=4)
-def _row_group_starts(path: str) -> np.ndarray:
+def _row_group_starts(path: str, version: str) -> np.ndarray:
     """Return the first row's number of each row group."""
     filesystem, name = resolve(path)
     footer = pq.read_metadata(name, filesystem=filesystem)
@@ -91,7 +105,7 @@ def _row_group_starts(path: str) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)  # successive batches come from the same row group
-def _row_group(path: str, column: str, group: int) -> pa.ChunkedArray:
+def _row_group(path: str, version: str, column: str, group: int) -> pa.ChunkedArray:
     """Return the images' bytes of one row group, from a binary column or Hugging Face's struct of bytes and path."""
     filesystem, name = resolve(path)
     with pq.ParquetFile(name, filesystem=filesystem) as file:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 # One row an image. `path` is a whole file where `start` is null; a tar shard, from which bytes start..start+length are
-# the image; or a Parquet file, where `column` has it in row number `start`.
+# the image; or a Parquet file, where `column` has it in row number `start`. `size` (bytes) and `version` are those of
+# the file at `path` when it was listed; null where nobody asked.
 LISTING = pa.schema(
     [
         ("image_id", pa.string()),
@@ -14,7 +15,8 @@ LISTING = pa.schema(
         ("start", pa.int64()),
         ("length", pa.int64()),
         ("column", pa.string()),
+        ("size", pa.int64()),
+        ("version", pa.string()),
     ]
 )
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-Row = tuple[str, int | None, str, int | None, int | None, str | None]

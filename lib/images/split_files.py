@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from posixpath import basename
+
+import pyarrow.fs as pafs
 
 from lib.errors import ListingError
-from lib.storage.files import files_below, is_file
-from lib.storage.patterns import files_matching, folder_of, is_pattern
+from lib.storage.files import is_file
+from lib.storage.patterns import folder_of, is_pattern, pattern_of
 from lib.storage.uris import join_uri, resolve
+from lib.storage.versions import Versioned, versioned
+from lib.storage.walking import walk_files
 
 # How data sets call their splits, at the beginning of a file's name or as a folder's.
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"}
@@ -15,22 +20,25 @@ SPLITS |= {"test": "test", "testing": "test", "eval": "eval", "evaluation": "eva
 NAME = re.compile(rf"({'|'.join(sorted(SPLITS, key=len, reverse=True))})(?![a-z])", re.IGNORECASE)
 
 
-def split_files(location: str, suffix: str, recursive: bool = False) -> tuple[str, list[str]]:
-    """Return a folder's path, and the sorted paths of the files with `suffix` that `location` names in it.
+def split_files(location: str, suffix: str, recursive: bool = False) -> tuple[str, list[Versioned]]:
+    """Return a folder's path, and, in the order of their paths, the files with `suffix` that `location` names in it.
 
     `location` is a folder, a pattern such as data/train-*.parquet, or one file. Raises ListingError if the files of a
     folder belong to several splits by their names.
     """
     if is_pattern(location):
-        found = [path for path in files_matching(location) if path.endswith(suffix)]
-        return resolve(folder_of(location))[1].rstrip("/"), found
+        pattern = pattern_of(location)
+        found = walk_files(folder_of(location), recursive=False)
+        named = [file for file in found if file.path.endswith(suffix) and pattern.fullmatch(basename(file.path))]
+        return resolve(folder_of(location))[1].rstrip("/"), named
     if is_file(location):
-        path = resolve(location)[1]
-        return path.rpartition("/")[0], [path]
+        filesystem, path = resolve(location)
+        info = filesystem.get_file_info(path)
+        return path.rpartition("/")[0], [versioned(info, isinstance(filesystem, pafs.LocalFileSystem))]
     root = resolve(location)[1].rstrip("/")
-    found = files_below(location, suffix, recursive)
-    _refuse_several_splits(location, [path[len(root) + 1 :] for path in found], suffix)
-    return root, found
+    files = [file for file in walk_files(location, recursive) if file.path.endswith(suffix)]
+    _refuse_several_splits(location, [file.path[len(root) + 1 :] for file in files], suffix)
+    return root, files
 
 
 def _refuse_several_splits(location: str, names: list[str], suffix: str) -> None:

@@ -7,43 +7,72 @@ import logging
 from lib.errors import ListingError
 from lib.experiment.settings import Split
 from lib.images.labels import NO_CLASSES, tree_classes
-from lib.images.schemas import SUFFIXES, Row
-from lib.storage.uris import resolve, uri_beside
-from lib.storage.walking import walk_files
+from lib.images.schemas import SUFFIXES
+from lib.images.sources import Listed, PassedOver, Source, Sources, images_table
+from lib.storage.uris import join_uri, resolve, uri_beside
+from lib.storage.versions import Versioned
+from lib.storage.walking import folders_directly_in, walk_files
 
 log = logging.getLogger(__name__)
 
 
-def list_tree(split: Split, classes: list[str] | None) -> list[Row]:
-    """List the images of an ImageNet tree. A folder's place among the class names is its images' label."""
-    place = {name: index for index, name in enumerate(classes or tree_classes(split))}
+def tree_sources(split: Split, classes: list[str] | None) -> Sources:
+    """Return a tree's folders. The first source is the tree itself, of which only the files directly in it count."""
     root = resolve(split.location)[1].rstrip("/")
-    rows: list[Row] = []
-    passed_over, without_folder, example = 0, 0, ""
-    for path in walk_files(split.location):
-        image_id = path[len(root) + 1 :]
+    folders = [f"{root}/{name}" for name in folders_directly_in(split.location)]
+    names = tuple(classes or tree_classes(split))
+    return Sources(split, "tree", root, names, tuple(Source(Versioned(path)) for path in (root, *folders)))
+
+
+def list_folder(found: Sources, source: Source) -> Listed:
+    """List the images of one folder of a tree. Its place among the class names is their label.
+
+    Raises ListingError if the folder holds images and is not among the class names.
+    """
+    location, path = found.split.location, source.file.path
+    if path == found.root:
+        files = walk_files(location, recursive=False)
+    else:
+        files = walk_files(join_uri(location, path[len(found.root) + 1 :]), above=location)
+    label = found.labels.get(path[len(found.root) + 1 :])
+    listed: list[Versioned] = []
+    passed_over = PassedOver()
+    for file in files:
+        image_id = file.path[len(found.root) + 1 :]
         *folders, name = image_id.split("/")
         hidden = any(part.startswith(".") or part in NO_CLASSES for part in [*folders, name])
         if hidden or not name.lower().endswith(SUFFIXES):
-            passed_over, example = passed_over + 1, image_id
+            passed_over += PassedOver(no_image=1, example=image_id)
         elif not folders:
-            without_folder += 1
-        elif folders[0] not in place:
-            raise ListingError(f"{split.location}: folder {folders[0]!r} is not among the {len(place)} class names")
+            passed_over += PassedOver(no_folder=1)
+        elif label is None:
+            raise ListingError(f"{location}: folder {folders[0]!r} is not among the {len(found.labels)} class names")
         else:
-            rows.append((image_id, place[folders[0]], uri_beside(split.location, path), None, None, None))
-    if without_folder and not rows:
+            listed.append(file)
+    images = images_table(
+        len(listed),
+        image_id=[file.path[len(found.root) + 1 :] for file in listed],
+        label=label,
+        path=[uri_beside(location, file.path) for file in listed],
+        size=[file.size for file in listed],
+        version=[file.version for file in listed],
+    )
+    return Listed(images, passed_over)
+
+
+def judge_passed_over(location: str, rows: int, passed_over: PassedOver) -> None:
+    """Warn of the files of a tree that are not listed. Raises ListingError if none is listed because of that."""
+    if passed_over.no_folder and not rows:
         raise ListingError(
-            f"{split.location}: {without_folder} images lie directly in it, in no class folder, so their labels are "
+            f"{location}: {passed_over.no_folder} images lie directly in it, in no class folder, so their labels are "
             "unknown. Name them in a .csv file with the columns path and label, and give that file instead"
         )
-    if passed_over and not rows:
+    if passed_over.no_image and not rows:
         raise ListingError(
-            f"{split.location}: {passed_over} files, such as {example}, no image by their names (allowed: "
-            f"{', '.join(SUFFIXES)}). If images lie in .parquet files or .tar shards, name their folder"
+            f"{location}: {passed_over.no_image} files, such as {passed_over.example}, no image by their names "
+            f"(allowed: {', '.join(SUFFIXES)}). If images lie in .parquet files or .tar shards, name their folder"
         )
-    if without_folder:
-        log.warning("%s: %d images passed over, which lie in no class folder", split.location, without_folder)
-    if passed_over:
-        log.warning("%s: %d files passed over, which are no images by their names", split.location, passed_over)
-    return rows
+    if passed_over.no_folder:
+        log.warning("%s: %d images passed over, which lie in no class folder", location, passed_over.no_folder)
+    if passed_over.no_image:
+        log.warning("%s: %d files passed over, which are no images by their names", location, passed_over.no_image)

@@ -21,17 +21,17 @@ PAGES_DIGEST = b"pages_sha256"  # the key in a footer of the digest of all that 
 CHECKED = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 
 
-def write_table(uri: str, table: pa.Table) -> pa.Buffer:
+def write_table(uri: str, table: pa.Table, row_group: int | None = None) -> pa.Buffer:
     """Write one Parquet file so that no reader ever sees half of it, and return its bytes.
 
-    It is compressed by zstd without a dictionary, with which features compress worse. Its pages have checksums, and its
-    footer a digest of them all.
+    A row group has `row_group` rows at most; None takes pyarrow's own number. The file is compressed by zstd without a
+    dictionary, with which features compress worse. Its pages have checksums, and its footer a digest of them all.
     """
     file = io.BytesIO()
     with pq.ParquetWriter(
         file, table.schema, compression="zstd", compression_level=1, use_dictionary=False, write_page_checksum=True
     ) as writer:
-        writer.write_table(table)
+        writer.write_table(table, row_group)
         writer.add_key_value_metadata({PAGES_DIGEST.decode(): hashlib.sha256(file.getbuffer()).hexdigest()})
     written = pa.py_buffer(file.getvalue())
     write_bytes(uri, written)

@@ -10,6 +10,7 @@ import pyarrow.fs as pafs
 
 from lib.errors import BadURI, StorageError
 from lib.storage import gcs, s3
+from lib.storage.places import open_place
 
 STORES = ("s3", "gs")
 SECRET = re.compile(r"[?&](sig|[^=&]*(key|secret|token|signature|credential|password)[^=&]*)=", re.IGNORECASE)
@@ -74,9 +75,14 @@ def resolve(uri: str, probing: bool = False) -> tuple[pafs.FileSystem, str]:
             return gcs.open_gcs(uri, gcs.PROBING if probing else gcs.PATIENT)
         if uri.startswith("file:///"):
             return pafs.LocalFileSystem(), unquote(uri.removeprefix("file://"))  # pyarrow refuses spaces there
+        if not uri.startswith("file:"):
+            return open_place(uri)
         filesystem, path = pafs.FileSystem.from_uri(uri)
     except (OSError, ValueError, NotImplementedError) as error:
-        raise StorageError(f"cannot use {uri}: {error}. Allowed: a local path, file://, s3:// or gs://") from error
+        raise StorageError(
+            f"cannot use {uri}: {error}. Allowed: a local path, file://, s3://, gs://, or what fsspec knows, such as "
+            "hf://, https:// or az://"
+        ) from error
     return filesystem, path
 
 
@@ -89,5 +95,7 @@ def uri_beside(location: str, path: str) -> str:
     """Return a path in `location`'s file system as a URI, or as a plain path if it is local."""
     scheme, separator, rest = location.partition("://")
     if not separator or scheme == "file":
+        return path
+    if path.startswith(f"{scheme}://"):  # paths of https:// are whole
         return path
     return f"{scheme}://{'anonymous@' if rest.startswith('anonymous@') else ''}{path}"

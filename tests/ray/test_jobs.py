@@ -19,6 +19,7 @@ from runs import command, path_of, run_of
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.runs import Run
 from jobs.extraction.checks import describe_all
+from jobs.extraction.listed import ImagesInMemory
 from jobs.extraction.stream import stream_features
 from jobs.planning.dry_run import Plan
 from lib.errors import ExperimentError, ManifestMismatch, RunError
@@ -98,8 +99,8 @@ def test_networks_have_two_batches_at_once_and_one_heap_beside_what_the_job_says
     listing = list_images(settings.images.val)
     networks = dict(settings.networks)
     options = settings.extract.model_copy(update={"batch_size": 3})
-    work = [listing.slice(0, 3), listing.slice(3, 3)]
-    found = stream_features(work, networks, describe_all(networks), options, 10**6).take_all()
+    work = np.array([[0, 3], [3, 6]])
+    found = stream_features(ImagesInMemory(listing), work, networks, describe_all(networks), options, 10**6).take_all()
     job = ray.get_runtime_context().runtime_env["env_vars"]
     assert found == 2 * [job | {"MALLOC_ARENA_MAX": "1"}]
 

@@ -110,7 +110,7 @@ class Killer(threading.Thread):
 def test_killed_workers_of_the_extraction(longer: Path, undisturbed: Run, tmp_path: Path) -> None:
     """A decoding task at its start; then the actor with the networks, when some of its features are written."""
     run = run_of(longer, tmp_path, LEAST_SQUARES)
-    decoding = Killer("DecodeImages)", lambda: True)
+    decoding = Killer("DecodePieces)", lambda: True)
     networks = Killer("ExtractFeatures", lambda: decoding.killed > 0 and len(parts(run)) >= 4)
     decoding.start()
     networks.start()

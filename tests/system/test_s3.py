@@ -1,5 +1,6 @@
 """Files on S3, against a real S3 API on this machine: whole objects, patience with a throttling store, all formats."""
 
+import io
 import json
 import os
 import pickle
@@ -11,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
@@ -19,7 +21,7 @@ import pytest
 from lib.errors import FolderInUse, StorageError
 from lib.experiment.settings import Split
 from lib.features.schemas import IMAGES
-from lib.images.fetching import read_images
+from lib.images.fetching import ChangedFileError, read_images
 from lib.images.listing import list_images
 from lib.networks.weights import cached
 from lib.storage.files import (
@@ -202,6 +204,65 @@ def test_images_are_read_from_a_tree_a_listing_shards_and_parquet(store: Store, 
     for location in ("tree", "list.csv", "shards", "parquet"):
         listing = list_images(Split(location=f"s3://bucket/{location}"))
         assert set(read_images(listing)) == set(images.values()), location
+
+
+@pytest.mark.parametrize(("shards", "pictures"), [(3, 200), pytest.param(20, 500, marks=pytest.mark.slow)])
+def test_shards_are_read_as_shards(store: Store, tmp_path: Path, shards: int, pictures: int) -> None:
+    """By few requests, and once for the listing and once for the images; equal to a folder of the same pictures."""
+    size = 0
+    random = np.random.default_rng(0)
+    for number in range(shards):
+        with tarfile.open(tmp_path / "0.tar", "w") as tar:
+            for k in range(pictures):
+                name = f"{number:02d}{k:05d}"
+                data = random.bytes(int(random.integers(2_000, 8_000)))
+                (tmp_path / "tree" / str(k % 10)).mkdir(parents=True, exist_ok=True)
+                (tmp_path / "tree" / str(k % 10) / f"{name}.jpg").write_bytes(data)
+                for member, content in ((f"{name}.jpg", data), (f"{name}.cls", str(k % 10).encode())):
+                    info = tarfile.TarInfo(member)
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+        data = (tmp_path / "0.tar").read_bytes()
+        size += len(data)
+        store.put(f"shards/{number:02d}.tar", data)
+    store.log.clear()
+    store.sent = 0
+    listing = list_images(Split(location="s3://bucket/shards"))
+    requests = len(store.log)
+    print(f"listing {size / 1e6:.1f} MB: {store.sent / size:.3f} of the bytes, {requests} requests")
+    assert store.sent < 1.1 * size
+    assert requests < 4 * shards + 10
+    store.log.clear()
+    store.sent = 0
+    found: dict[str, bytes] = {}
+    for start in range(0, len(listing), 64):  # as a task that decodes
+        batch = listing.slice(start, 64)
+        for name, label, data in zip(
+            batch["image_id"].to_pylist(), batch["label"].to_pylist(), read_images(batch), strict=True
+        ):
+            assert isinstance(data, bytes)
+            found[f"{label}/{name}.jpg"] = data
+    print(f"reading: {store.sent / size:.3f} of the bytes, {len(store.log)} requests for {len(listing)} images")
+    assert store.sent < 1.1 * size
+    assert len(store.log) <= 2 * (len(listing) / 64 + shards)
+    tree = list_images(Split(location=str(tmp_path / "tree")))
+    assert found == dict(zip(tree["image_id"].to_pylist(), read_images(tree), strict=True))
+
+
+def test_a_shard_that_changed_in_a_store_gives_no_image(store: Store, tmp_path: Path) -> None:
+    """Of the same size, an hour later; by no request more than the images take."""
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        (tmp_path / "image").write_bytes(b"image")
+        tar.add(tmp_path / "image", "a.jpg")
+    store.put("shards/0.tar", (tmp_path / "0.tar").read_bytes())
+    listing = list_images(Split(location="s3://bucket/shards"))
+    store.log.clear()
+    assert read_images(listing) == [b"image"]
+    assert len(store.log) == 2
+    earlier = str(int(listing["version"][0].as_py()) - 3600)
+    listed = listing.set_column(listing.schema.get_field_index("version"), "version", pa.array([earlier]))
+    (changed,) = read_images(listed)
+    assert isinstance(changed, ChangedFileError)
 
 
 def test_a_public_bucket_is_read_without_credentials(store: Store) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from jobs.extraction.checks import check_classes, check_same_classes, check_shared, check_training_rows
+from jobs.extraction.checks import check_classes, check_same_classes, check_training_rows
 from lib.errors import ExperimentError
 from lib.experiment.settings import FitSettings, Split
 from lib.images.geometry import Geometry
-from lib.images.listing import list_images
 from lib.networks.descriptions import Description
 
 
@@ -49,23 +46,6 @@ def test_both_trees_have_the_same_folders(tmp_path: Path) -> None:
     splits = trees(tmp_path, ["n1", "n2"], ["n1", "n3"])
     with pytest.raises(ExperimentError, match=r"images\.train and images\.val have other class folders.*'n2', 'n3'"):
         check_classes(splits, None, None, {"a": network(2)})
-
-
-def test_evaluation_images_that_are_training_images_are_counted_or_refused(tmp_path: Path) -> None:
-    """A .csv for each split, which name one file in two ways; and one Parquet file for both splits."""
-    (tmp_path / "train.csv").write_text("path,label\na.jpg,0\nb.jpg,1\n")
-    (tmp_path / "val.csv").write_text("path,label\n./sub/../b.jpg,1\nc.jpg,0\n")
-    train, val = (list_images(Split(location=str(tmp_path / f"{split}.csv"))) for split in ("train", "val"))
-    with pytest.raises(
-        ExperimentError, match=r"1 of the 2 images of val are in train, too, such as .*b\.jpg.*max_shared"
-    ):
-        check_shared(train, val, 0.001)
-    assert check_shared(train, val, 0.5) == 1
-    pq.write_table(pa.table({"image": [b"a", b"b"], "label": [0, 1]}), tmp_path / "x.parquet")
-    rows = list_images(Split(location=str(tmp_path / "x.parquet")))
-    assert check_shared(rows.slice(0, 1), rows.slice(1), 0) == 0
-    with pytest.raises(ExperimentError, match=r"2 of the 2 images"):
-        check_shared(rows, rows, 0.001)
 
 
 def test_networks_of_other_classes_are_refused() -> None:

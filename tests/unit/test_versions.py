@@ -5,11 +5,12 @@ from pathlib import Path
 
 from lib.experiment.settings import Split
 from lib.images.listing import list_images
-from lib.images.versions import files_digest
+from lib.images.sources import Listed
+from lib.images.summaries import summarise
 
 
 def digest_of(folder: Path) -> str:
-    return files_digest(list_images(Split(location=str(folder))))
+    return summarise(Listed(list_images(Split(location=str(folder))))).files
 
 
 def test_other_files_of_the_same_names_are_noticed(tmp_path: Path) -> None:
