@@ -20,8 +20,8 @@ def causes_of(error: BaseException) -> list[BaseException]:
             continue
         found.append(cause)
         waiting += getattr(cause, "worker_failures", {}).values()  # of Ray Train's WorkerGroupError
-        # A task's, Ray Train's controller's, that of one of its workers, Python's own.
-        below = ("cause", "controller_failure", "_base_exc", "__cause__")
+        # A task's, Ray Train's controller's, that of one of its workers or of a look at it, Python's own.
+        below = ("cause", "controller_failure", "_base_exc", "health_check_failure", "__cause__")
         waiting += [getattr(cause, name, None) for name in below]
     return found
 

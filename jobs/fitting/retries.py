@@ -29,8 +29,9 @@ class EndWhatWouldFailAgain(UserCallback):
 def final_error(errors: list[BaseException]) -> BaseException | None:
     """Return an error that would come again, or None.
 
-    A worker whose process was killed brings others to fail, too, and so excuses them. A full disk or a store that has
-    refused for long (StorageError) does not pass soon.
+    A worker whose process was killed brings others to fail, too, and so excuses them. What lies deepest may be Ray's
+    own, as when a worker does not answer in time; it may pass. A full disk or a store that has refused for long
+    (StorageError) does not pass soon.
     """
     causes = [causes_of(error) for error in errors]
     if any(isinstance(cause, RayError) for each in causes for cause in each):
@@ -39,4 +40,5 @@ def final_error(errors: list[BaseException]) -> BaseException | None:
         for cause in each:
             if isinstance(cause, UserError):
                 return cause
-    return next((each[-1] for each in causes if not any(isinstance(cause, MAY_PASS) for cause in each)), None)
+    others = [each for each in causes if not any(isinstance(cause, MAY_PASS) for cause in each)]
+    return next((each[-1] for each in others if not type(each[-1]).__module__.startswith("ray.")), None)

@@ -64,5 +64,6 @@ def test_work_that_ended_counts_from_the_start_again(tmp_path: Path) -> None:
 def test_without_a_tally_nothing_is_counted() -> None:
     empty = pa.table({"image_id": pa.array([], pa.string()), "label": pa.array([], pa.int32()),
                       "path": pa.array([], pa.string()), "start": pa.array([], pa.int64()),
-                      "length": pa.array([], pa.int64()), "column": pa.array([], pa.string())})  # fmt: skip
+                      "length": pa.array([], pa.int64()), "column": pa.array([], pa.string()),
+                      "size": pa.array([], pa.int64()), "version": pa.array([], pa.string())})  # fmt: skip
     assert len(CountedDecodeImages(None, [], 10**6)(empty)) == 0

@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 from ray.exceptions import ActorDiedError, OutOfMemoryError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
 
 from jobs.fitting.retries import EndWhatWouldFailAgain, final_error
 from lib.errors import RunError, StorageError
@@ -28,7 +29,14 @@ def test_what_would_come_again_ends_the_run(error: Exception) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [DEATH, OutOfMemoryError("killed"), RuntimeError("gloo: connection closed by peer"), ConnectionResetError("reset")],
+    [
+        DEATH,
+        OutOfMemoryError("killed"),
+        RuntimeError("gloo: connection closed by peer"),
+        ConnectionResetError("reset"),
+        WorkerHealthCheckFailedError("A worker health check failed.", failure=DEATH),
+        WorkerHealthCheckTimeoutError("A worker does not answer"),
+    ],
 )
 def test_what_may_pass_is_tried_again(error: Exception) -> None:
     assert final_error([error]) is None
