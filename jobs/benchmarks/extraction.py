@@ -181,7 +181,8 @@ def extract(photographs: Photographs, number: int) -> Extraction:
         sections = [f'[networks.{name}]\nmodel = "{model}"\nweights = "random"\n' for name, model in HEAVY.items()]
         splits = f'[images]\ntrain = "{photographs.written(number)}"\nval = "{photographs.written(1)}"\n'
         splits += "max_shared = 1\n"  # nothing is judged
-        file.write_text(splits + "".join(sections))
+        fit = '[fit]\nfamilies = ["affine"]\n'  # nothing is fitted; closed forms would need more images
+        file.write_text(splits + fit + "".join(sections))
         command = [sys.executable, "-m", "jobs.extract", str(file), "--root", root]
         return follow([*command, "--verbose"], Path(root) / "timed")  # Ray says when it is up
 
