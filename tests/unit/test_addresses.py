@@ -23,7 +23,8 @@ def gone() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No Ray that others run on this machine."""
+    """No Ray that others run on this machine, nor that of tests before this one."""
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray._private.services, "find_gcs_addresses", set)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
