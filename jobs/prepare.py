@@ -18,7 +18,8 @@ from jobs.cluster.runs import Run, say
 from jobs.listing.splits import list_splits
 from lib.demo.pictures import draw_split
 from lib.experiment.layout import SPLITS
-from lib.experiment.settings import DemoSettings, NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import DemoSettings
 from lib.images.tables import ListingTable
 from lib.storage.files import write_bytes
 from lib.storage.manifests import Artifact, begin_all

@@ -25,7 +25,8 @@ from jobs.extraction.stream import stream_features
 from lib.errors import RunError
 from lib.evaluation.predictions import TopK
 from lib.experiment.loading import load_network
-from lib.experiment.settings import ExtractSettings, Images, NetworkSettings, Split
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import ExtractSettings, Images, Split
 from lib.images.labels import read_classes
 from lib.images.listing import list_images
 from lib.networks.classifiers import Classifier

@@ -18,7 +18,7 @@ images, for instance (a split's location is a tree, a listing, shards, or Parque
   --set images.train=s3://bucket/train-*.tar --set images.val=...      WebDataset shards
   --set images.train=data/train-*.parquet --set images.val=...         Parquet with the images' bytes
 results: ROOT/EXPERIMENT/report.html and results.json, tables beside them (README.md, lib/README.md)
-every setting: lib/experiment/settings.py"""
+every setting: lib/experiment/settings.py and network_settings.py"""
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 

@@ -14,18 +14,19 @@ import ray
 
 from jobs.cluster.arguments import parse
 from jobs.cluster.console import LOGS
-from jobs.cluster.ending import end
+from jobs.cluster.ending import FAILED, end
 from jobs.cluster.failures import causes_of, describe, is_rays, may_pass
 from jobs.cluster.progress import set_patience
 from jobs.cluster.runs import Run, Stage, say, say_nothing
 from jobs.cluster.starting import begin_describing, start_ray
 from jobs.tracking.trackers import refuse_missing
 from lib.errors import BadURI, ExperimentError, StorageError, UserError
-from lib.experiment.settings import Images, NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import Images
 from lib.storage.leases import hold
 from lib.storage.probes import check_readable, check_writable
 
-BAD_EXPERIMENT, FAILED, INTERRUPTED = 2, 1, 130
+BAD_EXPERIMENT, INTERRUPTED = 2, 130
 
 
 def main(

@@ -15,7 +15,7 @@ from jobs.cluster.addresses import check_address
 from jobs.cluster.console import keep_ray_quiet
 from jobs.cluster.home import provide_home, provide_token
 from lib.errors import RunError
-from lib.experiment.settings import NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
 from lib.networks.descriptions import Describing
 
 LOOPBACK = "127.0.0.1"

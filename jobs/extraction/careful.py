@@ -18,7 +18,8 @@ import ray
 
 from jobs.extraction.flow import BEGUN, DECODED, NETWORKS
 from lib.errors import RunError
-from lib.experiment.settings import ExtractSettings, NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import ExtractSettings
 from lib.images.batches import DecodeImages
 from lib.images.fetching import read_images
 from lib.images.geometry import Geometry

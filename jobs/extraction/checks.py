@@ -9,7 +9,8 @@ import ray
 
 from jobs.cluster.capacity import one_machine
 from lib.errors import ExperimentError, RunError
-from lib.experiment.settings import FitSettings, NetworkSettings, Split
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import FitSettings, Split
 from lib.experiment.variants import PARTS, Variant
 from lib.images.formats import detect_format
 from lib.images.labels import tree_classes

@@ -11,7 +11,8 @@ import ray
 from jobs.cluster.capacity import PLANNING_CPUS, Capacity
 from jobs.extraction.careful import CountedDecodeImages, CountedExtractFeatures
 from jobs.extraction.listed import NumberedImages, ranges_table
-from lib.experiment.settings import ExtractSettings, NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import ExtractSettings
 from lib.images.batches import distinct_geometries
 from lib.networks.descriptions import Description
 from lib.networks.memory import ONE_HEAP

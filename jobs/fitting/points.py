@@ -87,10 +87,7 @@ def points_of(forms: ClosedForms, wanted: Sequence[Curves], files: Layout) -> It
         parts = subset.parts(theirs[0].seed)
         share = Variant("least_squares", share=subset.share)
         ridges = {
-            curves.target: forms.ridge(
-                curves.target, share.parts, forms.metric(curves.target, classifiers[curves.target])
-            )
-            for curves in theirs
+            curves.target: forms.ridge(curves.target, share.parts, classifiers[curves.target]) for curves in theirs
         }
         described = {"share": subset.share, "subset": subset.number, "rows": sum(forms.parts[part].n for part in parts)}
         for target, map_ in forms.subset_maps(parts, ridges):

@@ -14,7 +14,8 @@ import torch
 
 from lib.benchmarks.decoding import LIMIT
 from lib.benchmarks.timing import Timing, by_turns
-from lib.experiment.settings import ExtractSettings, NetworkSettings, Preprocessing
+from lib.experiment.network_settings import NetworkSettings, Preprocessing
+from lib.experiment.settings import ExtractSettings
 from lib.features.extraction import CPU_BATCH, ExtractFeatures
 from lib.images.decoding import decode
 from lib.networks.devices import best_device

@@ -12,7 +12,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lib.errors import ExperimentError, StorageError
+from lib.experiment.network_settings import NetworkSettings, Preprocessing
 from lib.experiment.overrides import override
+from lib.experiment.sections import Section
 from lib.experiment.settings import (
     DemoSettings,
     EvaluateSettings,
@@ -20,10 +22,7 @@ from lib.experiment.settings import (
     ExtractSettings,
     FitSettings,
     Images,
-    NetworkSettings,
-    Preprocessing,
     Published,
-    Section,
     Split,
     TrackSettings,
 )

@@ -13,7 +13,8 @@ import pyarrow as pa
 import torch
 
 from lib.errors import RunError
-from lib.experiment.settings import ExtractSettings, NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import ExtractSettings
 from lib.features.schemas import feature_schema
 from lib.images.batches import IDENTITY, PASSED_ON, REASON, distinct_geometries, pixels_of
 from lib.images.geometry import Geometry

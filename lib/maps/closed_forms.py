@@ -44,12 +44,12 @@ class ClosedForms:
         self.held_out: dict[tuple[Chosen, Chosen], torch.Tensor] = {}
         self.sums: dict[Chosen, SourceMoments] = {}
         self.ridges: dict[tuple[str, int], float] = {}
+        self.metrics: dict[str, torch.Tensor] = {}
 
     def maps(
         self, target: str, wanted: Sequence[Variant], C_T: Classifier
     ) -> Iterator[tuple[Variant, AffineMap, dict[str, Any]]]:
         """Yield each wanted map to a target whose classifier is C_T, with what its manifest says of it."""
-        metric = self.metric(target, C_T)
         low = [variant for variant in wanted if variant.rank is not None]
         for variant in wanted:
             if variant.rank is not None:
@@ -60,11 +60,11 @@ class ClosedForms:
             if variant.family == "orthogonal":
                 yield variant, orthogonal(moments), described
             else:
-                ridge = self.ridge(target, variant.parts, metric)
+                ridge = self.ridge(target, variant.parts, C_T)
                 yield variant, least_squares(moments, ridge, self.basis(chosen)), described | {"ridge": ridge}
         if low:  # all ranks come from one decomposition
             whole = tuple(range(len(PARTS)))
-            moments, ridge = self.moments(target, whole), self.ridge(target, low[0].parts, metric)
+            moments, ridge = self.moments(target, whole), self.ridge(target, low[0].parts, C_T)
             maps = low_rank(moments, ridge, [variant.rank for variant in low if variant.rank], self.basis(whole))
             for variant, map_ in zip(low, maps.values(), strict=True):
                 yield variant, map_, {"training_rows": moments.n, "ridge": ridge}
@@ -92,7 +92,7 @@ class ClosedForms:
         whole = tuple(range(len(PARTS)))
         moments = self.label_only.label_only_moments(target, self.moments(target, whole))
         self.label_only_basis = self.label_only_basis or Basis.of(moments)
-        return least_squares(moments, self.ridge(target, len(PARTS), self.metric(target, C_T)), self.label_only_basis)
+        return least_squares(moments, self.ridge(target, len(PARTS), C_T), self.label_only_basis)
 
     def label_only_vectors(self, seed: int) -> LabelOnly | None:
         """Return the control that stands in for the source's features; None if it cannot be made."""
@@ -103,17 +103,22 @@ class ClosedForms:
         spread = self.label_only.spread(means.shape[1])
         return LabelOnly(means.cpu().numpy(), (self.label_only.counts > 0).cpu().numpy(), spread, seed)
 
-    def ridge(self, target: str, parts: int, metric: torch.Tensor) -> float:
+    def ridge(self, target: str, parts: int, C_T: Classifier) -> float:
         """Return the ridge for the first `parts` of the PARTS, chosen once."""
         if (target, parts) not in self.ridges:
-            self.ridges[target, parts] = self.choose_ridge(target, parts, metric)
+            self.ridges[target, parts] = self.choose_ridge(target, parts, self.metric(target, C_T))
         return self.ridges[target, parts]
 
     def metric(self, target: str, C_T: Classifier) -> torch.Tensor:
-        """Return the metric of the target's class scores, for its features or for their coordinates in its space."""
-        weight, space = label_rows(C_T)[0].double(), self.spaces.get(target)
-        in_space = weight if space is None else weight @ space.cpu().double()
-        return score_metric(in_space, self.parts[0].targets[target].y)
+        """Return the metric of the target's class scores, for its features or for their coordinates in its space.
+
+        The last target's is kept, since a target's ridges are chosen one after another.
+        """
+        if target not in self.metrics:
+            weight, space = label_rows(C_T)[0].double(), self.spaces.get(target)
+            in_space = weight if space is None else weight @ space.cpu().double()
+            self.metrics = {target: score_metric(in_space, self.parts[0].targets[target].y)}
+        return self.metrics[target]
 
     def choose_ridge(self, target: str, parts: int, metric: torch.Tensor) -> float:
         """Return the ridge for the first `parts` of the PARTS, chosen by cross-validation without labels."""

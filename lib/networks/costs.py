@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lib.errors import NetworkError
-from lib.experiment.settings import NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
 from lib.networks.network import pooled_features
 from lib.networks.weights import check_known
 

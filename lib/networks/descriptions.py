@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any, BinaryIO
 
 from lib.errors import NetworkError, StorageError
-from lib.experiment.settings import NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
 from lib.images.geometry import Geometry
 
 

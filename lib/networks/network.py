@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lib.errors import NetworkError
-from lib.experiment.settings import NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
 from lib.images.decoding import fast_decoder
 from lib.images.geometry import Geometry
 from lib.networks.classifiers import Classifier

@@ -20,7 +20,7 @@ from torch import nn
 import lib.demo.networks
 import lib.slim.networks  # noqa: F401 - both register their networks with timm
 from lib.errors import NetworkError
-from lib.experiment.settings import NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
 from lib.storage.files import file_version, read_bytes
 
 log = logging.getLogger(__name__)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from lib.evaluation.agreement import Z
 from lib.evaluation.results import ControlResults, LossVariance, MappingResults, Results
 from lib.report.blocks import Note, Section, Table
 from lib.report.cells import Row, direction, interval, loss_points, number, percent
-
-NORMAL = 1.96  # standard deviations on either side of a 95 % interval
 
 
 def controls_section(results: Results) -> Section | None:
@@ -75,7 +74,7 @@ def variance_section(results: Results) -> Section | None:
 
 def variance_row(mapping: MappingResults, variance: LossVariance) -> Row:
     """Return one direction's cells."""
-    half = NORMAL * variance["total"] ** 0.5
+    half = Z * variance["total"] ** 0.5
     parts = (variance["evaluation"], variance["training"], variance["seeds"], variance["total"])
     deviations = [number(None if part is None else part**0.5, 2) for part in parts]
     return (

@@ -15,6 +15,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from lib.storage.wrapped_files import WrappedFile
+
 TIMES = (
     "mtime",
     "LastModified",
@@ -85,28 +87,12 @@ class Place(pafs.FSSpecHandler):
             return pa.PythonFile(_File(path, self.fs.open(path, mode="rb", cache_type="none")), mode="r")
 
 
-class _File:
+class _File(WrappedFile):
     """A file of a place, whose errors are OSErrors."""
 
     def __init__(self, path: str, file: Any) -> None:
-        self.path, self.file = path, file
-
-    @property
-    def closed(self) -> bool:
-        """Whether the file is closed."""
-        return bool(self.file.closed)
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
-
-    def tell(self) -> int:
-        """Return the place of the next byte."""
-        return int(self.file.tell())
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move to another place, and return it."""
-        return int(self.file.seek(offset, whence))
+        super().__init__(file)
+        self.path = path
 
     def read(self, size: int = -1) -> bytes:
         """Return the next `size` bytes, all that follow if `size` is negative."""

@@ -17,6 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from lib.storage.wrapped_files import WrappedFile
+
 PATIENT = 11  # tries of each request, 25 ms before the second, each wait twice the last: half a minute in all
 PROBING = 5  # tries, for what a command asks before it starts: an endpoint that isn't there is told soon
 TIMEOUT = 20.0  # seconds, to connect and to wait for an answer's next bytes
@@ -151,28 +153,12 @@ class PatientS3(pafs.FileSystemHandler):
         raise NotImplementedError("objects can't be appended to")
 
 
-class _Reader:
+class _Reader(WrappedFile):
     """An object as a Python file whose reads are repeated when they fail."""
 
     def __init__(self, file: pa.NativeFile, attempts: int) -> None:
-        self.file, self.attempts = file, attempts
-
-    @property
-    def closed(self) -> bool:
-        """Whether the file is closed."""
-        return bool(self.file.closed)
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
-
-    def tell(self) -> int:
-        """Return the place of the next byte."""
-        return int(self.file.tell())
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move to another place, and return it."""
-        return int(self.file.seek(offset, whence))
+        super().__init__(file)
+        self.attempts = attempts
 
     def read(self, size: int = -1) -> bytes:
         """Return the next `size` bytes, all that follow if `size` is negative."""

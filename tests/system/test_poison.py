@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from poison import POISONED
 from project import PROJECT
 from runs import command
 from tiny import TINY
@@ -18,19 +19,10 @@ from lib.storage.parquet import read_rows
 
 pytestmark = pytest.mark.slow
 
-POISONED = """
-import faulthandler, os, signal, time
-from PIL import Image
-real, later = Image.open, faulthandler.dump_traceback_later
+IMPATIENT = """
+import faulthandler
+later = faulthandler.dump_traceback_later
 faulthandler.dump_traceback_later = lambda seconds, **named: later(min(seconds, 8), **named)
-def poisoned(file, *more, **named):
-    kind = bytes(file.getbuffer()[:6])
-    if kind == b"killer":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if kind == b"sleepy":
-        time.sleep(600)
-    return real(file, *more, **named)
-Image.open = poisoned
 """
 
 
@@ -45,7 +37,7 @@ def test_poison_is_rejected_with_its_reason_and_all_others_are_extracted(tmp_pat
         (folder / f"{kind}.JPEG").write_bytes(kind.encode())
     site = tmp_path / "site"
     site.mkdir()
-    (site / "sitecustomize.py").write_text(POISONED)
+    (site / "sitecustomize.py").write_text(POISONED + IMPATIENT)
     called = command(experiment, tmp_path / "runs", "images.max_rejected=0.1")
     called[2] = "jobs.extract"
     path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)

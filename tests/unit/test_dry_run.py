@@ -13,7 +13,8 @@ from jobs.planning.dry_run import Plan, dry_run
 from lib.benchmarks.estimates import extraction_seconds, fit_seconds
 from lib.errors import NetworkError
 from lib.experiment.loading import load_experiment
-from lib.experiment.settings import FitSettings, NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import FitSettings
 from lib.networks.costs import network_cost
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from poison import POISONED
 
 from lib.experiment.settings import Split
 from lib.images.batches import DecodeImages, pixels_of
@@ -14,21 +15,6 @@ from lib.images.isolation import decode_alone
 from lib.images.listing import list_images
 
 GEOMETRY = Geometry((3, 32, 32), 1.0, "center", "bilinear")
-POISONED = """
-import os, signal, time
-from PIL import Image
-real = Image.open
-def poisoned(file, *more, **named):
-    kind = bytes(file.getbuffer()[:6])
-    if kind == b"killer":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if kind == b"sleepy":
-        time.sleep(600)
-    if kind == b"hungry":
-        bytearray(2**36)
-    return real(file, *more, **named)
-Image.open = poisoned
-"""
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import timm
 import torch
 
 from lib.errors import NetworkError
-from lib.experiment.settings import NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
 from lib.networks.network import Network, pooled_features
 from lib.networks.weights import cache_folder
 
