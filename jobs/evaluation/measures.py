@@ -16,7 +16,7 @@ from jobs.cluster.sums import distributed_sum
 from lib.evaluation.agreement import Z
 from lib.evaluation.cka import CrossSums, Directions
 from lib.evaluation.neighbours import nearest_neighbours, neighbour_overlap
-from lib.evaluation.permutations import calibrated_cka, calibrated_neighbours, centred_kernel
+from lib.evaluation.permutations import FEWEST, calibrated_cka, calibrated_neighbours, centred_kernel
 from lib.evaluation.results import MeasureResults
 from lib.evaluation.shapes import participation_ratio, procrustes_angle
 from lib.experiment.settings import EvaluateSettings
@@ -27,7 +27,6 @@ from lib.features.tables import FeatureTables
 from lib.storage.columns import column_vectors
 
 PERMUTED_ROWS = 1000  # images whose kernels are permuted: n x n numbers of each network
-FEWEST = 4  # images, for an unbiased estimate
 SIDE = 8  # networks by networks whose products one task sums: 64 matrices of d x d numbers
 
 Pair = tuple[str, str]

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from lib.evaluation.chance import LEVEL
 from lib.evaluation.results import Calibrated
 
-LEVEL = 0.05  # how often chance alone exceeds the threshold
+FEWEST = 4  # images, for an unbiased estimate
 TOLERANCE = 1e-12  # relative; permutations that change nothing but rounding count as equal
 
 
@@ -33,7 +34,7 @@ def centred_kernel(F: np.ndarray) -> np.ndarray:
     is the unbiased HSIC of Song et al. 2012 up to a factor. Raises ValueError for fewer than four rows.
     """
     n = len(F)
-    if n < 4:
+    if n < FEWEST:
         raise ValueError(f"expected four rows or more, got {n}")
     K = np.asarray(F, np.float64)
     K = K @ K.T
@@ -67,9 +68,7 @@ def calibrated_neighbours(
     A permutation renames the second network's images: the neighbours of image order[i] are those of i, renamed.
     """
     n, k = neighbours_A.shape
-    marks = np.arange(n)[:, None] * n
-
-    known = np.sort((marks + neighbours_A).ravel())
+    known = np.sort((np.arange(n)[:, None] * n + neighbours_A).ravel())
 
     def overlap(order: np.ndarray) -> float:
         renamed = (order[:, None] * n + order[neighbours_B]).ravel()
