@@ -14,12 +14,12 @@ def controls_section(results: Results) -> Section | None:
     if not any("from_itself" in network for network in networks.values()):
         return None
     text = (
-        "How to read a loss. Ceiling: the target's own features, through a map fitted to them. Labels alone: features "
-        "that hold no more than which class an image belongs to (the source's class means plus noise of its own "
-        "spread), through a map fitted to them. They may keep the accuracy although nothing else of the target is "
-        "there, so look at the error E, too, and at R² within classes: what is left when each class's mean is taken away. At or "
-        "below 0, the label alone was carried over. Own image first: share of images whose mapped vector is nearest, "
-        "by cosine, to the target's own vector of the same image."
+        "How to read a loss. Ceiling: the target's own features, through a map fitted to them. Labels alone: "
+        "features that hold no more than which class an image belongs to (the source's class means plus noise of "
+        "its own spread), through a map fitted to them. They may keep the accuracy although nothing else of the "
+        "target is there, so look at the error E, too, and at R² within classes: what is left when each class's "
+        "mean is taken away. At or below 0, the label alone was carried over. Own image first: share of images "
+        "whose mapped vector is nearest, by cosine, to the target's own vector of the same image."
     )
     header = (
         *("direction", "own", "ceiling", "mapped", "labels alone", "E, ceiling", "E", "E, labels alone"),
