@@ -59,7 +59,9 @@ def listing(folder: str, images: int) -> ListingTable:
     write_parts(
         folder,
         0,
-        images_table(PART, image_id=[f"{k}.jpg" for k in range(PART)], label=1, path=[f"/{k}.jpg" for k in range(PART)]),
+        images_table(
+            PART, image_id=[f"{k}.jpg" for k in range(PART)], label=1, path=[f"/{k}.jpg" for k in range(PART)]
+        ),
     )
     rows = [min(PART, images - first) for first in range(0, images, PART)]
     for part in range(1, len(rows)):
