@@ -70,6 +70,7 @@ def evaluate(run: Run) -> int:
             "evaluate": experiment.evaluate.model_dump(),
             "measured": MEASURED,
             **titles(experiment),
+            **({"twins": [list(pair) for pair in twins]} if (twins := experiment.twins()) else {}),
         },
     )
     if not begin_all({"results": artifact}, overwrite=True, search=search(run, "evaluate")):
@@ -80,6 +81,8 @@ def evaluate(run: Run) -> int:
     by_pair = {(row["source"], row["target"]): row for result in found.values() for row in result.mappings}
     mappings = [by_pair[pair] for pair in experiment.pairs()]
     correct_mappings(mappings)
+    for pair in experiment.twins():
+        by_pair[pair]["twins"] = True
     main_variant = full_variants(experiment.fit)[0]
     mapped = measure_mapped(files, tables, networks, main_variant, experiment.evaluate.neighbour_rows)
     for pair, fit in mapped.fits.items():

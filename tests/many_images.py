@@ -1,4 +1,4 @@
-"""Listed images that are not there, extracted by the driver's real code: `python many_images.py IMAGES PARTS_AT_MOST`.
+"""Listed images that are not there, extracted by the driver's real code: `python many_images.py IMAGES PARTS ROUND`.
 
 Decoding, networks and writing are replaced by what lets rows through. One line of JSON says what the driver took.
 """
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -78,8 +79,9 @@ def memory(kind: str) -> int:
     return int(next(line for line in status.splitlines() if line.startswith(kind)).split()[1]) // 1024
 
 
-def main(images: int, parts_at_most: int, folder: str) -> None:
-    """Extract the images, or as many parts of them."""
+def main(images: int, parts_at_most: int, round_: int, folder: str) -> None:
+    """Extract the images, or as many parts of them, so many in a stream."""
+    starts = list[int]()
     table = listing(f"{folder}/images", images)
     experiment = Path(folder) / "tiny.toml"
     experiment.write_text(
@@ -106,6 +108,14 @@ def main(images: int, parts_at_most: int, folder: str) -> None:
     whole = unfinished_tables.remove_incomplete_parts
     unfinished_tables.remove_incomplete_parts = lambda plan: whole(plan)[:parts_at_most]
     unfinished_tables.TableSink = CountingSink  # type: ignore[misc]
+    unfinished_tables.ROUND = round_
+    streams = unfinished_tables.stream_features
+
+    def next_stream(*given: Any) -> ray.data.Dataset:
+        starts.append(memory("VmRSS"))
+        return streams(*given)
+
+    unfinished_tables.stream_features = next_stream
     stream.CountedDecodeImages = stream.CountedExtractFeatures = Through  # type: ignore[misc,assignment]
     described = {"a": Description("", Geometry.__new__(Geometry), {}, 12, b"")}
     stream.distinct_geometries = lambda _: []
@@ -115,6 +125,7 @@ def main(images: int, parts_at_most: int, folder: str) -> None:
         "extracted": extracted,
         "before_MB": before,
         "peak_MB": memory("VmHWM"),
+        "streams_MB": starts,
         "first_s": float((Path(folder) / "first").read_text()) - begin,
         "seconds": time.time() - begin,
         "own_seconds": resource.getrusage(resource.RUSAGE_SELF).ru_utime,
@@ -124,5 +135,5 @@ def main(images: int, parts_at_most: int, folder: str) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-        main(int(sys.argv[1]), int(sys.argv[2]), scratch)
+        main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), scratch)
         ray.shutdown()

@@ -137,6 +137,7 @@ class FeatureFit(Retrieval):
 class MappingResults(MappedResults, AgreementResults):
     """The main map of a pair."""
 
+    twins: NotRequired[bool]  # true of two trainings of one architecture
     feature_fit: NotRequired[FeatureFit]
     label_only: NotRequired[ControlResults]  # fed from features of the source's kind that hold the label alone
     loss_variance: NotRequired[LossVariance]

@@ -49,6 +49,9 @@ class NetworkSettings(Section):
     """ "timm", "random", "package:MODULE", or the path or URI of a .safetensors or .pth file."""
     options: dict[str, Any] = {}
     """Keyword arguments for timm.create_model."""
+    twin_of: str | None = None
+    """Another network of the experiment, of the same architecture, of which this one is a second training. How well a
+    twin's mapped features do shows what training anew alone costs."""
     class_offset: Annotated[int, Field(ge=0)] = 0
     """1 for a network whose class 0 is "background", else 0."""
     preprocessing: Preprocessing = Preprocessing()

@@ -7,36 +7,46 @@ from lib.evaluation.results import ControlResults, LossVariance, MappingResults,
 from lib.report.blocks import Note, Section, Table
 from lib.report.cells import Row, direction, interval, loss_points, number, percent
 
+TWINS = (
+    "Trained again: the features of the same architecture trained a second time, mapped; only a larger loss than "
+    "theirs says something of another architecture. "
+)
+
 
 def controls_section(results: Results) -> Section | None:
     """Return each direction beside its floor and its ceiling; None if no controls were fitted."""
     networks = results["networks"]
     if not any("from_itself" in network for network in networks.values()):
         return None
+    twins = any(mapping.get("twins") for mapping in results["mappings"])
     text = (
-        "How to read a loss. Ceiling: the target's own features, through a map fitted to them. Labels alone: "
-        "features that hold no more than which class an image belongs to (the source's class means plus noise of "
-        "its own spread), through a map fitted to them. They may keep the accuracy although nothing else of the "
-        "target is there, so look at the error E, too, and at R² within classes: what is left when each class's "
-        "mean is taken away. At or below 0, the label alone was carried over. Own image first: share of images "
-        "whose mapped vector is nearest, by cosine, to the target's own vector of the same image."
+        "How to read a loss. Ceiling: the target's own features, through a map fitted to them. "
+        f"{TWINS if twins else ''}Labels alone: features that hold no more than which class an image belongs to (the "
+        "source's class means plus noise of its own spread), through a map fitted to them. They may keep the accuracy "
+        "although nothing else of the target is there, so look at the error E, too, and at R² within classes: what is "
+        "left when each class's mean is taken away. At or below 0, the label alone was carried over. Own image first: "
+        "share of images whose mapped vector is nearest, by cosine, to the target's own vector of the same image."
     )
     header = (
-        *("direction", "own", "ceiling", "mapped", "labels alone", "E, ceiling", "E", "E, labels alone"),
+        *("direction", "own", "ceiling", *(["trained again"] if twins else []), "mapped", "labels alone"),
+        *("E, ceiling", "E", "E, labels alone"),
         *("R² within classes", "own image first", "of images"),
     )
-    rows = [control_row(results, mapping) for mapping in results["mappings"]]
-    groups = [("", 1), ("accuracy %", 4), ("error", 3), ("image by image", 3)]
+    rows = [control_row(results, mapping, twins) for mapping in results["mappings"]]
+    groups = [("", 1), ("accuracy %", 5 if twins else 4), ("error", 3), ("image by image", 3)]
     table = Table(header, rows, "Each direction between its floor and its ceiling.", groups=groups)
     return Section("controls", "Floor and ceiling", [Note(text), table])
 
 
-def control_row(results: Results, mapping: MappingResults) -> Row:
-    """Return one direction's cells."""
+def control_row(results: Results, mapping: MappingResults, twins: bool) -> Row:
+    """Return one direction's cells, with those of the target's twins if any network has one."""
     own = results["networks"][mapping["target"]]
     ceiling, floor, fit = own.get("from_itself"), mapping.get("label_only"), mapping.get("feature_fit")
+    again = [other for other in results["mappings"] if other["target"] == mapping["target"] and other.get("twins")]
     return (
-        *(direction(mapping), percent(own), cell(ceiling), percent(mapping), cell(floor)),
+        *(direction(mapping), percent(own), cell(ceiling)),
+        *([", ".join(map(percent, again))] if twins else []),
+        *(percent(mapping), cell(floor)),
         *(error(ceiling), number(mapping["validation_error"], 4), error(floor)),
         *(number(fit["within_class_r2"], 3) if fit else "", f"{100 * fit['recall_at_1']:.1f} %" if fit else ""),
         f"{fit['rows']:,}" if fit else "",
