@@ -25,32 +25,44 @@ from lib.evaluation.belonging import check_predictions, check_weights
 from lib.evaluation.cka import Directions
 from lib.evaluation.classes import count_by_class
 from lib.evaluation.examples import pick_examples, thumbnails_table
-from lib.evaluation.joining import Reference, judge_pair
+from lib.evaluation.joining import Judged, Reference, judge_pair
 from lib.evaluation.judging import (
     Mapped,
     correct_mappings,
     correct_maps,
     counted,
     evaluate_map,
+    feature_mapping,
+    main_feature_mapping,
     main_mapping,
     network_results,
 )
 from lib.evaluation.point_results import add_points, add_variances
 from lib.evaluation.predictions import PREDICTIONS, mapped_schema, read_predicted
 from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS
-from lib.evaluation.results import Counted, ImageCounts, MappingResults, PublishedValue, Results
+from lib.evaluation.results import (
+    Counted,
+    Example,
+    FeatureMappingResults,
+    ImageCounts,
+    MappingResults,
+    PublishedValue,
+    Results,
+)
 from lib.experiment.layout import SPLITS, Layout, manifest_in, pair_name
 from lib.experiment.settings import Experiment
-from lib.experiment.variants import Variant, curve_variants, full_variants, pairs_with_points
+from lib.experiment.variants import Variant, curve_variants, full_variants, main_variant, pairs_with_points
 from lib.features.tables import FeatureTables
 from lib.images.labels import class_names
-from lib.networks.classifiers import load_classifier
+from lib.networks.classifiers import needed_classifier
 from lib.storage.files import write_json
 from lib.storage.manifests import Artifact, begin_all, digest, read_manifests, versions
 from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord
 
 MEASURED = 2  # raised when results gain numbers, so that results of earlier versions are made anew
+
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -67,8 +79,9 @@ class MappedTable:
 class TargetResults:
     """What is counted of one target's classifier, fed by itself and by all others."""
 
-    own: Counted
+    own: Counted | None  # None without a classifier, as are then the mappings
     mappings: list[MappingResults]
+    feature_mappings: list[FeatureMappingResults]  # if there is no classifier
     maps: pa.Table  # MAPS, not yet corrected
     examples: pa.Table  # EXAMPLES
     classes: FileRecord  # of the table of the results by class
@@ -111,15 +124,15 @@ def evaluate(run: Run) -> int:
     measures, directions = measure_features(experiment.evaluate, tables, networks)
     found = count_targets(run, mapped_tables(run, sizes, manifests), directions)
     by_pair = {(row["source"], row["target"]): row for result in found.values() for row in result.mappings}
-    mappings = [by_pair[pair] for pair in experiment.pairs()]
+    mappings = [by_pair[pair] for pair in experiment.pairs() if pair in by_pair]
+    others = {(row["source"], row["target"]): row for result in found.values() for row in result.feature_mappings}
     correct_mappings(mappings)
-    main_variant = full_variants(experiment.fit)[0]
-    mapped = measure_mapped(files, tables, networks, main_variant, experiment.evaluate.neighbour_rows)
+    mapped = measure_mapped(files, tables, networks, main_variant(experiment), experiment.evaluate.neighbour_rows)
     for pair, fit in mapped.fits.items():
-        by_pair[pair]["feature_fit"] = fit
+        (by_pair[pair] if pair in by_pair else others[pair])["feature_fit"] = fit
     described, order = network_results(
         describe_networks(run, sizes),
-        {name: result.own for name, result in found.items()},
+        {name: result.own for name, result in found.items() if result.own is not None},
         {pair: row["loss"] for pair, row in by_pair.items()},
     )
     results: Results = {
@@ -134,6 +147,8 @@ def evaluate(run: Run) -> int:
         "settings": run.written.model_dump(exclude={"published", "track"}),
         "versions": versions(),
     }
+    if others:
+        results["feature_mappings"] = [others[pair] for pair in experiment.pairs() if pair in others]
     maps = correct_maps(pa.concat_tables([result.maps for result in found.values()]))
     points = {pair: manifests[files.curve_predictions(*pair)]["points"] for pair in pairs_with_points(experiment)}
     subsets = add_points(described, mappings, maps, points)
@@ -206,7 +221,7 @@ def mapped_tables(run: Run, sizes: Mapping[str, int], manifests: Mapping[str, di
     found = []
     for source, target in run.experiment.pairs():
         for folder, variants in (
-            (run.files.predictions(source, target), full_variants(fit)),
+            (run.files.predictions(source, target), full_variants(run.experiment, source, target)),
             (run.files.curve_predictions(source, target), curve_variants(fit, min(sizes[source], sizes[target]))),
         ):
             if not variants:
@@ -222,12 +237,18 @@ def mapped_of(variant: Variant, described: Mapping[str, Any]) -> Mapped:
     return Mapped(variant, described.get("fit_error"), described.get("training_rows"))
 
 
-def describe_networks(run: Run, sizes: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Return each network's feature size and number of classes."""
-    return {
-        name: {"feature_size": size, "classes": load_classifier(run.files, name).classes}
-        for name, size in sizes.items()
-    }
+def describe_networks(run: Run, sizes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    """Return each network's feature size, which features these are, where its classifier comes from, and how many
+    classes it has.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, network in run.experiment.networks.items():
+        found[name] = {"feature_size": sizes[name], "classifier": network.classifier}
+        if network.chosen_features:
+            found[name]["features"] = network.chosen_features
+        if network.classifies:
+            found[name]["classes"] = needed_classifier(run.files, name).classes
+    return found
 
 
 @ray.remote(num_cpus=1)
@@ -243,32 +264,66 @@ def count(
     by_source: dict[str, list[MappedTable]] = {}
     for table in tables:
         by_source.setdefault(table.source, []).append(table)
-    mappings, maps, examples, classes = [], [], [], [CLASSES.empty_table()]
-    main_variant, evaluated = full_variants(experiment.fit)[0], experiment.evaluate
+    found = TargetCounts([], [], [], [], [CLASSES.empty_table()])
     for source, theirs in by_source.items():
         pair = (source, target)
         own = (pair_name(source, source), read_predicted(files.predictions(source, source), PREDICTIONS))
         mapped = [
-            (pair_name(*pair), read_predicted(found.folder, mapped_schema(of.variant.column for of in found.maps)))
-            for found in theirs
+            (pair_name(*pair), read_predicted(table.folder, mapped_schema(of.variant.column for of in table.maps)))
+            for table in theirs
         ]
         judged = judge_pair(reference, own, mapped)
-        rows = [evaluate_map(pair, judged, of, directions, evaluated.margin) for found in theirs for of in found.maps]
-        answers = judged.mapped[main_variant.column]
-        mappings.append(main_mapping(judged, main_variant, rows))
-        maps += rows
-        examples += pick_examples(pair, judged, answers, evaluated.examples, experiment.seed, names)
-        right = judged.right(judged.target), judged.right(answers)
-        classes.append(count_by_class(pair, judged.label, *right, names))
-    by_class = write_table(files.classes_of(target), pa.concat_tables(classes))
+        maps = [of for table in theirs for of in table.maps]
+        if reference.answers:
+            count_mappings(experiment, pair, judged, maps, directions, names, found)
+        else:
+            rows = [feature_mapping(pair, judged, of, directions) for of in maps]
+            found.feature_mappings.append(main_feature_mapping(main_variant(experiment), rows))
+            found.maps.extend(rows)
+    by_class = write_table(files.classes_of(target), pa.concat_tables(found.classes))
     labelled = reference.own.drop_null()
     return TargetResults(
-        counted(labelled["predicted"].to_numpy() == labelled["label"].to_numpy()),
-        mappings,
-        pa.Table.from_pylist(maps, schema=MAPS),
-        pa.Table.from_pylist(examples, schema=EXAMPLES),
+        counted(labelled["predicted"].to_numpy() == labelled["label"].to_numpy()) if reference.answers else None,
+        found.mappings,
+        found.feature_mappings,
+        pa.Table.from_pylist(found.maps, schema=MAPS),
+        pa.Table.from_pylist(found.examples, schema=EXAMPLES),
         FileRecord.of(by_class),
     )
+
+
+@dataclass(frozen=True)
+class TargetCounts:
+    """What is counted of one target so far, source after source."""
+
+    mappings: list[MappingResults]
+    feature_mappings: list[FeatureMappingResults]
+    maps: list[Any]  # rows of MAPS
+    examples: list[Example]
+    classes: list[pa.Table]
+
+
+def count_mappings(
+    experiment: Experiment,
+    pair: Pair,
+    judged: Judged,
+    maps: Sequence[Mapped],
+    directions: Directions,
+    names: list[str] | None,
+    into: TargetCounts,
+) -> None:
+    """Count what one pair's maps get right with the target's classifier."""
+    evaluated, variant = experiment.evaluate, main_variant(experiment)
+    rows = [evaluate_map(pair, judged, of, directions, evaluated.margin) for of in maps]
+    answers = judged.mapped[variant.column]
+    mapping = main_mapping(judged, variant, rows)
+    if experiment.networks[pair[1]].classifier != "own":
+        mapping["classifier"] = experiment.networks[pair[1]].classifier
+    into.mappings.append(mapping)
+    into.maps.extend(rows)
+    into.examples.extend(pick_examples(pair, judged, answers, evaluated.examples, experiment.seed, names))
+    right = judged.right(judged.target), judged.right(answers)
+    into.classes.append(count_by_class(pair, judged.label, *right, names))
 
 
 @ray.remote(num_cpus=1)

@@ -18,8 +18,9 @@ from jobs.extraction.checks import (
     check_training_rows,
     describe_all,
 )
+from jobs.extraction.given_features import import_pass
 from jobs.extraction.repair import take_out_damage
-from jobs.extraction.unfinished_tables import compute_passes, finish_pass, number_rows, plan_pass
+from jobs.extraction.unfinished_tables import Plan, compute_passes, finish_pass, number_rows, plan_pass
 from lib.errors import ExperimentError
 from lib.experiment.layout import SPLITS
 from lib.experiment.settings import Experiment
@@ -42,41 +43,76 @@ def extract(run: Run) -> int:
     described = describe_all(run.experiment.networks, run.begun)
     check_experiment(run.experiment, classes, listings, described)
     numbered = number_rows(listings)
+    given = [name for name, network in run.experiment.networks.items() if network.features is not None]
+    images = {name: network for name, network in described.items() if name not in given}
     tables = {split: FeatureTables.open(run.files.features(split), check=not run.repair) for split in SPLITS}
-    plans = {split: plan_pass(run, split, numbered, described, tables[split]) for split in SPLITS}
+    plans = {split: plan_pass(run, split, numbered, images, tables[split]) for split in SPLITS}
+    imports = plan_imports(run, given, numbered, described, tables)
     classifiers = begin_all(classifier_artifacts(run, described), run.overwrite, search(run, "extract"))
     for split in SPLITS if run.repair else ():
         if take_out_damage(tables[split]):
             tables[split] = FeatureTables.open(run.files.features(split))
-            plans[split] = plan_pass(run, split, numbered, described, tables[split])
+            plans[split] = plan_pass(run, split, numbered, images, tables[split])
+            imports = plan_imports(run, given, numbered, described, tables)
     for name, artifact in classifiers.items():  # after planning, which refuses what was made from something else
         write_classifier(run, artifact, name, described[name])
     passes = [plan.start() for plan in plans.values()]
     unfinished = [made for made in passes if made is not None]
     for split, made in zip(plans, passes, strict=True):
-        if made is None:
-            say("extract", f"{split}: features of {', '.join(described)} are finished, skipped")
+        if made is None and images:
+            say("extract", f"{split}: features of {', '.join(images)} are finished, skipped")
     for networks in dict.fromkeys(made.networks for made in unfinished):
         compute_passes(run, [made for made in unfinished if made.networks == networks], described)
     for made in unfinished:
         finish_pass(run, made)
-    return len(unfinished) or len(classifiers)
+    imported = [made for plan in imports if (made := plan.start()) is not None]
+    for made in imported:  # after the others, whose rejected images they leave out
+        import_pass(run, made)
+    return len(unfinished) + len(imported) or len(classifiers)
+
+
+def plan_imports(
+    run: Run,
+    given: list[str],
+    numbered: dict[str, pa.Table],
+    described: dict[str, Description],
+    tables: dict[str, FeatureTables],
+) -> list[Plan]:
+    """Return what is missing of the tables of features that were computed elsewhere, one for each network and split."""
+    return [
+        plan_pass(run, split, numbered, {name: described[name]}, tables[split]) for name in given for split in SPLITS
+    ]
 
 
 def classifier_artifacts(run: Run, described: dict[str, Description]) -> dict[str, Artifact]:
-    """Return each network's classifier's manifest, its file, and the weights that it belongs to."""
+    """Return each network's classifier's manifest, its file, and the weights that it belongs to.
+
+    Those of probes are made later, by `python -m jobs.probe`.
+    """
+    networks = run.experiment.networks
     return {
         name: Artifact(
             manifest=run.files.classifier_manifest(name),
             data=(run.files.classifier(name),),
-            made_from={"weights": network.fingerprint},
+            made_from={"weights": network.fingerprint, **other_origin(networks[name].classifier, network)},
         )
         for name, network in described.items()
+        if networks[name].classifier != "probe"
     }
 
 
+def other_origin(classifier: str, network: Description) -> dict[str, str]:
+    """Return what tells a classifier that is not the network's own: "none", or the digest of its numbers."""
+    if classifier == "own":
+        return {}
+    return {"classifier": "none" if network.classifier is None else FileRecord.of(network.classifier).digest}
+
+
 def write_classifier(run: Run, artifact: Artifact, name: str, network: Description) -> None:
-    """Write one network's classifier with its manifest."""
+    """Write one network's classifier with its manifest, which says that it has no class if there is none."""
+    if network.classifier is None or network.classes is None:
+        artifact.finish(0)
+        return
     uri = run.files.classifier(name)
     write_bytes(uri, network.classifier)
     artifact.finish(network.classes, records={uri: FileRecord.of(network.classifier)})
@@ -92,7 +128,8 @@ def list_splits(experiment: Experiment, classes: list[str] | None) -> dict[str, 
     shared = check_shared(listings["train"], listings["val"], images.max_shared)
     if shared:
         say("extract", f"{shared} images of val are in train, too")
-    if not len(listings["val"]["label"].drop_null()):
+    classify = any(network.classifies for network in experiment.networks.values())
+    if classify and not len(listings["val"]["label"].drop_null()):
         raise ExperimentError("images.val: no image there has a label, so that nothing can be evaluated")
     return listings
 

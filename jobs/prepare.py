@@ -16,7 +16,8 @@ from jobs.cluster.damage import search
 from jobs.cluster.progress import Progress
 from jobs.cluster.runs import Run, say
 from lib.demo.pictures import draw_split
-from lib.experiment.settings import DemoSettings, NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import DemoSettings
 from lib.storage.files import write_bytes
 from lib.storage.manifests import Artifact, begin_all
 from lib.storage.records import FileRecord

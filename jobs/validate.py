@@ -19,10 +19,11 @@ from jobs.cluster.starting import begin_describing, start_ray
 from jobs.extraction.checks import check_classes, check_labels, check_rejected, describe_all
 from jobs.extraction.parts import in_batches
 from jobs.extraction.stream import stream_features
-from lib.errors import RunError
+from lib.errors import ExperimentError, RunError
 from lib.evaluation.predictions import TopK
 from lib.experiment.loading import load_network
-from lib.experiment.settings import ExtractSettings, Images, NetworkSettings, Split
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import ExtractSettings, Images, Split
 from lib.images.labels import read_classes
 from lib.images.listing import list_images
 from lib.networks.classifiers import Classifier
@@ -41,7 +42,13 @@ def validate(
     described = describe_all({name: network}, begun)
     check_classes({"IMAGES": images.val}, images.classes, classes, described)
     check_labels("IMAGES", listing, described)
-    judge = TopK(name, Classifier.from_bytes(described[name].classifier), K)
+    classifier = described[name].classifier
+    if classifier is None:
+        raise ExperimentError(
+            f"network {name!r}: classifier = {network.classifier!r} leaves nothing to validate. Name a file of weight "
+            "and bias, such as classifiers/NAME.safetensors of a run that fitted a probe"
+        )
+    judge = TopK(name, Classifier.from_bytes(classifier), K)
     settings = ExtractSettings()
     blocks = in_batches(listing, settings.batch_size)
     rows = stream_features(blocks, {name: network}, described, settings, images.max_pixels)

@@ -29,7 +29,8 @@ from jobs.extraction.stream import stream_features
 from lib.benchmarks.decoding import LIMIT
 from lib.benchmarks.timing import Timing
 from lib.errors import RunError
-from lib.experiment.settings import ExtractSettings, NetworkSettings, Split
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import ExtractSettings, Split
 from lib.features.extraction import CPU_BATCH, in_full_batches
 from lib.images.batches import DecodeImages, pixels_of
 from lib.images.listing import list_images

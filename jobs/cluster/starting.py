@@ -12,7 +12,7 @@ import ray
 
 from jobs.cluster.console import keep_ray_quiet
 from jobs.cluster.home import provide_home
-from lib.experiment.settings import NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
 from lib.networks.descriptions import Describing
 
 LOOPBACK = "127.0.0.1"

@@ -11,7 +11,8 @@ import ray
 
 from jobs.cluster.capacity import one_machine
 from lib.errors import ExperimentError, RunError
-from lib.experiment.settings import FitSettings, NetworkSettings, Split
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import FitSettings, Split
 from lib.experiment.variants import PARTS, Variant
 from lib.images.formats import detect_format
 from lib.images.labels import tree_classes
@@ -34,6 +35,11 @@ def describe_all(networks: dict[str, NetworkSettings], begun: Describing | None 
     return dict(zip(networks, ray.get([there.remote(*named) for named in networks.items()]), strict=True))
 
 
+def classifying(described: Mapping[str, Description]) -> dict[str, Description]:
+    """Return the networks whose classes are known: those with a classifier that is not still to be fitted."""
+    return {name: network for name, network in described.items() if network.classes is not None}
+
+
 def check_classes(
     splits: Mapping[str, Split], file: str | None, names: list[str] | None, described: dict[str, Description]
 ) -> None:
@@ -43,7 +49,7 @@ def check_classes(
     names, and they must be the same in all splits. `splits` has each split by its name in messages.
     """
     if names is not None:
-        for name, network in described.items():
+        for name, network in classifying(described).items():
             if len(names) != network.classes:
                 raise ExperimentError(
                     f"{file} has {len(names)} class names, but network {name!r} has {network.classes} classes. "
@@ -52,7 +58,7 @@ def check_classes(
         return
     trees = {what: tree_classes(split) for what, split in splits.items() if detect_format(split) == "tree"}
     for what, folders in trees.items():
-        for name, network in described.items():
+        for name, network in classifying(described).items():
             if folders and len(folders) != network.classes:
                 raise ExperimentError(
                     f"{what}: {len(folders)} class folders, but network {name!r} has {network.classes} classes."
@@ -68,7 +74,7 @@ def check_classes(
 
 def check_same_classes(described: dict[str, Description]) -> None:
     """Raise ExperimentError if networks have different numbers of classes: one label would mean two things."""
-    counts = {name: network.classes for name, network in described.items()}
+    counts = {name: network.classes for name, network in classifying(described).items()}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
         raise ExperimentError(
@@ -99,8 +105,8 @@ def check_labels(what: str, listing: pa.Table, described: dict[str, Description]
     `what` names the images in the message.
     """
     largest = pc.max(listing["label"]).as_py()
-    for name, network in described.items():
-        if largest is not None and largest >= network.classes:
+    for name, network in classifying(described).items():
+        if largest is not None and network.classes is not None and largest >= network.classes:
             raise ExperimentError(
                 f"{what}: label {largest}, but network {name!r} has {network.classes} classes (0 to "
                 f"{network.classes - 1})"

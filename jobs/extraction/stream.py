@@ -9,7 +9,8 @@ import ray
 
 from jobs.cluster.capacity import Capacity
 from jobs.extraction.flow import BEGUN, DECODED, NETWORKS
-from lib.experiment.settings import ExtractSettings, NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import ExtractSettings
 from lib.images.batches import DecodeImages, distinct_geometries
 from lib.images.geometry import Geometry
 from lib.networks.descriptions import Description
@@ -32,7 +33,7 @@ def stream_features(
     """
     capacity = Capacity.now()
     actors = capacity.actors(settings)
-    geometries = {name: described[name].geometry for name in networks}
+    geometries = {name: geometry for name in networks if (geometry := described[name].geometry) is not None}
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     rows = ray.data.from_blocks(listing)  # from_arrow starts a process to look at each block
     images = rows.map_batches(

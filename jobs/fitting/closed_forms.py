@@ -30,7 +30,7 @@ from lib.maps.classifier_maps import from_classifiers
 from lib.maps.closed_forms import ClosedForms, label_rows
 from lib.maps.moments import SourceMoments, float64_rows
 from lib.maps.row_space import row_space
-from lib.networks.classifiers import load_classifier
+from lib.networks.classifiers import load_classifier, needed_classifier
 from lib.storage.columns import column_vectors
 from lib.storage.manifests import Artifact
 
@@ -155,8 +155,8 @@ def join_classifiers(cpus: int, files: Layout, artifacts: Mapping[MapKey, Artifa
     from lib.networks.devices import best_device, compute_on_cpu
 
     compute_on_cpu(cpus)
-    target = label_rows(load_classifier(files, next(iter(artifacts)).target))
-    sources = [label_rows(load_classifier(files, key.source)) for key in artifacts]
+    target = label_rows(needed_classifier(files, next(iter(artifacts)).target))
+    sources = [label_rows(needed_classifier(files, key.source)) for key in artifacts]
     maps = from_classifiers(sources, target, best_device())
     for (key, artifact), map_ in zip(artifacts.items(), maps, strict=True):
         uri = files.map(key.name)

@@ -82,7 +82,9 @@ class Plan:
         """The full maps that are to be fitted."""
         written = set(files_below(self.files.maps, ".manifest.json"))
         keys = [
-            MapKey(*pair, variant) for pair in self.experiment.pairs() for variant in full_variants(self.experiment.fit)
+            MapKey(*pair, variant)
+            for pair in self.experiment.pairs()
+            for variant in full_variants(self.experiment, *pair)
         ]
         return [key for key in keys if resolve(self.files.map_manifest(key.name))[1] not in written]
 

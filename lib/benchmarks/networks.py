@@ -14,7 +14,8 @@ import torch
 
 from lib.benchmarks.decoding import LIMIT
 from lib.benchmarks.timing import Timing, by_turns
-from lib.experiment.settings import ExtractSettings, NetworkSettings, Preprocessing
+from lib.experiment.network_settings import NetworkSettings, Preprocessing
+from lib.experiment.settings import ExtractSettings
 from lib.features.extraction import CPU_BATCH, ExtractFeatures
 from lib.images.decoding import decode
 from lib.networks.devices import best_device
@@ -143,6 +144,8 @@ def timms_loop(case: Case, options: ExtractSettings, device: str) -> Callable[[]
 def changed(extract: ExtractFeatures, exact: np.ndarray, found: np.ndarray) -> str:
     """Say how far features (n, d) are from the exact ones, and how many predictions differ."""
     classifier = extract.networks["it"].classifier
+    if classifier is None:
+        raise ValueError("expected a network with a classifier")
     weight, bias = classifier.weight.cpu().numpy(), classifier.bias.cpu().numpy()
     differing = int(((exact @ weight.T + bias).argmax(1) != (found @ weight.T + bias).argmax(1)).sum())
     distance = np.linalg.norm(found - exact, axis=1) / np.linalg.norm(exact, axis=1)

@@ -5,23 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from lib.experiment.layout import TO
+from lib.experiment.layout import SPLITS, TO
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.sections import Fraction, Positive, Section
 from lib.experiment.titles import Title, shown_titles
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1, strict=True)]  # strict, since true would count as 1
-Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Family = Literal["affine", "least_squares", "orthogonal", "classifiers"]
 FILE_WORDS = (*get_args(Family), "curve", "curves", "manifest", "started")  # behind a pair's name in its files' names
-
-
-class Section(BaseModel):
-    """A table of the experiment file. Unknown keys are refused, and nothing changes after it is read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Split(Section):
@@ -69,51 +61,6 @@ class Images(Section):
     def split(self, name: str) -> Split:
         """Return the section of the split called `name`."""
         return self.train if name == "train" else self.val
-
-
-class Preprocessing(Section):
-    """What replaces the network's own settings in timm's data config. None keeps the network's own."""
-
-    transform: Literal["timm", "fast", "slim"] = "timm"
-    """ "slim" is TF-Slim's evaluation preprocessing. "fast" is timm's except for rounding (lib.images.resizing)."""
-    jpeg: Literal["pillow", "fastdct"] = "pillow"
-    """The JPEG decoder. "fastdct" decodes as TensorFlow does by default."""
-    input_size: Annotated[int, Field(ge=1, le=8192, strict=True)] | None = None
-    """Height and width, pixels."""
-    crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
-    """The share of the resized image's shorter side that the crop keeps."""
-    crop_mode: Literal["center", "squash", "border"] | None = None
-    """How the image is brought to the input's shape, in timm's terms."""
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
-    """How the image is resized."""
-    mean: tuple[Finite, Finite, Finite] | None = None
-    """The mean of each channel, 0..1, which normalisation subtracts."""
-    std: tuple[Deviation, Deviation, Deviation] | None = None
-    """The standard deviation of each channel, 0..1, by which normalisation divides."""
-
-    @model_validator(mode="after")
-    def check_transform(self) -> Preprocessing:
-        """Refuse settings that TF-Slim's preprocessing does not have."""
-        if self.transform == "slim" and (self.crop_mode or self.interpolation):
-            raise ValueError('transform = "slim" has its own: leave out crop_mode and interpolation')
-        return self
-
-
-class NetworkSettings(Section):
-    """One pretrained network, by timm's name. lib.networks.network.Network is the loaded one."""
-
-    model: str
-    """timm's name of the model."""
-    title: Title | None = None
-    """What Table 1, figures, verdict and page call it. None: its name in the experiment."""
-    weights: str = "timm"
-    """ "timm", "random", "package:MODULE", or the path or URI of a .safetensors or .pth file."""
-    options: dict[str, Any] = {}
-    """Keyword arguments for timm.create_model."""
-    class_offset: Annotated[int, Field(ge=0)] = 0
-    """1 for a network whose class 0 is "background", else 0."""
-    preprocessing: Preprocessing = Preprocessing()
-    """What replaces the network's own preprocessing."""
 
 
 class ExtractSettings(Section):
@@ -214,6 +161,16 @@ class FitSettings(Section):
         return self
 
 
+class ProbeSettings(Section):
+    """How the classifiers of networks with classifier = "probe" are fitted to the training images' labels."""
+
+    kind: Literal["ridge", "logistic"] = "ridge"
+    """ "ridge": to one-hot targets, from sums over any number of images. "logistic": multinomial, by L-BFGS on all
+    training rows at once, which must fit into one worker's memory. Cross-validation chooses either's penalty."""
+    iterations: Positive = 200
+    """Iterations of L-BFGS, at most."""
+
+
 class EvaluateSettings(Section):
     """What is measured beside the loss."""
 
@@ -282,6 +239,7 @@ class Experiment(Section):
     """Each network by its name in this experiment."""
     extract: ExtractSettings = ExtractSettings()
     fit: FitSettings = FitSettings()
+    probe: ProbeSettings = ProbeSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     track: TrackSettings = TrackSettings()
     demo: DemoSettings | None = None
@@ -311,6 +269,17 @@ class Experiment(Section):
                 raise ValueError(f"published: {sorted(unknown)} not among the networks {list(self.networks)}")
         return self
 
+    @model_validator(mode="after")
+    def check_classifiers(self) -> Experiment:
+        """Refuse a main map that is made from classifiers where a network has none."""
+        without = [name for name, network in self.networks.items() if not network.classifies]
+        if without and self.fit.families[0] == "classifiers":
+            raise ValueError(
+                f"fit.families: {without} have no classifier, so that the first family must be one that is fitted to "
+                "features"
+            )
+        return self
+
     def located(self, folder: str) -> Experiment:
         """Return the experiment with "{root}" in its locations replaced by `folder`, which is `<root>/<experiment>`."""
         values = self.model_dump()
@@ -318,7 +287,8 @@ class Experiment(Section):
         for table, key in [
             *((images[split], key) for split in ("train", "val") for key in ("location", "base")),
             (images, "classes"),
-            *((network, "weights") for network in networks.values()),
+            *((network, key) for network in networks.values() for key in ("weights", "classifier")),
+            *((network["features"], split) for network in networks.values() if network["features"] for split in SPLITS),
             (values["track"], "tensorboard"),
         ]:
             table[key] = table[key] and table[key].replace("{root}", folder)

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from lib.experiment.settings import ExtractSettings, NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import ExtractSettings
 from lib.features.schemas import feature_schema
 from lib.images.batches import IDENTITY, PASSED_ON, REASON, distinct_geometries, pixels_of
 from lib.images.geometry import Geometry

@@ -46,9 +46,9 @@ class ClosedForms:
         self.ridges: dict[tuple[str, int], float] = {}
 
     def maps(
-        self, target: str, wanted: Sequence[Variant], C_T: Classifier
+        self, target: str, wanted: Sequence[Variant], C_T: Classifier | None
     ) -> Iterator[tuple[Variant, AffineMap, dict[str, Any]]]:
-        """Yield each wanted map to a target whose classifier is C_T, with what its manifest says of it."""
+        """Yield each wanted map to a target with what its manifest says of it. C_T is its classifier, if it has one."""
         metric = self.metric(target, C_T)
         low = [variant for variant in wanted if variant.rank is not None]
         for variant in wanted:
@@ -82,7 +82,7 @@ class ClosedForms:
         if not kept:
             self.sums.pop(chosen, None)
 
-    def label_only_map(self, target: str, C_T: Classifier) -> AffineMap:
+    def label_only_map(self, target: str, C_T: Classifier | None) -> AffineMap:
         """Return the least-squares map from the source's label-only control, with the ridge of the source itself.
 
         Raises ValueError if there are no labelled rows to make a control from.
@@ -109,8 +109,13 @@ class ClosedForms:
             self.ridges[target, parts] = self.choose_ridge(target, parts, metric)
         return self.ridges[target, parts]
 
-    def metric(self, target: str, C_T: Classifier) -> torch.Tensor:
-        """Return the metric of the target's class scores, for its features or for their coordinates in its space."""
+    def metric(self, target: str, C_T: Classifier | None) -> torch.Tensor:
+        """Return the metric of the target's class scores, for its features or for their coordinates in its space.
+
+        Without a classifier it is that of the features themselves.
+        """
+        if C_T is None:
+            return score_metric(None, self.parts[0].targets[target].y)
         weight, space = label_rows(C_T)[0].double(), self.spaces.get(target)
         in_space = weight if space is None else weight @ space.cpu().double()
         return score_metric(in_space, self.parts[0].targets[target].y)

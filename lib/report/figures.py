@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 
 from lib.evaluation.chance import shows
 from lib.evaluation.results import MapResults, Results
-from lib.report.cells import direction
+from lib.report.cells import direction, fitted
 from lib.report.directions import region_figure
 from lib.report.drawing import direction_styles, network_colours
 from lib.report.error_curves import draw_error_curves
+from lib.report.feature_maps import draw_skills, shows_features, skills
 from lib.report.findings import Curve, Findings
 from lib.report.heat_map import draw_losses
 from lib.report.loss_lines import Line, draw_loss_lines
@@ -22,7 +23,9 @@ from lib.report.region_diagram import draw_regions
 def draw_figures(findings: Findings) -> dict[str, Figure]:
     """Draw the figures: the paper's for each pair of few networks, the matrix of losses alone for many."""
     results = findings.results
-    drawn = {"losses": draw_heat_map(results)} if len(results["networks"]) >= MATRIX else {}
+    drawn = {"losses": draw_heat_map(results)} if len(results["networks"]) >= MATRIX and results["mappings"] else {}
+    if shows_features(results):
+        drawn["features"] = draw_skills(list(results["networks"]), skills(results))
     if not findings.few:
         return drawn
     colours = network_colours(list(results["networks"]))
@@ -58,7 +61,11 @@ def draw_heat_map(results: Results) -> Figure:
     return draw_losses(
         results.get("order") or list(results["networks"]),
         {pair: mapping["loss"] for pair, mapping in mappings.items()},
-        {name: f"{100 * network['accuracy']:.1f} %" for name, network in results["networks"].items()},
+        {
+            name: f"{100 * network['accuracy']:.1f} %" + ("\nprobe" if fitted(network) else "")
+            for name, network in results["networks"].items()
+            if "accuracy" in network
+        },
         {pair for pair, mapping in mappings.items() if shows(mapping.get("p_holm"))},
         chance_pairs(results),
     )

@@ -31,7 +31,7 @@ class Findings:
     """Results, with the tables of maps, classes and examples, and error curves that are read when they are needed."""
 
     results: Results
-    maps: pa.Table  # MAPS
+    maps: pa.Table  # MAPS, of the pairs whose target has a classifier
     examples: pa.Table  # EXAMPLES
     thumbnails: Mapping[str, bytes | None]  # image_id -> JPEG; None if the image can't be read any more
     classes: Callable[[str], pa.Table]  # target -> CLASSES
@@ -61,7 +61,7 @@ class Findings:
         pictures = table(files.thumbnails, THUMBNAILS).to_pylist()
         return cls(
             results,
-            table(files.maps_table, MAPS),
+            with_accuracy(table(files.maps_table, MAPS)),
             table(files.examples, EXAMPLES),
             {row["image_id"]: row["jpeg"] for row in pictures},
             lambda target: table(files.classes_of(target), CLASSES),
@@ -134,6 +134,11 @@ def read_results(files: Layout, records: Records | None = None) -> Results:
     except ValueError as error:
         raise DamagedFile(files.results, f"it is no JSON ({error})") from error
     return results
+
+
+def with_accuracy(maps: pa.Table) -> pa.Table:
+    """Return the rows of a MAPS table about targets that have a classifier."""
+    return maps.filter(pc.is_valid(maps["accuracy"]))
 
 
 def read_error_curve(files: Layout, source: str, target: str) -> Curve | None:

@@ -11,6 +11,7 @@ from lib.report.curves import COLOURS, ERRORS, learning_curve_section, ranks_sec
 from lib.report.directions import directions_section
 from lib.report.drawing import to_png, to_svg
 from lib.report.families import families_section
+from lib.report.feature_maps import features_section
 from lib.report.figures import draw_figures
 from lib.report.findings import Findings
 from lib.report.likeness import agreement_section, measures_section
@@ -18,7 +19,7 @@ from lib.report.losses import losses_section
 from lib.report.many import sections_of_many
 from lib.report.page import render_page
 from lib.report.pair_numbers import pair_numbers
-from lib.report.provenance import images_section, settings_section, timings_section, versions_section
+from lib.report.provenance import images_section, networks_section, settings_section, timings_section, versions_section
 from lib.report.table1 import table1_markdown, table1_section
 from lib.report.titles import experiment_title, titled_findings
 from lib.report.verdict import question, verdict
@@ -56,6 +57,8 @@ def report_html(findings: Findings, drawn: Mapping[str, str]) -> str:
     )
     sections = [
         *(sections_of_few(findings, drawn) if findings.few else sections_of_many(findings, drawn)),
+        features_section(results, drawn.get("features")),
+        networks_section(results),
         images_section(results),
         timings_section(findings.timings),
         settings_section(results),
@@ -63,7 +66,7 @@ def report_html(findings: Findings, drawn: Mapping[str, str]) -> str:
         citations_section(),
     ]
     found = [section for section in sections if section is not None]
-    numbers = "" if findings.few else pair_numbers(findings)
+    numbers = "" if findings.few or not results["mappings"] else pair_numbers(findings)
     return render_page(title, [Note(lead), VerdictText(verdict(results))], found, numbers)
 
 
@@ -72,7 +75,7 @@ def sections_of_few(findings: Findings, drawn: Mapping[str, str]) -> list[Sectio
     results = findings.results
     batches = "Error E = |x/|x| - y/|y||² of each batch while the maps are fitted, of the first 10,000 at most."
     return [
-        table1_section(results),
+        table1_section(results) if results["mappings"] else None,
         losses_section(findings, drawn.get("losses")),
         families_section(findings),
         Section(
@@ -80,7 +83,7 @@ def sections_of_few(findings: Findings, drawn: Mapping[str, str]) -> list[Sectio
             "Fig. 4: error of the training batches",
             [FigureBlock(drawn["error_curves"], batches, ERRORS + COLOURS)],
         ),
-        directions_section(findings, drawn),
+        directions_section(findings, drawn) if results["mappings"] else None,
         ranks_section(findings, drawn.get("ranks")),
         learning_curve_section(findings, drawn.get("learning_curve")),
         agreement_section(results),

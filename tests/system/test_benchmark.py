@@ -32,7 +32,8 @@ from jobs.benchmarks.extraction import (
 from lib.benchmarks.decoding import GEOMETRY, draw_photographs, pillows
 from lib.benchmarks.tables import half_zero, write_made_up
 from lib.errors import RunError
-from lib.experiment.settings import ExtractSettings, NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import ExtractSettings
 from lib.features.extraction import ExtractFeatures, in_full_batches
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables

@@ -10,7 +10,7 @@ from project import PROJECT
 
 from jobs.extraction.checks import describe_all
 from lib.errors import NetworkError
-from lib.experiment.settings import NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
 from lib.networks.descriptions import Describing, describe_network
 
 SMALL = NetworkSettings(model="test_resnet", weights="random")
@@ -52,7 +52,7 @@ def test_what_is_printed_on_the_way_is_no_part_of_the_answer(tmp_path: Path, mon
 def test_it_ends_with_the_process_that_began_it() -> None:
     program = f"""
 from lib.networks.descriptions import Describing
-from lib.experiment.settings import NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
 print(Describing({{"a": NetworkSettings(model={SMALL.model!r}, weights="random")}}).process.pid)
 """
     begin = time.monotonic()

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from lib.experiment.settings import ExtractSettings, NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import ExtractSettings
 from lib.features.extraction import ExtractFeatures, in_full_batches, reject_not_finite
 from lib.features.schemas import feature_schema
 from lib.images.geometry import Geometry

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from project import PROJECT
 
-from lib.experiment.settings import NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
 from lib.images.batches import DecodeImages
 from lib.networks.network import Network
 

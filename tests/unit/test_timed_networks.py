@@ -4,7 +4,8 @@ import numpy as np
 
 from lib.benchmarks.decoding import draw_photographs
 from lib.benchmarks.networks import BFLOAT16, FLOAT32, Case, changed, compare
-from lib.experiment.settings import ExtractSettings, NetworkSettings
+from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.settings import ExtractSettings
 from lib.features.extraction import ExtractFeatures
 
 
