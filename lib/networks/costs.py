@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lib.errors import NetworkError
 from lib.experiment.network_settings import NetworkSettings
 from lib.networks.libraries import load_backbone
+from lib.storage.vector_files import vector_files, vector_size
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Cost:
 
 def network_cost(name: str, settings: NetworkSettings) -> Cost:
     """Return a network's cost at its input size. No weights are read. Raises NetworkError if it can't be made."""
+    if settings.features is not None:
+        files = settings.features
+        return Cost(0.0, vector_size(vector_files(files.val)[0], files.key, files.vector))
     try:
         with torch.device("meta"):
             backbone = load_backbone(name, settings.model_copy(update={"weights": "random"}))
