@@ -71,6 +71,11 @@ class FeatureFiles(Section):
         return self.train if split == "train" else self.val
 
 
+def feature_fingerprint(weights: str, chosen: dict[str, Any]) -> str:
+    """Return what tells a network's features from others: its weights' fingerprint, and pool and layer if chosen."""
+    return "/".join([weights, *(f"{key}={value}" for key, value in sorted(chosen.items()))])
+
+
 class NetworkSettings(Section):
     """One pretrained network, or features of one. lib.networks.network.Network is the loaded one."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lib.errors import NetworkError
-from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.network_settings import NetworkSettings, feature_fingerprint
 from lib.images.decoding import fast_decoder
 from lib.images.geometry import Geometry
 from lib.networks.backbones import Backbone
@@ -31,6 +31,7 @@ class Network:
 
     def __init__(self, name: str, settings: NetworkSettings, device: str = "cpu") -> None:
         self.name = name
+        self.chosen_features = settings.chosen_features
         self.device = device
         if settings.preprocessing.jpeg == "fastdct":
             try:
@@ -119,6 +120,10 @@ class Network:
             output, split, rtol=1e-4, atol=1e-4 * float(output.abs().max())
         ):
             raise NetworkError(f"network {self.name!r} can't be split: C(F(x)) isn't the network's own output")
+
+    def feature_fingerprint(self) -> str:
+        """Return what tells these features from others: the weights, and pool and layer where they are chosen."""
+        return feature_fingerprint(self.fingerprint(), self.chosen_features)
 
     def fingerprint(self) -> str:
         """Return a sha256 over names, shapes and bytes of all weights. It is equal exactly if the weights are."""
