@@ -27,7 +27,7 @@ from lib.maps.affine import AffineMap
 from lib.storage.columns import column_vectors, vector_column
 from lib.storage.files import file_version, files_below, for_all, read_bytes
 from lib.storage.manifests import Artifact
-from lib.storage.parquet import remove_truncated, write_table
+from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord
 from lib.storage.uris import check_uri, resolve
 from lib.storage.vector_files import ID, VECTOR, Piece, pieces_of, read_piece, vector_files, vector_size
@@ -54,7 +54,6 @@ def apply(map_uri: str, features: str, out: str, key: str = ID, vector: str | No
     artifact = Artifact(manifest_in(out), (out,), made_from)
     if not artifact.begin():
         return 0
-    remove_truncated(out)
     pieces = [piece for found in for_all(lambda file: pieces_of(file, key, vector), files) for piece in found]
     written = set(files_below(out, ".parquet"))
     left = [number for number in range(len(pieces)) if resolve(part_in(out, number))[1] not in written]

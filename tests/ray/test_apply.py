@@ -39,5 +39,5 @@ def test_each_id_gets_its_mapped_vector_and_what_is_written_stays(tmp_path: Path
     with pytest.raises(ManifestMismatch, match="map was"):
         apply(*named)
     AffineMap(torch.ones(4, 5), M.bias).save(str(tmp_path / "n.safetensors"))
-    with pytest.raises(TableError, match="vectors have 6 numbers, but .* takes 5"):
+    with pytest.raises(TableError, match=r"vectors have 6 numbers, but .* takes 5"):
         apply(str(tmp_path / "n.safetensors"), *named[1:])
