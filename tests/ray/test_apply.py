@@ -23,7 +23,7 @@ def test_each_id_gets_its_mapped_vector_and_what_is_written_stays(tmp_path: Path
     M.save(str(tmp_path / "m.safetensors"))
     named = (str(tmp_path / "m.safetensors"), str(tmp_path / "v*.parquet"), str(tmp_path / "out"), "id")
     assert apply(*named) == 50
-    found = pq.read_table(tmp_path / "out")
+    found = pa.concat_tables(map(pq.read_table, sorted((tmp_path / "out").glob("*.parquet"))))
     places = [ids.index(name) for name in found["image_id"].to_pylist()]
     assert sorted(places) == list(range(50))
     expected = F.astype(np.float64) @ M.weight.numpy().T.astype(np.float64) + M.bias.numpy()
