@@ -30,9 +30,9 @@ from lib.evaluation.point_results import add_points, add_variances
 from lib.evaluation.results import ImageCounts, PublishedValue, Results
 from lib.experiment.layout import SPLITS, manifest_in
 from lib.experiment.settings import Experiment
-from lib.experiment.variants import full_variants, pairs_with_points
+from lib.experiment.variants import main_variant, pairs_with_points
 from lib.features.tables import FeatureTables
-from lib.networks.classifiers import load_classifier
+from lib.networks.classifiers import needed_classifier
 from lib.storage.files import write_json
 from lib.storage.manifests import Artifact, begin_all, digest, read_manifests, versions
 from lib.storage.parquet import write_table
@@ -78,15 +78,15 @@ def evaluate(run: Run) -> int:
     measured = measure_features(experiment.evaluate, tables, networks, experiment.seed)
     found = count_targets(run, mapped_tables(run, sizes, manifests), measured.directions)
     by_pair = {(row["source"], row["target"]): row for result in found.values() for row in result.mappings}
-    mappings = [by_pair[pair] for pair in experiment.pairs()]
+    mappings = [by_pair[pair] for pair in experiment.pairs() if pair in by_pair]
+    others = {(row["source"], row["target"]): row for result in found.values() for row in result.feature_mappings}
     correct_mappings(mappings)
-    main_variant = full_variants(experiment.fit)[0]
-    mapped = measure_mapped(files, tables, networks, main_variant, experiment.evaluate.neighbour_rows)
+    mapped = measure_mapped(files, tables, networks, main_variant(experiment), experiment.evaluate.neighbour_rows)
     for pair, fit in mapped.fits.items():
-        by_pair[pair]["feature_fit"] = fit
+        (by_pair[pair] if pair in by_pair else others[pair])["feature_fit"] = fit
     described, order = network_results(
         describe_networks(run, sizes),
-        {name: result.own for name, result in found.items()},
+        {name: result.own for name, result in found.items() if result.own is not None},
         {pair: row["loss"] for pair, row in by_pair.items()},
     )
     for name, ratio in measured.participation.items():
@@ -103,6 +103,8 @@ def evaluate(run: Run) -> int:
         "settings": run.written.model_dump(exclude={"published", "track"}),
         "versions": versions(),
     }
+    if others:
+        results["feature_mappings"] = [others[pair] for pair in experiment.pairs() if pair in others]
     maps = correct_maps(pa.concat_tables([result.maps for result in found.values()]))
     points = {pair: manifests[files.curve_predictions(*pair)]["points"] for pair in pairs_with_points(experiment)}
     subsets = add_points(described, mappings, maps, points)
@@ -151,12 +153,18 @@ def read_predictions(run: Run, tables: FeatureTables) -> dict[str, dict[str, Any
     return manifests
 
 
-def describe_networks(run: Run, sizes: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Return each network's feature size and number of classes."""
-    return {
-        name: {"feature_size": size, "classes": load_classifier(run.files, name).classes}
-        for name, size in sizes.items()
-    }
+def describe_networks(run: Run, sizes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    """Return each network's feature size, which features these are, where its classifier comes from, and how many
+    classes it has.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, network in run.experiment.networks.items():
+        found[name] = {"feature_size": sizes[name], "classifier": network.classifier}
+        if network.chosen_features:
+            found[name]["features"] = network.chosen_features
+        if network.classifies:
+            found[name]["classes"] = needed_classifier(run.files, name).classes
+    return found
 
 
 def published_values(experiment: Experiment) -> list[PublishedValue]:

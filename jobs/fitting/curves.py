@@ -44,11 +44,13 @@ class FittedCurves:
     described: dict[Variant, dict[str, Any]]
     records: dict[str, FileRecord] = field(default_factory=dict)  # of the files that are written
 
-    def keep(self, files: Layout) -> None:
+    def keep(self, files: Layout, train: FeatureTables) -> None:
         """Write the maps, if they are to be kept."""
         for variant, map_ in self.maps.items() if self.curves.keep else ():
             name = map_name(self.curves.source, self.curves.target, variant.name)
-            self.records[files.map(name)] = (map_ if variant.rank else map_.multiplied()).save(files.map(name))
+            self.records[files.map(name)] = (map_ if variant.rank else map_.multiplied()).save(
+                files.map(name), train.origin(self.curves.source, self.curves.target, variant.name)
+            )
 
 
 def judge_curves(

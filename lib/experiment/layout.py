@@ -74,7 +74,7 @@ class Layout:
         return join_uri(self.folder, "classifiers", f"{network}.safetensors")
 
     def classifier_manifest(self, network: str) -> str:
-        """Return the file that says which weights a network's classifier belongs to."""
+        """Return the file that says which weights a network's classifier belongs to, or that it has none."""
         return join_uri(self.folder, "classifiers", f"{network}.manifest.json")
 
     @property

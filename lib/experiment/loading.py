@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lib.errors import ExperimentError, StorageError
-from lib.experiment.network_settings import NetworkSettings, Preprocessing
+from lib.experiment.network_settings import FeatureFiles, NetworkSettings, Preprocessing
 from lib.experiment.overrides import override
 from lib.experiment.sections import Section
 from lib.experiment.settings import (
@@ -22,6 +22,7 @@ from lib.experiment.settings import (
     ExtractSettings,
     FitSettings,
     Images,
+    ProbeSettings,
     Published,
     Split,
     TrackSettings,
@@ -132,8 +133,10 @@ def _allowed(location: tuple[Any, ...]) -> list[str]:
         "images.val": Split,
         "networks": NetworkSettings,
         "preprocessing": Preprocessing,
+        "features": FeatureFiles,
         "extract": ExtractSettings,
         "fit": FitSettings,
+        "probe": ProbeSettings,
         "evaluate": EvaluateSettings,
         "track": TrackSettings,
         "demo": DemoSettings,
@@ -141,5 +144,6 @@ def _allowed(location: tuple[Any, ...]) -> list[str]:
     }
     path = ".".join(str(part) for part in location)
     if path not in tables:
-        path = "preprocessing" if path.endswith("preprocessing") else path.partition(".")[0]
+        last = path.rpartition(".")[2]
+        path = last if last in ("preprocessing", "features") else path.partition(".")[0]
     return list(tables[path].model_fields)

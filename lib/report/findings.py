@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +32,7 @@ class Findings:
     """Results, with the tables of maps, classes and examples, and error curves that are read when they are needed."""
 
     results: Results
-    maps: pa.Table  # MAPS
+    maps: pa.Table  # MAPS, of the pairs whose target has a classifier
     examples: pa.Table  # EXAMPLES
     thumbnails: Mapping[str, bytes | None]  # image_id -> JPEG; None if the image can't be read any more
     classes: Callable[[str], pa.Table]  # target -> CLASSES
@@ -63,7 +64,7 @@ class Findings:
         pictures = table(files.thumbnails, THUMBNAILS).to_pylist()
         return cls(
             results,
-            table(files.maps_table, MAPS),
+            with_accuracy(table(files.maps_table, MAPS)),
             table(files.examples, EXAMPLES),
             {row["image_id"]: row["jpeg"] for row in pictures},
             lambda target: table(files.classes_of(target), CLASSES),
@@ -85,8 +86,13 @@ class Findings:
     @cached_property
     def rows(self) -> list[MapResults]:
         """Every map of every pair. For few networks."""
-        rows: list[MapResults] = self.maps.to_pylist()
+        rows: list[MapResults] = self.with_classifiers(self.maps)
         return rows
+
+    def with_classifiers(self, table: pa.Table) -> list[Any]:
+        """Return a table's rows about directions, each with where the target's classifier comes from."""
+        origin = {name: network.get("classifier") for name, network in self.results["networks"].items()}
+        return [{**row, "classifier": origin[row["target"]]} for row in table.to_pylist()]
 
     @property
     def families(self) -> list[MapResults]:
@@ -138,6 +144,11 @@ def read_results(files: Layout, records: Records | None = None) -> Results:
     except ValueError as error:
         raise DamagedFile(files.results, f"it is no JSON ({error})") from error
     return results
+
+
+def with_accuracy(maps: pa.Table) -> pa.Table:
+    """Return the rows of a MAPS table about targets that have a classifier."""
+    return maps.filter(pc.is_valid(maps["accuracy"]))
 
 
 def read_error_curve(files: Layout, source: str, target: str) -> Curve | None:

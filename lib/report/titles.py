@@ -35,6 +35,9 @@ def titled(results: Results) -> Results:
     found["networks"] = {titles[name]: network for name, network in results["networks"].items()}
     for part, fields in NAMING.items():
         found[part] = [renamed_row(row, fields, titles) for row in found.get(part, [])]
+    if "feature_mappings" in results:
+        both = NAMING["mappings"]
+        found["feature_mappings"] = [renamed_row(row, both, titles) for row in results["feature_mappings"]]
     if "order" in results:
         found["order"] = [titles[name] for name in results["order"]]
     return cast(Results, found)

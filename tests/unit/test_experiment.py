@@ -68,7 +68,9 @@ def test_one_network_is_refused(tmp_path: Path) -> None:
 
 def test_unknown_experiment_names_those_that_exist() -> None:
     with pytest.raises(
-        ExperimentError, match=r"Did you mean 'lite'\? Give a TOML file, or one of these names: demo, lite, paper"
+        ExperimentError,
+        match=r"Did you mean 'lite'\? Give a TOML file, or one of these names: demo, foundation, layers, lite, paper, "
+        r"sources, vectors",
     ):
         load_experiment("litt", [], EXPERIMENTS)
 
