@@ -27,6 +27,7 @@ from lib.evaluation.judging import (
     network_results,
 )
 from lib.evaluation.point_results import add_points, add_variances
+from lib.evaluation.result_tables import SUBSETS
 from lib.evaluation.results import ImageCounts, PublishedValue, Results
 from lib.experiment.layout import SPLITS, manifest_in
 from lib.experiment.settings import Experiment
@@ -38,7 +39,7 @@ from lib.storage.manifests import Artifact, begin_all, digest, read_manifests, v
 from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord
 
-MEASURED = 2  # raised when results gain numbers, so that results of earlier versions are made anew
+MEASURED = 3  # raised when results gain numbers, so that results of earlier versions are made anew
 
 
 def evaluate(run: Run) -> int:
@@ -70,6 +71,7 @@ def evaluate(run: Run) -> int:
             "evaluate": experiment.evaluate.model_dump(),
             "measured": MEASURED,
             **titles(experiment),
+            **({"twins": [list(pair) for pair in twins]} if (twins := experiment.twins()) else {}),
         },
     )
     if not begin_all({"results": artifact}, overwrite=True, search=search(run, "evaluate")):
@@ -81,6 +83,9 @@ def evaluate(run: Run) -> int:
     mappings = [by_pair[pair] for pair in experiment.pairs() if pair in by_pair]
     others = {(row["source"], row["target"]): row for result in found.values() for row in result.feature_mappings}
     correct_mappings(mappings)
+    for pair in experiment.twins():
+        twin = by_pair[pair] if pair in by_pair else others[pair]
+        twin["twins"] = True
     mapped = measure_mapped(files, tables, networks, main_variant(experiment), experiment.evaluate.neighbour_rows)
     for pair, fit in mapped.fits.items():
         (by_pair[pair] if pair in by_pair else others[pair])["feature_fit"] = fit
@@ -108,10 +113,14 @@ def evaluate(run: Run) -> int:
     maps = correct_maps(pa.concat_tables([result.maps for result in found.values()]))
     points = {pair: manifests[files.curve_predictions(*pair)]["points"] for pair in pairs_with_points(experiment)}
     subsets = add_points(described, mappings, maps, points)
-    add_variances(mappings, subsets)
+    add_variances(mappings, subsets, maps)
     records = {files.classes_of(target): result.classes for target, result in found.items()}
     records |= write_examples(run, [result.examples for result in found.values()])
-    for uri, table in ((files.maps_table, maps), (files.subsets, subsets), (files.directions, mapped.directions)):
+    for uri, table in (
+        (files.maps_table, maps),
+        (files.subsets, pa.Table.from_pylist(subsets, schema=SUBSETS)),
+        (files.directions, mapped.directions),
+    ):
         records[uri] = FileRecord.of(write_table(uri, table))
     records[files.results] = FileRecord.of(write_json(files.results, results))
     artifact.finish(len(mappings), records=records)

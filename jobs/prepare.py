@@ -68,7 +68,7 @@ def network_artifacts(run: Run, demo: DemoSettings) -> dict[tuple[str, str], Art
             made_from={
                 "model": network.model,
                 "options": network.options,
-                "demo": demo.model_dump(),
+                "demo": demo.model_dump(exclude={"twins"}),
                 "seed": run.experiment.seed + place,
             },
         )

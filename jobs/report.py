@@ -69,11 +69,17 @@ def compare(folders: list[str], out: str) -> None:
     """Print several experiments beside each other, and write them as a page. Raises RunError if one comes twice."""
     if len(set(folders)) < len(folders):
         raise RunError(f"each experiment can stand there once, given are {', '.join(folders)}")
-    results = [(folder.rstrip("/"), read_results(Layout(folder))) for folder in folders]
-    markdown, html = compare_experiments(results)
+    results = [read_results(Layout(folder)) for folder in folders]
+    markdown, html = compare_experiments(list(zip(column_titles(folders, results), results, strict=True)))
     write_bytes(out, html.encode())
     print(f"\n{markdown}\n", flush=True)
     say("report", out)
+
+
+def column_titles(folders: list[str], results: list[Results]) -> list[str]:
+    """Return the experiments' titles if each has one of its own, else their folders."""
+    titles = [title for title in (one["settings"].get("title") for one in results) if title]
+    return titles if len(set(titles)) == len(folders) else [folder.rstrip("/") for folder in folders]
 
 
 def folder_of(named: str, options: argparse.Namespace) -> str:

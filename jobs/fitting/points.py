@@ -46,6 +46,7 @@ class PointCounter:
             return
         targets = list(dict.fromkeys(target for target, *_ in held))
         networks = list(dict.fromkeys([self.source, *targets]))
+        source_classifier = load_classifier(self.files, self.source)
         counters: list[tuple[CountPoints, list[Made]]] = []
         for target in targets:
             classifier = load_classifier(self.files, target)
@@ -57,7 +58,7 @@ class PointCounter:
                 maps = {name: map_ for _, name, map_, _ in points}
                 if maps:
                     predict = PredictMapped(self.source, target, classifier, maps, self.device)
-                    counters.append((CountPoints(predict, fed), points))
+                    counters.append((CountPoints(predict, fed, source_classifier), points))
         rows = int(self.room / 2 / (4 * sum(self.tables.sizes(networks).values())))
         for chunk in split_into_chunks(self.tables, networks, max(SLICE // 4, min(rows, FILE_ROWS))):
             for slice_ in slices(read_chunk(chunk)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -50,6 +51,7 @@ def tell_tensorboard(folder: str, findings: Findings) -> None:
 
 def tell_mlflow(uri: str, findings: Findings) -> None:
     """Make a run in MLflow's experiment of this name. Raises RunError if the server does not take it."""
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the console has this project's lines
     import mlflow
     from mlflow.entities import Metric, Param
 

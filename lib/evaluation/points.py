@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypedDict
@@ -10,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.evaluation.predictions import PredictMapped
+from lib.evaluation.predictions import PredictMapped, PredictOwn
+from lib.evaluation.regions import count_regions
 from lib.maps.class_sums import LabelOnly
+from lib.networks.classifiers import Classifier
 from lib.storage.columns import vector_column
 
 SCALE = 2**32  # E is summed as a whole number of 1/SCALE, so that the order of the images does not matter
@@ -23,6 +26,7 @@ class Point(TypedDict):
     correct: int
     total: int  # labelled images
     validation_error: float  # mean E over all images
+    regions: dict[str, int] | None  # of labelled images; None without the source's classifier
 
 
 @dataclass
@@ -33,27 +37,53 @@ class PointCounts:
     labelled: int = 0
     images: int = 0
     error: int = 0  # 1/SCALE
+    regions: Counter[str] | None = None
 
-    def add(self, predicted: pa.Table, column: str) -> None:
-        """Count the images of a prediction table with this map's columns."""
+    def add(self, predicted: pa.Table, column: str, own: OwnRight | None) -> None:
+        """Count the images of a prediction table with this map's columns. `own` is what is right without a map."""
         right = pc.equal(predicted[f"predicted_{column}"], predicted["label"])  # null without a label
         self.correct += pc.sum(right).as_py() or 0
         self.labelled += len(predicted) - predicted["label"].null_count
         self.images += len(predicted)
         error = predicted[f"error_{column}"].to_numpy().astype(np.float64)
         self.error += int(np.rint(error * SCALE).astype(np.int64).sum())
+        if own is not None:
+            labelled = predicted["label"].is_valid().to_numpy()
+            mapped = pc.fill_null(right, False).to_numpy()
+            counts = count_regions(*(these[labelled] for these in (own.target, own.source, mapped)))
+            self.regions = Counter({key: counts[key] + (self.regions or Counter())[key] for key in counts})
 
     def point(self) -> Point:
         """Return the counts, divided once."""
         error = self.error / SCALE / max(self.images, 1)
-        return {"correct": self.correct, "total": self.labelled, "validation_error": error}
+        regions = None if self.regions is None else dict(self.regions)
+        return {"correct": self.correct, "total": self.labelled, "validation_error": error, "regions": regions}
+
+
+@dataclass(frozen=True)
+class OwnRight:
+    """Which images target and source get right with their own features, (n,) bool each."""
+
+    target: np.ndarray
+    source: np.ndarray
 
 
 class CountPoints:
-    """Count what some maps of one pair predict, from the source's features or from a control's label-only vectors."""
+    """Count what some maps of one pair predict, from the source's features or from a control's label-only vectors.
 
-    def __init__(self, predict: PredictMapped, control: LabelOnly | None = None) -> None:
+    With the source's classifier, which no control has, the regions are counted, too.
+    """
+
+    def __init__(
+        self, predict: PredictMapped, control: LabelOnly | None = None, source_classifier: Classifier | None = None
+    ) -> None:
         self.predict, self.control = predict, control
+        self.own = None
+        if control is None and source_classifier is not None:
+            self.own = (
+                PredictOwn(predict.target, predict.classifier, predict.device),
+                PredictOwn(predict.source, source_classifier, predict.device),
+            )
         self.counts = {name: PointCounts() for name in predict.maps}
 
     def __call__(self, rows: pa.Table) -> None:
@@ -62,12 +92,19 @@ class CountPoints:
             known = self.control.has(pc.fill_null(rows["label"], -1).to_numpy())
             rows = label_only_rows(rows.filter(pa.array(known)), self.predict.source, self.predict.target, self.control)
         predicted = self.predict(rows)
+        own = None if self.own is None else OwnRight(*(right(predict(rows)) for predict in self.own))
         for name, counts in self.counts.items():
-            counts.add(predicted, name)
+            counts.add(predicted, name, own)
 
     def points(self) -> Mapping[str, Point]:
         """Return each map's counts."""
         return {name: counts.point() for name, counts in self.counts.items()}
+
+
+def right(predicted: pa.Table) -> np.ndarray:
+    """Return which images of a PREDICTIONS table are right, (n,) bool; none is without a label."""
+    equal: np.ndarray = pc.fill_null(pc.equal(predicted["predicted"], predicted["label"]), False).to_numpy()
+    return equal
 
 
 def label_only_rows(rows: pa.Table, source: str, target: str, label_only: LabelOnly) -> pa.Table:

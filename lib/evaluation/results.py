@@ -26,8 +26,8 @@ class ControlResults(Counted):
     validation_error: float
 
 
-class LossVariance(TypedDict):
-    """What a loss would vary by, in squared points, if each of these were drawn again. Null where it is not known."""
+class Variance(TypedDict):
+    """What a number would vary by, in its unit squared, if each of these were drawn again. Null where not known."""
 
     evaluation: float  # evaluation images
     training: float | None  # training images, seen on least_squares maps of the pair
@@ -162,15 +162,18 @@ class FeatureMappingResults(Pair, FeatureResults):
     family: str
     feature_fit: NotRequired[FeatureFit]
     fit_curve: NotRequired[CurveShape]  # of a map fitted by Adam: whether E settled
+    twins: NotRequired[bool]  # true of two trainings of one architecture
 
 
 class MappingResults(MappedResults, AgreementResults):
     """The main map of a pair."""
 
+    twins: NotRequired[bool]  # true of two trainings of one architecture
     feature_fit: NotRequired[FeatureFit]
     label_only: NotRequired[ControlResults]  # fed from features of the source's kind that hold the label alone
-    loss_variance: NotRequired[LossVariance]
-
+    loss_variance: NotRequired[Variance]  # squared points
+    validation_error_variance: NotRequired[Variance]
+    regions_sd: NotRequired[dict[str, float]]  # images: the square root of each region's total variance
     fit_curve: NotRequired[CurveShape]  # of a map fitted by Adam: whether E settled
     outcome: NotRequired[str]  # "equivalent", "different" or "undecided"
     validation_error_ci95: NotRequired[list[float]]  # of the mean E, over evaluation images

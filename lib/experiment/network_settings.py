@@ -94,6 +94,9 @@ class NetworkSettings(Section):
     classifier: str = "own"
     """Where C comes from: "own"; "none": the network gives features only; "probe": fitted with the training images'
     labels (see [probe]); or the path or URI of a .safetensors or .pth file with its weight and bias."""
+    twin_of: str | None = None
+    """Another network of the experiment, of the same architecture, of which this one is a second training. How well a
+    twin's mapped features do shows what training anew alone costs."""
     class_offset: Annotated[int, Field(ge=0)] = 0
     """1 for a network whose class 0 is "background", else 0."""
     pool: str | None = None

@@ -210,6 +210,8 @@ class DemoSettings(Section):
     """Height and width, pixels."""
     epochs: Positive = 6
     """Passes of training over the pictures."""
+    twins: bool = False
+    """Train each network twice, the second time from other random numbers, as NAME_twin."""
 
 
 class Published(Section):
@@ -251,6 +253,18 @@ class Experiment(Section):
     demo: DemoSettings | None = None
     published: list[Published] = []
 
+    @model_validator(mode="before")
+    @classmethod
+    def add_twins(cls, values: Any) -> Any:
+        """Give each network of the demo a twin if the demo has twins. Where they are there already, nothing changes."""
+        if not isinstance(values, dict) or not isinstance(values.get("demo"), dict) or not values["demo"].get("twins"):
+            return values
+        networks = {name: dict(network) for name, network in values.get("networks", {}).items()}
+        for name, network in list(networks.items()):
+            if network.get("twin_of") is None:
+                networks.setdefault(f"{name}_twin", twin(name, network))
+        return values | {"networks": networks}
+
     @model_validator(mode="after")
     def check_networks(self) -> Experiment:
         """Refuse fewer than two networks, names that cannot be file names, and published values of unknown networks."""
@@ -268,6 +282,7 @@ class Experiment(Section):
                     raise ValueError(
                         f"networks: files of {name!r} would have the names of those of {other!r}: rename one"
                     )
+        check_twins(self.networks)
         shown_titles({name: network.title for name, network in self.networks.items()})
         for row in self.published:
             unknown = {row.features, row.classifier} - set(self.networks)
@@ -303,3 +318,32 @@ class Experiment(Section):
     def pairs(self) -> list[tuple[str, str]]:
         """Return all ordered pairs (source A, target B) with A != B; each has one map M_{A->B}."""
         return [(a, b) for a in self.networks for b in self.networks if a != b]
+
+    def twins(self) -> list[tuple[str, str]]:
+        """Return the ordered pairs of networks that are two trainings of one architecture."""
+        origin = {name: network.twin_of or name for name, network in self.networks.items()}
+        return [(a, b) for a, b in self.pairs() if origin[a] == origin[b]]
+
+
+def twin(name: str, network: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a second training of a demo's network."""
+    weights = str(network.get("weights", "")).removesuffix(".safetensors")
+    return network | {"twin_of": name, "title": None, "weights": f"{weights}_twin.safetensors"}
+
+
+def check_twins(networks: dict[str, NetworkSettings]) -> None:
+    """Raise ValueError if a network's twin is not there, is another architecture, or is itself a twin."""
+    for name, network in networks.items():
+        if network.twin_of is None:
+            continue
+        first = networks.get(network.twin_of)
+        if first is None or network.twin_of == name:
+            others = [other for other in networks if other != name]
+            raise ValueError(f"networks.{name}.twin_of: one of {others}, not {network.twin_of!r}")
+        if first.twin_of is not None:
+            raise ValueError(f"networks.{name}.twin_of: {network.twin_of!r} is a twin itself: name {first.twin_of!r}")
+        if (first.model, first.options) != (network.model, network.options):
+            raise ValueError(
+                f"networks.{name}.twin_of: {network.twin_of!r} is {first.model} with options {first.options}, this "
+                f"network {network.model} with {network.options}: twins have one architecture"
+            )

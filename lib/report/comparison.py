@@ -10,6 +10,7 @@ from lib.evaluation.results import Results
 from lib.report.blocks import Note, Section, Table
 from lib.report.cells import Row, direction, interval, loss_points, markdown, percent, right_of
 from lib.report.page import render_page
+from lib.report.titles import renamed, titles_of
 
 OWN, LOSS = "accuracy %", "loss, points"
 
@@ -24,11 +25,26 @@ def compare_experiments(experiments: Sequence[tuple[str, Results]]) -> tuple[str
     twice = [title for title, count in Counter(titles).items() if count > 1]
     if not titles or twice:
         raise ValueError(f"expected experiments with titles that differ, got {twice or 'none'}")
-    own = _beside([_accuracies(results) for _, results in experiments])
-    losses = _beside([_losses(results) for _, results in experiments])
+    called = titles_together([results for _, results in experiments])
+    named = [renamed(results, called) for _, results in experiments]
+    own, losses = _beside([_accuracies(results) for results in named]), _beside([_losses(results) for results in named])
     both = [(row[0], kind, *row[1:]) for kind, rows in ((OWN, own), (LOSS, losses)) for row in rows]
     text = markdown(("features → classifier", "", *titles), both)
     return text, _html(titles, own, losses)
+
+
+def titles_together(experiments: Sequence[Results]) -> dict[str, str]:
+    """Return what each network is called in all experiments: its first title, and its name where another has that, too.
+
+    A network is the same in all of them if its name is.
+    """
+    called: dict[str, str] = {}
+    for results in experiments:
+        for name, title in titles_of(results).items():
+            if called.setdefault(name, title) == name:
+                called[name] = title
+    counts = Counter(called.values())
+    return {name: title if counts[title] == 1 else f"{title} ({name})" for name, title in called.items()}
 
 
 def _html(titles: list[str], own: list[Row], losses: list[Row]) -> str:

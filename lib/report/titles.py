@@ -30,7 +30,11 @@ def experiment_title(results: Results) -> str:
 
 def titled(results: Results) -> Results:
     """Return results whose networks are called by their titles. Settings stay as they are."""
-    titles = titles_of(results)
+    return renamed(results, titles_of(results))
+
+
+def renamed(results: Results, titles: Mapping[str, str]) -> Results:
+    """Return results whose networks are called as `titles` says. Settings stay as they are."""
     found: dict[str, Any] = dict(results)
     found["networks"] = {titles[name]: network for name, network in results["networks"].items()}
     for part, fields in NAMING.items():

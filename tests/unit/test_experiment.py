@@ -46,6 +46,11 @@ def test_overrides_are_read_as_toml_else_as_strings() -> None:
         (f"networks.lite0.title={'x' * 41}", ["networks.lite0.title", "at most 40 characters"]),
         ('networks.lite0.title="a\\nb"', ["networks.lite0.title", "one line of printable characters"]),
         ('title="\\u001b[31m"', ["title", "one line of printable characters"]),
+        ("networks.lite0.twin_of=lite0", ["networks.lite0.twin_of: one of ['lite2'], not 'lite0'"]),
+        (
+            "networks.lite0.twin_of=lite2",
+            ["networks.lite0.twin_of: 'lite2' is tf_efficientnet_lite2", "one architecture"],
+        ),
         ("name=a/b", ["a/b", "letters"]),
         ("fit.iterations", ["key.path=value"]),
         ("seed.x=1", ["seed.x", "not a table"]),
@@ -121,3 +126,22 @@ def test_dots_in_names_are_allowed_elsewhere() -> None:
     names = ["resnet50.a1_in1k", "resnet50", "resnet50.a2.least_squares"]
     networks = ", ".join(f'"{name}"={{model="a"}}' for name in names)
     assert list(load_experiment("lite", [f"networks={{{networks}}}"], EXPERIMENTS).networks) == names
+
+
+def test_a_demo_with_twins_trains_each_network_twice() -> None:
+    experiment = load_experiment("demo", ["demo.twins=true", "networks.resnet.title=Small"], EXPERIMENTS)
+    assert list(experiment.networks) == ["inception", "resnet", "inception_twin", "resnet_twin"]
+    twin = experiment.networks["resnet_twin"]
+    assert (twin.twin_of, twin.model, twin.title) == ("resnet", "small_resnet", None)
+    assert twin.weights == "{root}/networks/resnet_twin.safetensors"
+    assert experiment.located("/r").networks.keys() == experiment.networks.keys()
+    both = [("resnet", "resnet_twin"), ("resnet_twin", "resnet")]
+    assert [pair for pair in experiment.twins() if "resnet" in pair] == both
+    assert len(experiment.twins()) == 4
+    assert load_experiment("demo", [], EXPERIMENTS).twins() == []
+
+
+def test_a_twin_of_a_twin_is_refused() -> None:
+    again = ['networks.third={model="small_resnet", options={num_classes=12}, twin_of="resnet_twin"}']
+    with pytest.raises(ExperimentError, match="'resnet_twin' is a twin itself: name 'resnet'"):
+        load_experiment("demo", ["demo.twins=true", *again], EXPERIMENTS)

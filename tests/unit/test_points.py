@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from lib.evaluation.point_results import half_sample_variance
+from lib.evaluation.agreement import Z
+from lib.evaluation.point_results import add_variances, half_sample_variance
 from lib.evaluation.points import SCALE, CountPoints
 from lib.evaluation.predictions import PredictMapped
+from lib.evaluation.regions import REGIONS, count_regions
+from lib.evaluation.result_tables import MAPS
 from lib.maps.affine import AffineMap
 from lib.maps.class_sums import ClassSums, LabelOnly
 from lib.maps.moments import Moments
@@ -89,6 +92,27 @@ def test_counts_do_not_depend_on_how_images_come() -> None:
     point = whole.points()["x"]
     assert (point["correct"], point["total"]) == (expected, 99)
     assert point["validation_error"] == pytest.approx(error, abs=1 / SCALE)
+    assert point["regions"] is None
+
+
+def test_regions_are_those_of_own_and_mapped_answers() -> None:
+    rows = table([*label[:99].tolist(), None], X[:100], Y[:100])
+    C_A, C_B = (Classifier(torch.randn(4, d, generator=draw), torch.zeros(4)) for _ in range(2))
+    map_ = AffineMap(torch.randn(d, d, generator=draw), torch.zeros(d))
+    counter = CountPoints(PredictMapped("A", "B", C_B, {"x": map_}), source_classifier=C_A)
+    for part in (rows.slice(60), rows.slice(0, 60)):
+        counter(part)
+    right = [
+        (answers(features[:99].double()).argmax(1) == label[:99]).numpy()
+        for answers, features in (
+            (lambda F: F @ C_B.weight.double().T, Y),
+            (lambda F: F @ C_A.weight.double().T, X),
+            (lambda F: map_.to(torch.float64)(F) @ C_B.weight.double().T, X),
+        )
+    ]
+    found = counter.points()["x"]
+    assert found["regions"] == count_regions(*right)
+    assert sum(found["regions"].values()) == found["total"] == 99
 
 
 def test_a_control_is_fed_with_labels_alone() -> None:
@@ -113,3 +137,26 @@ def test_halves_tell_the_variance_over_training_rows() -> None:
         found.append(half_sample_variance(halves))
     assert np.mean(np.array(found, float)) == pytest.approx(true, rel=0.05)
     assert half_sample_variance([1.0]) is None
+
+
+def test_loss_error_and_regions_vary_over_images_halves_and_seeds() -> None:
+    regions = dict.fromkeys(REGIONS, 25)
+    pair = {"source": "A", "target": "B", "family": "affine"}
+    mapping = {**pair, "fixed": 50, "broken": 50, "total": 200, "regions": regions}
+    mapping["validation_error_ci95"] = [0.5 - Z * 0.01, 0.5 + Z * 0.01]
+    halves = [
+        {**pair, "share": 0.5, "subset": k, "loss": loss, "validation_error": 0.5 + loss / 100, "regions": counts}
+        for k, loss, counts in ((0, 1.0, {**regions, "none": 35}), (1, 3.0, {**regions, "none": 15}))
+    ]
+    seeds = [{**pair, "seed": k, "loss": float(k), "validation_error": 0.5, "regions": regions} for k in range(3)]
+    maps = pa.Table.from_pylist(seeds, schema=MAPS)
+    add_variances([mapping], halves, maps)
+    loss, error = mapping["loss_variance"], mapping["validation_error_variance"]
+    assert (loss["training"], loss["seeds"]) == (1.0, 1.0)
+    assert loss["total"] == pytest.approx(loss["evaluation"] + 2)
+    assert (error["evaluation"], error["training"], error["seeds"]) == pytest.approx((1e-4, 1e-4, 0))
+    assert mapping["regions_sd"]["target"] == pytest.approx((25 * 7 / 8) ** 0.5)
+    assert mapping["regions_sd"]["none"] == pytest.approx((25 * 7 / 8 + 100) ** 0.5)
+    add_variances([mapping], [{**row, "regions": None} for row in halves], maps.slice(0, 1))
+    assert mapping["regions_sd"]["none"] == pytest.approx((25 * 7 / 8) ** 0.5), "an earlier version counted no regions"
+    assert mapping["loss_variance"]["seeds"] is None

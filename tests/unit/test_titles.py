@@ -8,9 +8,10 @@ import pytest
 from project import EXPERIMENTS
 
 from jobs.evaluate import titles
-from jobs.report import show
+from jobs.report import column_titles, show
 from lib.experiment.layout import Layout
 from lib.experiment.loading import load_experiment
+from lib.report.comparison import compare_experiments
 from lib.report.report import write_report
 from lib.report.titles import titled, titled_findings
 
@@ -76,3 +77,18 @@ def test_the_answer_on_the_terminal_has_titles(capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     assert "Alpha & Ω → Beta <2> (mapped)" in out
     assert max(map(len, out.splitlines())) <= 100
+
+
+def test_experiments_beside_each_other_have_titles_and_join_networks_by_name() -> None:
+    one, two = called({"a": 0.8, "b": 0.75}).results, made_up.findings({"a": 0.7, "b": 0.65, "c": 0.6}).results
+    two["settings"]["networks"]["c"]["title"] = "Alpha & Ω"
+    two["settings"]["title"] = "Three"
+    names = column_titles(["runs/one", "runs/two"], [one, two])
+    assert names == ["Two of <them>", "Three"]
+    text, html = compare_experiments(list(zip(names, [one, two], strict=True)))
+    rows = [line.split("|") for line in text.splitlines() if "Alpha & Ω (a) → Beta <2>" in line]
+    assert len(rows) == 1, "one row for both experiments' a → b"
+    assert all(cell.strip() for cell in rows[0][3:5])
+    assert "Alpha &amp; Ω (c)" in html
+    del two["settings"]["title"]
+    assert column_titles(["runs/one/", "runs/two"], [one, two]) == ["runs/one", "runs/two"]
