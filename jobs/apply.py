@@ -21,6 +21,7 @@ from jobs.cluster.commands import exit_code, refuse_unwritable
 from jobs.cluster.progress import wait_for
 from jobs.cluster.runs import say
 from jobs.cluster.starting import start_ray
+from jobs.extraction.vector_pieces import pieces_there
 from lib.errors import TableError
 from lib.experiment.layout import manifest_in, part_in
 from lib.maps.affine import AffineMap
@@ -30,7 +31,7 @@ from lib.storage.manifests import Artifact
 from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord
 from lib.storage.uris import check_uri, resolve
-from lib.storage.vector_files import ID, VECTOR, Piece, pieces_of, read_piece, vector_files, vector_size
+from lib.storage.vector_files import ID, VECTOR, Piece, read_piece, vector_files, vector_size
 
 
 def apply(map_uri: str, features: str, out: str, key: str = ID, vector: str | None = None) -> int:
@@ -41,20 +42,19 @@ def apply(map_uri: str, features: str, out: str, key: str = ID, vector: str | No
     files = vector_files(features)
     map_record = FileRecord.of(read_bytes(map_uri))
     M = AffineMap.load(map_uri)
-    for file in files:
-        size = vector_size(file, key, vector)
+    for file, size in zip(files, for_all(lambda file: vector_size(file, key, vector), files), strict=True):
         if size != M.d_A:
             raise TableError(f"{file}: vectors have {size} numbers, but {map_uri} takes {M.d_A}")
     made_from = {
         "map": map_record.digest,
-        "files": [[file, file_version(file)] for file in files],
+        "files": list(map(list, zip(files, for_all(file_version, files), strict=True))),
         "key": key,
         "vector": vector,
     }
     artifact = Artifact(manifest_in(out), (out,), made_from)
     if not artifact.begin():
         return 0
-    pieces = [piece for found in for_all(lambda file: pieces_of(file, key, vector), files) for piece in found]
+    pieces = pieces_there(files, key, vector)
     written = set(files_below(out, ".parquet"))
     left = [number for number in range(len(pieces)) if resolve(part_in(out, number))[1] not in written]
     shared = ray.put(M)

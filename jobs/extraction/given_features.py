@@ -18,6 +18,7 @@ from jobs.extraction.parts import rows_named
 from jobs.extraction.passes import Pass
 from jobs.extraction.sink import TableSink
 from jobs.extraction.unfinished_tables import finish_pass
+from jobs.extraction.vector_pieces import pieces_there
 from jobs.extraction.written_parts import remove_incomplete_parts
 from lib.errors import TableError
 from lib.experiment.network_settings import FeatureFiles
@@ -25,7 +26,7 @@ from lib.features.schemas import REJECTS
 from lib.images.batches import REASON
 from lib.storage.parquet import parquet_files, read_table
 from lib.storage.uris import join_uri
-from lib.storage.vector_files import Piece, pieces_of, vector_files, vector_size
+from lib.storage.vector_files import vector_files, vector_size
 
 
 def import_pass(run: Run, plan: Pass) -> None:
@@ -50,7 +51,9 @@ def write_parts(plan: Pass, files: FeatureFiles, parts: Sequence[int], dtype: st
     say("extract", f"{plan.split}: vectors of {plan.name} are read from {location}")
     named = vector_files(location)
     size = vector_size(named[0], files.key, files.vector)
-    matched = match_by_id(Matching(plan, rejects_of_others(plan), size, dtype), parts, pieces_there(named, files))
+    matched = match_by_id(
+        Matching(plan, rejects_of_others(plan), size, dtype), parts, pieces_there(named, files.key, files.vector)
+    )
     sink = TableSink({plan.split: (plan.folder, plan.rejects)}, plan.name, plan.share.size)
     written = matched.groupby("part", num_partitions=len(parts)).map_groups(
         partial(write_part, sink=sink), batch_format="pyarrow", num_cpus=WRITE_CPUS
@@ -71,13 +74,6 @@ def rejects_of_others(plan: Pass) -> list[Rejects]:
     names = [os.path.basename(path) for path in parquet_files(plan.rejects)[1]]
     others = [name for name in names if not name.startswith(f"{plan.name}@")]
     return [Rejects(join_uri(plan.rejects, name), *rows_named(name)) for name in others]
-
-
-def pieces_there(named: Sequence[str], files: FeatureFiles) -> list[Piece]:
-    """Return the pieces of these files, which tasks look into."""
-    look = ray.remote(num_cpus=READ_CPUS)(pieces_of)
-    found = in_turn(lambda file: look.remote(file, files.key, files.vector), named)
-    return [piece for theirs in found for piece in theirs]
 
 
 def refuse_missing(plan: Pass, location: str) -> None:

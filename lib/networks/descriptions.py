@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from lib.errors import NetworkError, StorageError, TableError
 from lib.experiment.network_settings import FeatureFiles, NetworkSettings
 from lib.images.geometry import Geometry
-from lib.storage.files import file_version
+from lib.storage.files import file_version, for_all
 from lib.storage.manifests import digest
 from lib.storage.vector_files import vector_files, vector_size
 
@@ -60,17 +60,19 @@ def describe_network(name: str, network: NetworkSettings) -> Description:
 def describe_features(name: str, network: NetworkSettings, files: FeatureFiles) -> Description:
     """Describe features that were computed elsewhere by their files. Raises NetworkError and TableError."""
     named = {split: vector_files(files.location(split)) for split in ("train", "val")}
-    sizes = {file: vector_size(file, files.key, files.vector) for found in named.values() for file in found}
-    if len(set(sizes.values())) != 1:
-        raise NetworkError(f"network {name!r}: its files have vectors of {sorted(set(sizes.values()))} numbers")
-    versions = {split: [[file, file_version(file)] for file in found] for split, found in named.items()}
+    every = [file for found in named.values() for file in found]
+    sizes = set(for_all(lambda file: vector_size(file, files.key, files.vector), every))
+    if len(sizes) != 1:
+        raise NetworkError(f"network {name!r}: its files have vectors of {sorted(sizes)} numbers")
+    versions = {
+        split: list(map(list, zip(found, for_all(file_version, found), strict=True))) for split, found in named.items()
+    }
     fingerprint = digest([versions, files.key, files.vector])
     classifier = None
     if network.classifier_file is not None:
         from lib.networks.classifier_files import read_classifier  # with torch
 
-        size = next(iter(sizes.values()))
-        classifier = read_classifier(name, network.classifier_file, network.class_offset, size)
+        classifier = read_classifier(name, network.classifier_file, network.class_offset, next(iter(sizes)))
     classes, data = (None, None) if classifier is None else (classifier.classes, classifier.to_bytes())
     return Description(fingerprint, None, {}, classes, data, {})
 

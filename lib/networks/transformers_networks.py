@@ -70,7 +70,10 @@ def transformers_backbone(name: str, settings: NetworkSettings) -> Backbone:
 
 
 def _config(name: str, processor: Any) -> dict[str, Any]:
-    """Return an image processor's settings as timm's data config. Raises NetworkError if its sizes are others."""
+    """Return an image processor's settings as timm's data config. Raises NetworkError if its sizes are others.
+
+    Where an odd number of pixels is cut off, timm's crop lies one pixel beside that of transformers.
+    """
     size = dict(getattr(processor, "size", None) or {})
     crop = dict(getattr(processor, "crop_size", None) or {}) if getattr(processor, "do_center_crop", False) else {}
     resized, mode, share = size.get("shortest_edge"), "center", 1.0

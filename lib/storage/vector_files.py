@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import math
 import posixpath
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,13 @@ import pyarrow.parquet as pq
 
 from lib.errors import TableError
 from lib.storage.columns import vector_column
-from lib.storage.files import files_below, read_bytes
+from lib.storage.files import files_below
 from lib.storage.patterns import files_matching, folder_of, is_pattern
 from lib.storage.uris import resolve, uri_beside
 
 SUFFIXES = (".parquet", ".npy", ".safetensors")
 PIECE_ROWS = 16_384  # rows of a matrix that are read at once
+BLOCK = 2**20  # bytes of a file of ids that are read at once
 NUMBERS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}  # safetensors' types as numpy's
 ID, VECTOR = "image_id", "vector"
 
@@ -41,6 +42,7 @@ class Piece:
     rows: int
     key: str  # Parquet's column of ids
     vector: str | None  # the column or tensor; None is the only one that there is
+    ids: tuple[int, int] = (0, 0)  # where the ids of a matrix's rows begin and end in the file of ids beside it, bytes
 
 
 def vector_files(location: str) -> list[str]:
@@ -58,19 +60,23 @@ def vector_files(location: str) -> list[str]:
 
 
 def pieces_of(file: str, key: str, vector: str | None) -> list[Piece]:
-    """Return a file's pieces. Raises TableError if it cannot be read."""
+    """Return a file's pieces, whose vectors are not read. Raises TableError if it cannot be read."""
     filesystem, path = _open(file)
     try:
         if file.endswith(".parquet"):
             footer = pq.read_metadata(path, filesystem=filesystem)
             counts = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
             return [Piece(file, number, rows, key, vector) for number, rows in enumerate(counts)]
-        count = len(_named(filesystem, path)) if file.endswith(".safetensors") else 0
-        rows = count or _matrix(filesystem, path, vector).rows
+        named = len(_named(filesystem, path)) if file.endswith(".safetensors") else 0
+        rows = named or _matrix(filesystem, path, vector).rows
+        starts = range(0, rows, PIECE_ROWS)
+        ids = [(0, 0)] * len(starts) if named else _places_of_ids(file, rows)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise TableError(f"{file} can't be read: {error}") from error
-    starts = range(0, rows, PIECE_ROWS)
-    return [Piece(file, start, min(PIECE_ROWS, rows - start), key, vector) for start in starts]
+    return [
+        Piece(file, start, min(PIECE_ROWS, rows - start), key, vector, place)
+        for start, place in zip(starts, ids, strict=True)
+    ]
 
 
 def read_piece(piece: Piece) -> pa.Table:
@@ -89,7 +95,7 @@ def read_piece(piece: Piece) -> pa.Table:
         else:
             matrix = _matrix(filesystem, path, piece.vector)
             vectors = _read(filesystem, path, matrix, piece.number, piece.rows)
-            ids = _ids_beside(piece.file, matrix.rows).slice(piece.number, piece.rows)
+            ids = _ids_beside(piece)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise TableError(f"{piece.file} can't be read: {error}") from error
     if ids.null_count:
@@ -104,14 +110,20 @@ def read_piece(piece: Piece) -> pa.Table:
 
 
 def vector_size(file: str, key: str, vector: str | None) -> int:
-    """Return d, the length of a file's vectors. Raises TableError if it has none."""
-    pieces = pieces_of(file, key, vector)
-    if not pieces:
-        raise TableError(f"{file} has no rows")
+    """Return d, the length of a file's vectors, of which one is read at most. Raises TableError if it has none."""
     filesystem, path = _open(file)
-    if file.endswith(".npy"):
-        return _matrix(filesystem, path, vector).size
-    return int(read_piece(pieces[0]).schema.field(VECTOR).type.list_size)
+    try:
+        if file.endswith(".parquet"):
+            size = _size_in_parquet(filesystem, path, key, vector)
+        elif file.endswith(".safetensors") and (named := _named(filesystem, path)):
+            size = named[0][1].size
+        else:
+            size = _matrix(filesystem, path, vector).size
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise TableError(f"{file} can't be read: {error}") from error
+    if not size:
+        raise TableError(f"{file} has no vectors")
+    return size
 
 
 def _open(file: str) -> tuple[pafs.FileSystem, str]:
@@ -121,13 +133,7 @@ def _open(file: str) -> tuple[pafs.FileSystem, str]:
 def _read_parquet(piece: Piece, filesystem: pafs.FileSystem, path: str) -> tuple[pa.Array, np.ndarray]:
     """Read one row group's ids and vectors (n, d)."""
     with pq.ParquetFile(path, filesystem=filesystem) as file:
-        schema = file.schema_arrow
-        if piece.key not in schema.names:
-            raise ValueError(f"no column {piece.key!r}, which key names: it has {schema.names}")
-        lists = [field.name for field in schema if _is_vector(field.type)]
-        name = piece.vector or (lists[0] if len(lists) == 1 else None)
-        if name not in lists:
-            raise ValueError(f"no column {name!r} of lists of numbers: vector must name one of {lists}")
+        name = _vectors_in(file.schema_arrow, piece.key, piece.vector)
         rows = file.read_row_group(piece.number, columns=[piece.key, name]).combine_chunks()
     column = rows[name].combine_chunks()
     if column.null_count:
@@ -137,6 +143,27 @@ def _read_parquet(piece: Piece, filesystem: pafs.FileSystem, path: str) -> tuple
         raise ValueError(f"vectors are of different lengths, such as {sizes[:3]}")
     numbers = column.flatten().to_numpy(zero_copy_only=False)
     return rows[piece.key].combine_chunks().cast(pa.string()), numbers.reshape(len(rows), sizes[0])
+
+
+def _size_in_parquet(filesystem: pafs.FileSystem, path: str, key: str, vector: str | None) -> int:
+    with pq.ParquetFile(path, filesystem=filesystem) as file:
+        name = _vectors_in(file.schema_arrow, key, vector)
+        type_ = file.schema_arrow.field(name).type
+        if pa.types.is_fixed_size_list(type_):
+            return int(type_.list_size)
+        first = next(file.iter_batches(batch_size=1, columns=[name]), None)
+    return len(first[name][0].as_py() or []) if first is not None and len(first) else 0
+
+
+def _vectors_in(schema: pa.Schema, key: str, vector: str | None) -> str:
+    """Return the name of the column of vectors. Raises ValueError if it or the column of ids is not there."""
+    if key not in schema.names:
+        raise ValueError(f"no column {key!r}, which key names: it has {schema.names}")
+    lists = [field.name for field in schema if _is_vector(field.type)]
+    name = vector or (lists[0] if len(lists) == 1 else None)
+    if name is None or name not in lists:
+        raise ValueError(f"no column {name!r} of lists of numbers: vector must name one of {lists}")
+    return name
 
 
 def _is_vector(type_: pa.DataType) -> bool:
@@ -211,10 +238,33 @@ def _read(filesystem: pafs.FileSystem, path: str, matrix: _Matrix, first: int, r
     return np.frombuffer(data, matrix.dtype).reshape(rows, matrix.size)
 
 
-def _ids_beside(file: str, rows: int) -> pa.Array:
-    """Read the ids of a matrix's rows from the text file beside it."""
+def _places_of_ids(file: str, rows: int) -> list[tuple[int, int]]:
+    """Return where the ids of each PIECE_ROWS rows of a matrix begin and end in the text file beside it, bytes.
+
+    The file is read in blocks. Raises ValueError unless it has a line for each row.
+    """
     ids_file = f"{posixpath.splitext(file)[0]}.txt"
-    lines: Sequence[str] = read_bytes(ids_file).decode().splitlines()
-    if len(lines) != rows:
-        raise ValueError(f"{ids_file} has {len(lines)} lines, but there are {rows} vectors")
-    return pa.array(lines, pa.string())
+    filesystem, path = _open(ids_file)
+    edges, lines, place, last = [0], 0, 0, b""
+    with filesystem.open_input_stream(path) as stream:
+        while block := stream.read(BLOCK):
+            ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
+            wanted = np.arange(PIECE_ROWS - lines % PIECE_ROWS, len(ends) + 1, PIECE_ROWS) - 1
+            edges += (place + ends[wanted]).tolist()
+            lines, place, last = lines + len(ends), place + len(block), block[-1:]
+    if last not in (b"", b"\n"):
+        lines += 1
+    if edges[-1] != place:
+        edges.append(place)
+    if lines != rows:
+        raise ValueError(f"{ids_file} has {lines} lines, but there are {rows} vectors")
+    return list(pairwise(edges))
+
+
+def _ids_beside(piece: Piece) -> pa.Array:
+    """Read the ids of a piece of a matrix from the text file beside it."""
+    filesystem, path = _open(f"{posixpath.splitext(piece.file)[0]}.txt")
+    begin, end = piece.ids
+    with filesystem.open_input_file(path) as stream:
+        lines = stream.read_at(end - begin, begin).decode().split("\n")
+    return pa.array([line.removesuffix("\r") for line in lines[: piece.rows]], pa.string())

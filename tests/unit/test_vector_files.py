@@ -35,6 +35,7 @@ def write(folder: Path, kind: str) -> str:
 @pytest.mark.parametrize("kind", ["parquet-list", "parquet-fixed", "npy", "safetensors-matrix", "safetensors-named"])
 def test_all_kinds_of_file_give_the_same_vectors(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "PIECE_ROWS", 3)
+    monkeypatch.setattr(files, "BLOCK", 20)
     path = write(tmp_path, kind)
     assert (
         files.vector_files(str(tmp_path))
@@ -71,6 +72,19 @@ def test_what_is_no_table_of_vectors_is_refused(tmp_path: Path, change: dict[str
     )
     with pytest.raises(TableError, match=said):
         list(map(files.read_piece, files.pieces_of(str(tmp_path / "v.parquet"), "id", None)))
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_ids_are_the_lines_of_the_file_beside_a_matrix(
+    tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, "npy")
+    (tmp_path / "v.txt").write_bytes(((end or "\n").join(IDS) + end).encode())
+    for rows, block in ((1, 1), (2, 7), (7, 2**20), (3, 13)):
+        monkeypatch.setattr(files, "PIECE_ROWS", rows)
+        monkeypatch.setattr(files, "BLOCK", block)
+        read = map(files.read_piece, files.pieces_of(path, "id", None))
+        assert [name for piece in read for name in piece["image_id"].to_pylist()] == IDS
 
 
 def test_ids_that_are_not_as_many_as_vectors_are_refused(tmp_path: Path) -> None:
