@@ -15,10 +15,10 @@ import pyarrow as pa
 from jobs.cluster.commands import main
 from jobs.cluster.damage import search
 from jobs.cluster.runs import Run, say
-from jobs.evaluation.mapped_features import measure_mapped
+from jobs.evaluation.mapped_features import measure_mapped, retrieval_rows
 from jobs.evaluation.measures import measure_features
 from jobs.evaluation.shared_images import count_shared
-from jobs.evaluation.targets import count_targets, mapped_tables
+from jobs.evaluation.targets import count_targets, described_maps, mapped_tables
 from jobs.evaluation.thumbnails import write_thumbnails
 from lib.evaluation.belonging import check_predictions, check_weights
 from lib.evaluation.judging import (
@@ -27,11 +27,11 @@ from lib.evaluation.judging import (
     network_results,
 )
 from lib.evaluation.point_results import add_points, add_variances
-from lib.evaluation.result_tables import SUBSETS
+from lib.evaluation.result_tables import RETRIEVAL, SUBSETS
 from lib.evaluation.results import ImageCounts, PublishedValue, Results
 from lib.experiment.layout import SPLITS, manifest_in
 from lib.experiment.settings import Experiment
-from lib.experiment.variants import main_variant, pairs_with_points
+from lib.experiment.variants import full_of_curves, main_variant, pairs_with_points
 from lib.features.tables import FeatureTables
 from lib.networks.classifiers import needed_classifier
 from lib.storage.files import write_json
@@ -39,7 +39,7 @@ from lib.storage.manifests import Artifact, begin_all, digest, read_manifests, v
 from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord
 
-MEASURED = 3  # raised when results gain numbers, so that results of earlier versions are made anew
+MEASURED = 4  # raised when results gain numbers, so that results of earlier versions are made anew
 
 
 def evaluate(run: Run) -> int:
@@ -61,6 +61,7 @@ def evaluate(run: Run) -> int:
             files.maps_table,
             files.subsets,
             files.directions,
+            files.retrieval,
             files.classes,
             files.examples,
             files.thumbnails,
@@ -86,7 +87,8 @@ def evaluate(run: Run) -> int:
     for pair in experiment.twins():
         twin = by_pair[pair] if pair in by_pair else others[pair]
         twin["twins"] = True
-    mapped = measure_mapped(files, tables, networks, main_variant(experiment), experiment.evaluate.neighbour_rows)
+    looked_up = list(dict.fromkeys([main_variant(experiment), *full_of_curves(experiment)]))
+    mapped = measure_mapped(files, tables, networks, looked_up, experiment.evaluate.neighbour_rows)
     for pair, fit in mapped.fits.items():
         (by_pair[pair] if pair in by_pair else others[pair])["feature_fit"] = fit
     described, order = network_results(
@@ -120,6 +122,10 @@ def evaluate(run: Run) -> int:
         (files.maps_table, maps),
         (files.subsets, pa.Table.from_pylist(subsets, schema=SUBSETS)),
         (files.directions, mapped.directions),
+        (
+            files.retrieval,
+            pa.Table.from_pylist(retrieval_rows(mapped, described_maps(run, sizes, manifests)), RETRIEVAL),
+        ),
     ):
         records[uri] = FileRecord.of(write_table(uri, table))
     records[files.results] = FileRecord.of(write_json(files.results, results))

@@ -22,6 +22,7 @@ from jobs.fitting.progress import finished_maps, map_progress
 from jobs.fitting.streaming import streamed_pairs
 from lib.errors import RunError
 from lib.evaluation.belonging import check_weights
+from lib.evaluation.retrieval import CURVE_ROWS
 from lib.experiment.layout import manifest_in, map_name
 from lib.experiment.variants import MapKey, curve_variants, full_variants, pairs_with_points, subsets
 from lib.features.tables import FeatureTables
@@ -114,6 +115,7 @@ def begin_curves(run: Run, tables: FeatureTables, digests: Digests) -> dict[Pair
     """
     experiment, fit = run.experiment, run.experiment.fit
     sizes = tables.sizes(list(experiment.networks))
+    ranked = min(experiment.evaluate.neighbour_rows, CURVE_ROWS)
     artifacts: dict[Pair, Artifact] = {}
     wanted: dict[Pair, Curves] = {}
     for source, target in pairs_with_points(experiment):
@@ -132,10 +134,11 @@ def begin_curves(run: Run, tables: FeatureTables, digests: Digests) -> dict[Pair
             **other_classifier(run, target, digests),
             "seed": experiment.seed,
             "keep": fit.keep,
+            "retrieval": ranked,
         }
         artifact = artifacts[source, target] = Artifact(manifest_in(folder), (folder, *kept), made_from)
         wanted[source, target] = Curves(
-            source, target, variants, artifact, fit.keep, drawn, fit.controls and classifies, experiment.seed
+            source, target, variants, artifact, fit.keep, drawn, fit.controls and classifies, experiment.seed, ranked
         )  # fmt: skip
     return {pair: wanted[pair] for pair in begin_all(artifacts, True, search(run, "fit"))}
 

@@ -76,6 +76,17 @@ def mapped_tables(run: Run, sizes: Mapping[str, int], manifests: Mapping[str, di
     return found
 
 
+def described_maps(
+    run: Run, sizes: Mapping[str, int], manifests: Mapping[str, dict[str, Any]]
+) -> dict[Pair, dict[str, dict[str, Any]]]:
+    """Return for each pair what manifests say of its maps, by variant: those of low rank and of few rows first."""
+    found: dict[Pair, dict[str, dict[str, Any]]] = {}
+    for table in reversed(mapped_tables(run, sizes, manifests)):
+        theirs = found.setdefault((table.source, table.target), {})
+        theirs |= {of.variant.name: manifests[table.folder]["maps"][of.variant.column] for of in table.maps}
+    return found
+
+
 def mapped_of(variant: Variant, described: Mapping[str, Any]) -> Mapped:
     """Return a map with what a manifest says of it."""
     return Mapped(variant, described.get("fit_error"), described.get("training_rows"), described.get("curve"))

@@ -17,7 +17,7 @@ import torch
 
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.memory import FILL, memory_of_a_task
-from jobs.fitting.curves import Curves, FittedCurves, finish_curves, judge_curves
+from jobs.fitting.curves import Curves, FittedCurves, finish_curves, judge_curves, rank_images
 from jobs.fitting.points import PointCounter, points_of
 from lib.experiment.layout import Layout
 from lib.experiment.settings import FitSettings
@@ -147,6 +147,7 @@ def fit_block(
     wanted = [found for pair in block for found in pair.curves]
     if wanted:
         points.count(points_of(forms, wanted, files), forms.label_only_vectors(wanted[0].seed))
+    rank_images(val, fitted, device)
     finish_curves(fitted, judge_curves(files, val, fitted, JUDGED * room, device), points.found)
 
 

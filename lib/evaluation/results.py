@@ -147,6 +147,8 @@ class Retrieval(TypedDict):
     recall_at_1: float  # share of images that rank first; chance gives 1 / rows
     recall_at_10: float
     mean_rank: float  # from 1; chance gives (rows + 1) / 2
+    neighbours_at_1: float  # share of queries whose nearest other image is that of the target's own query
+    neighbours_at_10: float  # share of the own queries' 10 nearest others that are among the mapped ones'
     rows: int  # images that are ranked
 
 

@@ -157,6 +157,11 @@ class Layout:
         return join_uri(self.folder, "directions.parquet")
 
     @property
+    def retrieval(self) -> str:
+        """The table that says what mapped queries find in the target's index."""
+        return join_uri(self.folder, "retrieval.parquet")
+
+    @property
     def classes(self) -> str:
         """The folder with the results by class."""
         return join_uri(self.folder, "classes")

@@ -145,6 +145,12 @@ def curve_variants(fit: FitSettings, smaller: int) -> list[Variant]:
     ]
 
 
+def full_of_curves(experiment: Experiment) -> list[Variant]:
+    """Return the kind of map from all training rows at which learning curves end, if there are any."""
+    fit = experiment.fit
+    return [Variant("least_squares")] if fit.learning_curve and "least_squares" in fit.families else []
+
+
 @dataclass(frozen=True)
 class Subset:
     """Another draw of a share of the training rows, beside the first parts, which the share's Variant is made from."""

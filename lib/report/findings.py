@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.errors import DamagedFile, TableError
-from lib.evaluation.result_tables import CLASSES, DIRECTIONS, EXAMPLES, MAPS, SUBSETS, THUMBNAILS
+from lib.evaluation.result_tables import CLASSES, DIRECTIONS, EXAMPLES, MAPS, RETRIEVAL, SUBSETS, THUMBNAILS
 from lib.evaluation.results import ClassCounts, Example, MapResults, Results, StageTiming
 from lib.experiment.layout import Layout
 from lib.experiment.variants import MapKey, Variant
@@ -40,6 +40,7 @@ class Findings:
     timings: Mapping[str, StageTiming] = field(default_factory=dict)  # by stage; none if nobody timed them
     subsets: pa.Table = field(default_factory=SUBSETS.empty_table)  # draws of training rows
     bands: pa.Table = field(default_factory=DIRECTIONS.empty_table)  # of principal directions
+    retrieval: pa.Table = field(default_factory=RETRIEVAL.empty_table)
     names: Mapping[str, str] = field(default_factory=dict)  # of networks in files and addresses, by their titles
 
     @classmethod
@@ -72,6 +73,7 @@ class Findings:
             read_json(files.timings) if is_file(files.timings) else {},
             table(files.subsets, SUBSETS) if files.subsets in records else SUBSETS.empty_table(),
             table(files.directions, DIRECTIONS) if files.directions in records else DIRECTIONS.empty_table(),
+            table(files.retrieval, RETRIEVAL) if files.retrieval in records else RETRIEVAL.empty_table(),
         )
 
     def name(self, network: str) -> str:

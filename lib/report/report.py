@@ -16,6 +16,7 @@ from lib.report.feature_maps import features_section
 from lib.report.figures import draw_figures
 from lib.report.findings import Findings
 from lib.report.likeness import agreement_section, measures_section
+from lib.report.lookups import lookups_section
 from lib.report.losses import losses_section
 from lib.report.many import sections_of_many
 from lib.report.page import render_page
@@ -85,6 +86,7 @@ def sections_of_few(findings: Findings, drawn: Mapping[str, str]) -> list[Sectio
         directions_section(findings, drawn) if results["mappings"] else None,
         ranks_section(findings, drawn.get("ranks")),
         learning_curve_section(findings, drawn.get("learning_curve")),
+        lookups_section(findings.retrieval),
         directions_r2_section(findings.bands, drawn.get("principal_directions"), COLOURS),
         agreement_section(results),
         measures_section(results),

@@ -58,6 +58,7 @@ def titled_findings(findings: Findings) -> Findings:
         examples=renamed_columns(findings.examples, titles),
         subsets=renamed_columns(findings.subsets, titles),
         bands=renamed_columns(findings.bands, titles),
+        retrieval=renamed_columns(findings.retrieval, titles),
         classes=lambda target: renamed_columns(findings.classes(names[target]), titles),
         curve=lambda source, target: findings.curve(names[source], names[target]),
         names=names,
