@@ -26,12 +26,12 @@ from lib.errors import TableError
 from lib.experiment.layout import manifest_in, part_in
 from lib.maps.affine import AffineMap
 from lib.storage.columns import column_vectors, vector_column
-from lib.storage.files import file_version, files_below, for_all, read_bytes
+from lib.storage.files import files_below, for_all, read_bytes
 from lib.storage.manifests import Artifact
 from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord
 from lib.storage.uris import check_uri, resolve
-from lib.storage.vector_files import ID, VECTOR, Piece, read_piece, vector_files, vector_size
+from lib.storage.vector_files import ID, VECTOR, Piece, file_versions, read_piece, vector_files, vector_size
 
 
 def apply(map_uri: str, features: str, out: str, key: str = ID, vector: str | None = None) -> int:
@@ -47,7 +47,7 @@ def apply(map_uri: str, features: str, out: str, key: str = ID, vector: str | No
             raise TableError(f"{file}: vectors have {size} numbers, but {map_uri} takes {M.d_A}")
     made_from = {
         "map": map_record.digest,
-        "files": list(map(list, zip(files, for_all(file_version, files), strict=True))),
+        "files": file_versions(files),
         "key": key,
         "vector": vector,
     }

@@ -29,12 +29,12 @@ from lib.evaluation.judging import (
 from lib.evaluation.point_results import add_points, add_variances
 from lib.evaluation.result_tables import RETRIEVAL, SUBSETS
 from lib.evaluation.results import ImageCounts, PublishedValue, Results
+from lib.evaluation.results_file import write_results
 from lib.experiment.layout import SPLITS, manifest_in
 from lib.experiment.settings import Experiment
 from lib.experiment.variants import full_of_curves, main_variant, pairs_with_points
 from lib.features.tables import FeatureTables
 from lib.networks.classifiers import needed_classifier
-from lib.storage.files import write_json
 from lib.storage.manifests import Artifact, begin_all, digest, read_manifests, versions
 from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord
@@ -128,7 +128,7 @@ def evaluate(run: Run) -> int:
         ),
     ):
         records[uri] = FileRecord.of(write_table(uri, table))
-    records[files.results] = FileRecord.of(write_json(files.results, results))
+    records[files.results] = FileRecord.of(write_results(files.results, results))
     artifact.finish(len(mappings), records=records)
     say("evaluate", f"{files.results} is written")
     return 1

@@ -20,7 +20,8 @@ from jobs.cluster.commands import exit_code
 from lib.errors import ExperimentError
 from lib.experiment.loading import load_network
 from lib.networks.classifiers import Classifier
-from lib.networks.weights import cached, load_model, read_state
+from lib.networks.weight_files import cached
+from lib.networks.weights import load_model, read_state
 from lib.networks.zero_shot import Projection, projection_in, projection_of, read_embeddings, zero_shot_head
 from lib.storage.files import write_bytes
 from lib.storage.uris import check_uri, join_uri

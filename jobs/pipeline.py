@@ -13,7 +13,9 @@ from jobs.cluster.capacity import Capacity, check_capacity
 from jobs.cluster.commands import main
 from jobs.cluster.runs import Run, Stage, say
 from jobs.planning.dry_run import dry_run
+from jobs.planning.finished import inputs, is_finished, write_seal
 from lib.evaluation.results import StageTiming
+from lib.report.findings import read_results
 from lib.storage.files import is_file, read_json, write_json
 
 
@@ -22,6 +24,7 @@ def pipeline(run: Run) -> int:
 
     Each stage is imported when its turn comes: together they import torch, scipy and matplotlib, which takes 3 seconds.
     """
+    before = inputs(run)
     if not is_file(run.files.results):
         check_capacity(run.experiment)
     from jobs.prepare import prepare
@@ -47,7 +50,19 @@ def pipeline(run: Run) -> int:
     made += track(run)
     from jobs.report import report
 
-    return made + report(run)  # not timed, so that the answer is the last thing on the screen
+    made += report(run)  # not timed, so that the answer is the last thing on the screen
+    write_seal(run, before)
+    return made
+
+
+def answer(run: Run) -> bool:
+    """Show what the run came to, if it is finished and nothing has changed since. Return whether that is so."""
+    if not is_finished(run):
+        return False
+    from jobs.report import show
+
+    show(read_results(run.files), run.files)
+    return True
 
 
 def timed(name: str, stage: Stage, run: Run) -> int:
@@ -76,4 +91,4 @@ def write_timing(run: Run, name: str, seconds: float, made: int) -> None:
 
 
 if __name__ == "__main__":
-    main(pipeline, __doc__, reads_images=True, dry_run=dry_run)
+    main(pipeline, __doc__, reads_images=True, dry_run=dry_run, answer=answer)

@@ -22,13 +22,12 @@ from lib.experiment.layout import Layout
 from lib.report.cells import plain
 from lib.report.comparison import compare_experiments
 from lib.report.findings import FEW, Findings, read_results
-from lib.report.many import ends_rows
-from lib.report.report import write_report
-from lib.report.table1 import table1_rows
+from lib.report.table1 import ends_rows, table1_rows
 from lib.report.titles import titled
 from lib.report.verdict import verdict
 from lib.storage.files import is_file, write_bytes
 from lib.storage.manifests import Artifact, begin_all, digest
+from lib.storage.records import Records
 from lib.storage.uris import check_uri
 
 WIDTH = 100  # characters of a line of the answer, at the most
@@ -44,10 +43,17 @@ def report(run: Run) -> int:
     # A report holds nothing of its own, so a stale one is drawn again.
     written = bool(begin_all({"report": artifact}, overwrite=True, search=search(run, "report")))
     if written:
-        artifact.finish(len(results["mappings"]), records=write_report(Findings.read(run.files), run.files))
+        artifact.finish(len(results["mappings"]), records=draw(Findings.read(run.files), run.files))
         say("report", f"{run.files.report} is written")
     show(results, run.files)
     return int(written)
+
+
+def draw(findings: Findings, files: Layout) -> Records:
+    """Write the page, Table 1 and the figures, and return what is to be recorded of them."""
+    from lib.report.report import write_report  # with matplotlib, which whoever only wants the answer does without
+
+    return write_report(findings, files)
 
 
 def artifact_of(files: Layout, results: Results) -> Artifact:
@@ -107,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
         if len(folders) == 1:
             files = Layout(folders[0])
             findings = Findings.read(files)
-            records = write_report(findings, files)
+            records = draw(findings, files)
             artifact_of(files, findings.results).finish(len(findings.results["mappings"]), records=records)
             show(findings.results, files)
         else:

@@ -33,7 +33,7 @@ from lib.networks.descriptions import Description
 from lib.storage.files import write_json
 from lib.storage.manifests import Artifact
 
-ROWS_PER_FILE = 1024
+ROWS_PER_FILE, BATCH = 1024, 64
 
 
 class Through:
@@ -86,7 +86,7 @@ def main(images: int, parts_at_most: int, round_: int, folder: str) -> None:
     experiment = Path(folder) / "tiny.toml"
     experiment.write_text(
         TINY.format(folder=folder).replace(
-            "batch_size = 16\nrows_per_file = 16", f"batch_size = {ROWS_PER_FILE}\nrows_per_file = {ROWS_PER_FILE}"
+            "batch_size = 16\nrows_per_file = 16", f"batch_size = {BATCH}\nrows_per_file = {ROWS_PER_FILE}"
         )
     )
     run = Run(load_experiment(str(experiment)), folder)

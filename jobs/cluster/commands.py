@@ -37,11 +37,13 @@ def main(
     arguments: list[str] | None = None,
     reads_images: bool = False,
     dry_run: Callable[[Run], None] | None = None,
+    answer: Callable[[Run], bool] | None = None,
 ) -> NoReturn:
     """Run one stage as a command. Exit with 0 if all was done, with 2 for a bad experiment, with 1 for a failure.
 
     If the stage `reads_images`, their locations and those of the networks' weights are checked before Ray starts.
-    With --dry-run, `dry_run` alone is done, after the same checks of what is read.
+    With --dry-run, `dry_run` alone is done, after the same checks of what is read. `answer` shows what a run came to
+    that needs no stage, and returns whether it is one; nodes of a cluster may see other files, so they are asked.
     """
 
     def work() -> None:
@@ -58,17 +60,25 @@ def main(
         if reads_images:
             refuse_unreadable(run.written.images, run.written.networks)
         with hold(run.files.folder, command_line(), end_at_once, lambda line: say("lease", line)):
+            if answer is not None and not (options.address or os.environ.get("RAY_ADDRESS")) and answer(run):
+                say_finished(run)
+                return
             if reads_images:
                 run = replace(run, begun=begin_describing(run.written.networks, options.address))
             start_ray(options.address, options.verbose)
             if not stage(run):
-                print(f"Nothing to do: all of {run.files.folder} is finished.", flush=True)
+                say_finished(run)
 
     here = not ray.is_initialized()
     code = exit_code(work)
     if here:
         end(code)
     sys.exit(code)  # the process belongs to whoever has started Ray
+
+
+def say_finished(run: Run) -> None:
+    """Say that there was nothing to do."""
+    print(f"Nothing to do: all of {run.files.folder} is finished.", flush=True)
 
 
 def command_line() -> str:

@@ -139,7 +139,11 @@ def _part(folder: str, name: str, schema: pa.Schema) -> pa.Table:
     """Return columns of a part's file; no rows if there is no such file."""
     try:
         return pq.read_table(
-            _path(folder, name), columns=schema.names, filesystem=resolve(folder)[0], use_threads=False
+            _path(folder, name),
+            columns=schema.names,
+            filesystem=resolve(folder)[0],
+            use_threads=False,
+            page_checksum_verification=True,
         ).cast(schema)
     except FileNotFoundError:
         return schema.empty_table()

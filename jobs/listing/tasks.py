@@ -98,7 +98,10 @@ def list_unit(found: Sources, unit: Unit, folder: str) -> UnitListed:
 def read_piece(piece: Piece, columns: Sequence[str] = tuple(LISTING.names)) -> pa.Table:
     """Return some columns of a piece's images."""
     filesystem, path = resolve(piece.file)
-    return pq.read_table(path, columns=list(columns), filesystem=filesystem, use_threads=False).slice(0, piece.rows)
+    table = pq.read_table(
+        path, columns=list(columns), filesystem=filesystem, use_threads=False, page_checksum_verification=True
+    )
+    return table.slice(0, piece.rows)
 
 
 @ray.remote(num_cpus=1)

@@ -87,11 +87,12 @@ def add_variances(mappings: Sequence[MappingResults], subsets: Sequence[Mapping[
             low, high = mapping["validation_error_ci95"]
             evaluation = ((high - low) / (2 * Z)) ** 2
             mapping["validation_error_variance"] = variance(evaluation, *values(drawn, again, "validation_error"))
-        mapping["regions_sd"] = {
-            region: variance(count * (1 - count / mapping["total"]), *values(drawn, again, "regions", region))["total"]
-            ** 0.5
+        total = mapping["total"]
+        spread = {
+            region: variance(count * (1 - count / total), *values(drawn, again, "regions", region))
             for region, count in mapping["regions"].items()
         }
+        mapping["regions_sd"] = {region: round(found["total"] ** 0.5, 2) for region, found in spread.items()}
 
 
 def of_seeds(maps: pa.Table) -> dict[tuple[str, str, str], list[dict[str, Any]]]:

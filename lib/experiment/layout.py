@@ -180,6 +180,11 @@ class Layout:
         """The file that says which results the report shows."""
         return join_uri(self.folder, "report.manifest.json")
 
+    @property
+    def seal(self) -> str:
+        """The file that says what all of the finished run was made from, and what its folder held then."""
+        return join_uri(self.folder, "finished.manifest.json")
+
     def tracked_manifest(self, tracker: str) -> str:
         """Return the file that says which results a tracker was told."""
         return join_uri(self.folder, f"{tracker}.manifest.json")

@@ -7,7 +7,8 @@ import torch
 
 from lib.errors import NetworkError
 from lib.networks.classifiers import Classifier
-from lib.networks.weights import cached, read_state
+from lib.networks.weight_files import cached
+from lib.networks.weights import read_state
 
 
 def read_classifier(name: str, uri: str, offset: int, feature_size: int) -> Classifier:

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 from lib.errors import NetworkError, StorageError, TableError
 from lib.experiment.network_settings import FeatureFiles, NetworkSettings
 from lib.images.geometry import Geometry
-from lib.storage.files import file_version, for_all
+from lib.storage.files import for_all
 from lib.storage.manifests import digest
-from lib.storage.vector_files import vector_files, vector_size
+from lib.storage.vector_files import file_versions, vector_files, vector_size
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ def describe_features(name: str, network: NetworkSettings, files: FeatureFiles) 
     sizes = set(for_all(lambda file: vector_size(file, files.key, files.vector), every))
     if len(sizes) != 1:
         raise NetworkError(f"network {name!r}: its files have vectors of {sorted(sizes)} numbers")
-    versions = {
-        split: list(map(list, zip(found, for_all(file_version, found), strict=True))) for split, found in named.items()
-    }
+    versions = {split: file_versions(found) for split, found in named.items()}
     fingerprint = digest([versions, files.key, files.vector])
     classifier = None
     if network.classifier_file is not None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import importlib.util
 import logging
-import os
 import pickle
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +16,10 @@ import lib.demo.networks
 import lib.slim.networks  # noqa: F401 - both register their networks with timm
 from lib.errors import NetworkError
 from lib.experiment.network_settings import NetworkSettings
-from lib.storage.files import file_version, read_bytes
+from lib.networks.weight_files import cached, package_file
 
 log = logging.getLogger(__name__)
 PREFIXES = ("_orig_mod.", "module.", "model.")  # of torch.compile, DataParallel and Lightning
-
-
-def cache_folder() -> Path:
-    """Return where fetched weights are kept: the user's cache, or the temporary folder if there is no home."""
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "affine-features"
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"{folder} cannot be written")
-    except (RuntimeError, OSError):  # no home, or one that cannot be written
-        folder = Path(tempfile.gettempdir()) / f"affine-features-{os.getuid()}"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
 
 
 def check_known(name: str, settings: NetworkSettings) -> None:
@@ -143,27 +125,6 @@ def state_differences(state: dict[str, torch.Tensor], wanted: dict[str, torch.Te
     )
 
 
-def package_file(name: str, module: str) -> Path:
-    """Return the one weights file in an installed package, none of whose code is run.
-
-    Raises NetworkError if there is none, or more than one.
-    """
-    if not module.isidentifier():  # to find a module inside a package, Python would run the package
-        raise NetworkError(f"network {name!r}: package:{module} must name a package as `import` does, without a dot")
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise NetworkError(
-            f"network {name!r}: package {module} isn't installed: pip install {module.replace('_', '-')}"
-        )
-    folder = Path(spec.origin).parent
-    found = sorted([*folder.rglob("*.pth"), *folder.rglob("*.safetensors")])
-    if len(found) != 1:
-        raise NetworkError(
-            f"network {name!r}: package {module} must hold one .pth or .safetensors file, has {len(found)}"
-        )
-    return found[0]
-
-
 def in_order(name: str, state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return another implementation's tensors under timm's names, matched in order, by kind (weight, bias, ...) and
     shape.
@@ -180,21 +141,3 @@ def in_order(name: str, state: dict[str, torch.Tensor], wanted: dict[str, torch.
             )
         renamed[ours] = tensor
     return renamed
-
-
-def cached(uri: str) -> Path:
-    """Return a local path of the file at `uri`.
-
-    A remote file is fetched once on each node, whoever asks first, and again when it changes. Raises StorageError.
-    """
-    if "://" not in uri:
-        return Path(uri).expanduser().absolute()
-    folder = cache_folder()
-    path = folder / (hashlib.sha256(f"{uri} {file_version(uri)}".encode()).hexdigest()[:24] + Path(uri).suffix)
-    with open(path.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                file.write(read_bytes(uri))
-            os.replace(file.name, path)
-    return path

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from lib.evaluation.agreement import Z
 from lib.evaluation.regions import REGIONS
 from lib.evaluation.results import ControlResults, MappingResults, Results, Variance
-from lib.report.blocks import Block, Note, Section, Table
+from lib.report.blocks import Block, Folded, Note, Section, Table
 from lib.report.cells import Row, direction, interval, loss_points, number, percent
 
 TWINS = (
@@ -85,11 +85,13 @@ def variance_section(results: Results) -> Section | None:
     ]
     errors = [error_row(mapping) for mapping, _ in known if "validation_error_variance" in mapping]
     if errors:
-        blocks.append(Table(("direction", "E", *parts, "95 % interval of all"), errors, "What E varies by."))
+        table = Table(("direction", "E", *parts, "95 % interval of all"), errors, "What E varies by.")
+        blocks.append(Folded("What E varies by", table))
     regions = [region_row(mapping, mapping["regions_sd"]) for mapping, _ in known if "regions_sd" in mapping]
     if regions:
         caption = "Images in each region, and the standard deviation of their number, all that is known together."
-        blocks.append(Table(("direction", *(name.replace("+", " + ") for name in REGIONS)), regions, caption))
+        table = Table(("direction", *(name.replace("+", " + ") for name in REGIONS)), regions, caption)
+        blocks.append(Folded("What the regions vary by", table))
     return Section("variance", "What the numbers vary by", blocks)
 
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lib.evaluation.results import Results
 from lib.report.blocks import Note, PairBrowser, Section, Table
-from lib.report.cells import Row
 from lib.report.findings import Findings
 from lib.report.losses import losses_section
-from lib.report.table1 import mapping_row, table1_header
-
-ENDS = 10  # directions with the least and with the most loss that stand on the page without its script
+from lib.report.table1 import ENDS, ends_rows
 
 
 def sections_of_many(findings: Findings, drawn: Mapping[str, str]) -> list[Section | None]:
@@ -28,13 +24,6 @@ def ends_section(findings: Findings) -> Section:
     caption = f"The {ENDS} directions with the least loss, and the {ENDS} with the most, of {count:,}."
     note = "All directions: below, in table1.md, and with every number in results.json and maps.parquet."
     return Section("table1", "Table 1: both ends", [Note(note), Table(header, ends, caption)])
-
-
-def ends_rows(results: Results) -> tuple[Row, list[Row]]:
-    """Return Table 1's header and its ENDS rows with the least loss and with the most."""
-    ranked = sorted(results["mappings"], key=lambda mapping: mapping["loss"])
-    header = table1_header(results)
-    return header, [mapping_row(results, mapping, header) for mapping in [*ranked[:ENDS], *ranked[-ENDS:]]]
 
 
 def pairs_section(findings: Findings) -> Section:

@@ -22,6 +22,7 @@ from lib.report.cells import (
 
 HOLM, OUTCOME = "p (Holm)", "outcome"
 CHANCE = "chance?"
+ENDS = 10  # directions with the least and with the most loss that stand for all of many networks
 
 
 def table1_rows(results: Results) -> tuple[Row, list[Row]]:
@@ -29,6 +30,13 @@ def table1_rows(results: Results) -> tuple[Row, list[Row]]:
     header = table1_header(results)
     own = [own_row(results, name, header) for name, network in results["networks"].items() if "accuracy" in network]
     return header, [*own, *(mapping_row(results, mapping, header) for mapping in results["mappings"])]
+
+
+def ends_rows(results: Results) -> tuple[Row, list[Row]]:
+    """Return Table 1's header and its ENDS rows with the least loss and with the most."""
+    ranked = sorted(results["mappings"], key=lambda mapping: mapping["loss"])
+    header = table1_header(results)
+    return header, [mapping_row(results, mapping, header) for mapping in [*ranked[:ENDS], *ranked[-ENDS:]]]
 
 
 def table1_header(results: Results) -> Row:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 
 from lib.errors import TableError
 from lib.storage.columns import vector_column
-from lib.storage.files import files_below
+from lib.storage.files import file_version, files_below, for_all, is_file
 from lib.storage.patterns import files_matching, folder_of, is_pattern
 from lib.storage.uris import resolve, uri_beside
 
@@ -57,6 +58,13 @@ def vector_files(location: str) -> list[str]:
     if not found:
         raise TableError(f"{location}: there is no file there that ends with {', '.join(SUFFIXES)}")
     return found
+
+
+def file_versions(files: Sequence[str]) -> list[list[str]]:
+    """Return each file with its version, and the files of ids that lie beside matrices with theirs."""
+    beside = [ids for file in files if not file.endswith(".parquet") and is_file(ids := _ids_file(file))]
+    named = [*files, *beside]
+    return [list(found) for found in zip(named, for_all(file_version, named), strict=True)]
 
 
 def pieces_of(file: str, key: str, vector: str | None) -> list[Piece]:
@@ -238,12 +246,17 @@ def _read(filesystem: pafs.FileSystem, path: str, matrix: _Matrix, first: int, r
     return np.frombuffer(data, matrix.dtype).reshape(rows, matrix.size)
 
 
+def _ids_file(file: str) -> str:
+    """Return the text file that has the ids of a matrix's rows."""
+    return f"{posixpath.splitext(file)[0]}.txt"
+
+
 def _places_of_ids(file: str, rows: int) -> list[tuple[int, int]]:
     """Return where the ids of each PIECE_ROWS rows of a matrix begin and end in the text file beside it, bytes.
 
     The file is read in blocks. Raises ValueError unless it has a line for each row.
     """
-    ids_file = f"{posixpath.splitext(file)[0]}.txt"
+    ids_file = _ids_file(file)
     filesystem, path = _open(ids_file)
     edges, lines, place, last = [0], 0, 0, b""
     with filesystem.open_input_stream(path) as stream:
@@ -263,7 +276,7 @@ def _places_of_ids(file: str, rows: int) -> list[tuple[int, int]]:
 
 def _ids_beside(piece: Piece) -> pa.Array:
     """Read the ids of a piece of a matrix from the text file beside it."""
-    filesystem, path = _open(f"{posixpath.splitext(piece.file)[0]}.txt")
+    filesystem, path = _open(_ids_file(piece.file))
     begin, end = piece.ids
     with filesystem.open_input_file(path) as stream:
         lines = stream.read_at(end - begin, begin).decode().split("\n")

@@ -9,6 +9,7 @@ import pytest
 from runs import path_of, run_of
 
 from jobs.cluster.runs import Run
+from jobs.planning.finished import inputs
 from lib.errors import ManifestMismatch, TableError
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
@@ -73,8 +74,12 @@ def test_it_is_skipped_when_finished_and_refused_when_the_files_are_others(given
     from jobs.extract import extract
 
     assert extract(given) == 0
+    before = inputs(given)
+    assert before is not None
+    assert {f"{given.root}/{split}.{kind}" for split in ("train", "val") for kind in ("npy", "txt")} < set(before)
     written = Path(given.root) / "val.npy"
     np.save(written, 2 * np.load(written))
+    assert inputs(given) != before, "so that a finished run's seal is broken"
     again = Run(given.written, given.root)
     with pytest.raises(ManifestMismatch, match="weights was"):
         extract(again)

@@ -38,6 +38,7 @@ def test_a_run_without_progress_ends_and_says_what_it_waits_for(local_ray: None)
     assert time.monotonic() - begin < 60
 
 
+@pytest.mark.slow
 def test_a_batch_that_always_kills_its_process_fails_the_run(tmp_path: Path, local_ray: None) -> None:
     """Ray alone would try it for ever."""
     import ray

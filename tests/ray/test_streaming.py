@@ -95,6 +95,7 @@ def test_rows_without_room_are_streamed(written: Tables, local_ray: None, monkey
     assert streamed_pairs(FitSettings(), features(written), PAIRS) == frozenset(PAIRS)
 
 
+@pytest.mark.slow
 def test_a_streamed_fit_is_as_good_as_resident_ones(written: Tables, local_ray: None) -> None:
     """Its E on all rows lies among those of fits that hold all rows, with other seeds."""
     folder, X, Y = written

@@ -16,7 +16,8 @@ from runs import command
 
 from lib.evaluation.predictions import PREDICTIONS
 from lib.evaluation.result_tables import MAPS
-from lib.networks.weights import in_order, package_file
+from lib.networks.weight_files import package_file
+from lib.networks.weights import in_order
 from lib.storage.files import read_json
 from lib.storage.parquet import read_rows, read_table
 

@@ -23,7 +23,7 @@ from lib.experiment.settings import Split
 from lib.features.schemas import IMAGES
 from lib.images.fetching import ChangedFileError, read_images
 from lib.images.listing import list_images
-from lib.networks.weights import cached
+from lib.networks.weight_files import cached
 from lib.storage.files import (
     delete,
     delete_files,

@@ -31,6 +31,7 @@ def jpeg(grey: int) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("poison")
 def test_each_kind_of_poison_is_rejected_with_its_reason_and_the_others_are_decoded(tmp_path: Path) -> None:
     images = [jpeg(9), b"killer", jpeg(90), b"sleepy", b"hungry", b"<html>", jpeg(200)]

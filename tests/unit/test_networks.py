@@ -14,7 +14,7 @@ from lib.errors import NetworkError
 from lib.experiment.network_settings import NetworkSettings
 from lib.networks.network import Network
 from lib.networks.pooling import pooled_features
-from lib.networks.weights import cache_folder
+from lib.networks.weight_files import cache_folder
 
 
 def random(model: str, **more: object) -> NetworkSettings:

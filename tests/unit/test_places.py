@@ -1,18 +1,13 @@
 """Images anywhere that fsspec knows: a store in memory, a web server on this machine, and what is not known."""
 
-import http.server
-import io
-import os
 import pickle
-import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from web import IMAGES, Web, contents, serving
 
 from lib.errors import StorageError
 from lib.experiment.settings import Split
@@ -21,25 +16,6 @@ from lib.images.listing import list_images
 from lib.storage.files import read_bytes, write_bytes
 from lib.storage.probes import check_readable
 from lib.storage.uris import resolve
-
-IMAGES = {f"n{k % 2}/{k}.jpg": os.urandom(2000) for k in range(6)}
-
-
-def contents() -> dict[str, bytes]:
-    """A tree, a listing, a shard and a Parquet file of the same images."""
-    tar, parquet = io.BytesIO(), io.BytesIO()
-    with tarfile.open(fileobj=tar, mode="w") as archive:
-        for name, data in IMAGES.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    pq.write_table(pa.table({"image": list(IMAGES.values()), "label": range(6)}), parquet)
-    return {
-        **{f"tree/{name}": data for name, data in IMAGES.items()},
-        "list.csv": ("path,label\n" + "".join(f"tree/{name},0\n" for name in IMAGES)).encode(),
-        "shards/0.tar": tar.getvalue(),
-        "parquet/0.parquet": parquet.getvalue(),
-    }
 
 
 @pytest.fixture
@@ -67,49 +43,11 @@ def test_a_file_of_a_place_that_changed_gives_no_image(memory: str) -> None:
     assert all(isinstance(one, ChangedFileError) for one in read_images(listing))
 
 
-class Web(http.server.BaseHTTPRequestHandler):
-    """Answers with files, whole or by range, as web servers do."""
-
-    files: dict[str, bytes]
-    ranges: list[str]
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        data = self.files.get(self.path.lstrip("/"))
-        if data is None:
-            self.send_error(404)
-            return
-        asked, tag = self.headers.get("Range"), f'"{hash(data)}"'
-        if asked and self.command == "GET":
-            first, last = (int(part) for part in asked.removeprefix("bytes=").split("-"))
-            self.ranges.append(asked)
-            piece = data[first : last + 1]
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {first}-{first + len(piece) - 1}/{len(data)}")
-        else:
-            piece = data
-            self.send_response(200)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(piece)))
-        self.send_header("ETag", tag)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(piece)
-
-    do_HEAD = do_GET  # noqa: N815
-
-
 @pytest.fixture
 def web() -> Iterator[tuple[str, type[Web]]]:
     """A web server on this machine with these files."""
-    handler = type("Handler", (Web,), {"files": contents(), "ranges": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", handler
-    server.shutdown()
-    server.server_close()
+    with serving(Web) as served:
+        yield served
 
 
 def test_files_of_a_web_server_are_read_and_told_apart_by_their_tags(web: tuple[str, type[Web]]) -> None:

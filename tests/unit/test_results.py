@@ -1,5 +1,7 @@
 """results.json's numbers: the paper's Table 1 comes out of prediction tables built to have its counts."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from lib.evaluation.judging import (
 )
 from lib.evaluation.predictions import PREDICTIONS, mapped_schema
 from lib.evaluation.result_tables import MAPS
+from lib.evaluation.results_file import write_results
 from lib.experiment.variants import Variant
 
 N = 50_000
@@ -211,3 +214,19 @@ def test_examples_are_fixed_and_broken_images() -> None:
         assert (row["label"], row["own"] == row["label"], row["mapped"] == row["label"]) == (
             number % 1000, row["kind"] == "broken", row["kind"] == "fixed",
         )  # fmt: skip
+
+
+def test_results_are_written_a_row_a_line_with_null_for_what_json_lacks(tmp_path: Path) -> None:
+    results: Any = {
+        "experiment": "é",
+        "networks": {"a": {"accuracy": 1 / 3}},
+        "mappings": [{"loss": 2 / 3, "regions": {"none": 2**53 + 1}}, {"loss": float("nan")}],
+        "measures": [],
+    }
+    data = write_results(str(tmp_path / "results.json"), results)
+    assert (tmp_path / "results.json").read_bytes() == data
+    found = json.loads(data)
+    assert found["experiment"] == "é"
+    assert found["networks"]["a"]["accuracy"] == 0.3333333333
+    assert found["mappings"] == [{"loss": 0.6666666667, "regions": {"none": 2**53 + 1}}, {"loss": None}]
+    assert '    {"loss": null}\n  ],' in data.decode()
