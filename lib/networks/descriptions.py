@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, BinaryIO
 
@@ -32,7 +32,9 @@ class Description:
     preprocessing: dict[str, Any]
     classes: int | None  # None where the classifier is
     classifier: bytes | None  # lib.networks.classifiers.Classifier's; None if there is none, or none yet
-    features: dict[str, Any]  # which of the network's features: pool and layer, where they are not the network's own
+    features: dict[str, Any] = field(
+        default_factory=dict
+    )  # which of the network's features: pool and layer, where they are not the network's own
 
 
 def describe_network(name: str, network: NetworkSettings) -> Description:
