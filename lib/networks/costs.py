@@ -29,7 +29,7 @@ def network_cost(name: str, settings: NetworkSettings) -> Cost:
     try:
         with torch.device("meta"):
             backbone = load_backbone(name, settings.model_copy(update={"weights": "random"}))
-        backbone.model.eval()
+        backbone.model.eval().requires_grad_(False)  # the counter would follow gradients that there are none of
         side = settings.preprocessing.input_size
         height, width = (side, side) if side else backbone.config["input_size"][1:]
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:

@@ -50,8 +50,10 @@ def own_head(model: nn.Module) -> tuple[nn.Module | None, str]:
         )
     if isinstance(layer, nn.Identity) or layer is None:
         return None, "it has no classifier (num_classes = 0)"
+    if isinstance(layer, tuple | nn.ModuleList):
+        return None, f"it has {len(layer)} classifiers, whose scores it averages, and must have one"
     if not is_linear(layer):
-        return None, (f"its classifier is {type(layer).__name__}, and must be one Linear layer or one 1x1 convolution")
+        return None, f"its classifier is {type(layer).__name__}, and must be one Linear layer or one 1x1 convolution"
     return layer, ""
 
 
