@@ -42,7 +42,7 @@ def own_head(model: nn.Module) -> tuple[nn.Module | None, str]:
     timms: Any = model
     layer = timms.get_classifier() if hasattr(model, "get_classifier") else None
     inner = getattr(layer, "fc", None)  # of timm's ClassifierHead
-    layer = inner if is_linear(inner) else layer
+    layer = inner if is_linear(inner) or isinstance(inner, nn.Identity) else layer
     if is_projection(model):
         return None, (
             f"its last layer is no classifier but the projection into the {timms.num_classes} numbers that images and "

@@ -67,7 +67,7 @@ NO_FEATURES = {"deepseek_vit_412m_enc", "qwen3_vit_88m_enc"}  # encoders for lan
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_each_kind_of_timms_networks_is_split_or_a_source_or_refused_in_words() -> None:
-    """117 kinds of all names, of timm 1.0.31; other versions may have more."""
+    """120 kinds of all names, of timm 1.0.31; other versions may have more."""
     every = kinds()
     found = {smallest(names): outcome(smallest(names)) for names in every.values()}
     none = {smallest(names) for kind, names in every.items() if kind[2]} - NO_FEATURES
