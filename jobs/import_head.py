@@ -1,8 +1,8 @@
 """Text embeddings -> a zero-shot head: a file that `classifier` names, in a [networks.NAME] section.
 
-python -m jobs.import_head texts.npy --network vit_base_patch32_clip_224.openai --out heads/clip.safetensors
+python -m jobs.import_head texts.npy --network vit_base_patch32_clip_quickgelu_224.openai --out heads/clip.safetensors
 python -m jobs.import_head texts.npy --network foundation:clip --out heads/clip.safetensors
-python -m jobs.import_head texts.parquet --projection ViT-B-32.pt --out heads/clip.safetensors
+python -m jobs.import_head texts.parquet --projection open_clip_model.safetensors --out heads/clip.safetensors
 python -m jobs.import_head texts.safetensors --no-projection --out heads/siglip.safetensors
 
 EMBEDDINGS has a row for each class, in the order of the labels: .npy, .parquet or .safetensors, local, s3:// or gs://.

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lib.errors import ExperimentError, StorageError
-from lib.experiment.network_settings import FeatureFiles, NetworkSettings, Preprocessing
+from lib.experiment.network_settings import LIBRARIES, FeatureFiles, NetworkSettings, Preprocessing
 from lib.experiment.overrides import override
 from lib.experiment.sections import Section
 from lib.experiment.settings import (
@@ -77,18 +77,19 @@ class _Networks(Section):
 def load_network(
     network: str, overrides: list[str] | None = None, experiments: Path | None = None, folder: str = ""
 ) -> tuple[str, NetworkSettings]:
-    """Return the name and the settings of one network: EXPERIMENT:NAME, or timm's name of a model.
+    """Return the name and the settings of one network: EXPERIMENT:NAME, or a model as a network's `model` names it.
 
     `overrides` are `field=value` of its section; `folder` replaces "{root}" in it. Raises ExperimentError.
     """
     values: dict[str, Any] = {"model": network}
     experiment, colon, name = network.rpartition(":")
-    if colon:
+    if colon and experiment not in LIBRARIES:
         loaded = load_experiment(experiment, [], experiments).located(folder)
         if name not in loaded.networks:
             raise ExperimentError(f"{experiment} has no network {name!r}: it has {', '.join(loaded.networks)}")
         values = loaded.networks[name].model_dump()
-    name = name or network
+    else:
+        name = network
     validated: _Networks = _validated(_Networks, network, {"networks": {name: values}}, overrides, ("networks", name))
     return name, validated.networks[name]
 

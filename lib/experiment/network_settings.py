@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from lib.experiment.sections import Deviation, Finite, Section
 from lib.experiment.titles import Title
 
+LIBRARIES = ("torchvision", "hf-hub", "transformers", "open_clip")  # before the colon of a model, where it is no timm's
 FILES = (".safetensors", ".pth", ".pt", ".bin")  # of weights
 
 
