@@ -76,7 +76,7 @@ def inputs(run: Run) -> Inputs:
         for files in [network.features for network in experiment.networks.values() if network.features is not None]:
             for split in SPLITS:
                 found |= {file: version for file, version in file_versions(vector_files(files.location(split)))}
-        for text in texts_in([*named, experiment.images.classes]):
+        for text in filter(None, texts_in([*named, experiment.images.classes])):
             path = str(package_file("", text.removeprefix(PACKAGE))) if text.startswith(PACKAGE) else text
             if path.startswith(run.files.folder):
                 continue  # what it holds is among the folder's files
