@@ -15,10 +15,10 @@ import pyarrow as pa
 from jobs.cluster.commands import main
 from jobs.cluster.damage import search
 from jobs.cluster.runs import Run, say
-from jobs.evaluation.mapped_features import measure_mapped
+from jobs.evaluation.mapped_features import measure_mapped, retrieval_rows
 from jobs.evaluation.measures import measure_features
 from jobs.evaluation.shared_images import count_shared
-from jobs.evaluation.targets import count_targets, mapped_tables
+from jobs.evaluation.targets import count_targets, described_maps, mapped_tables
 from jobs.evaluation.thumbnails import write_thumbnails
 from lib.evaluation.belonging import check_predictions, check_weights
 from lib.evaluation.judging import (
@@ -27,19 +27,19 @@ from lib.evaluation.judging import (
     network_results,
 )
 from lib.evaluation.point_results import add_points, add_variances
-from lib.evaluation.result_tables import SUBSETS
+from lib.evaluation.result_tables import RETRIEVAL, SUBSETS
 from lib.evaluation.results import ImageCounts, PublishedValue, Results
 from lib.evaluation.results_file import write_results
 from lib.experiment.layout import SPLITS, manifest_in
 from lib.experiment.settings import Experiment
-from lib.experiment.variants import full_variants, pairs_with_points
+from lib.experiment.variants import full_of_curves, main_variant, pairs_with_points
 from lib.features.tables import FeatureTables
-from lib.networks.classifiers import load_classifier
+from lib.networks.classifiers import needed_classifier
 from lib.storage.manifests import Artifact, begin_all, digest, read_manifests, versions
 from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord
 
-MEASURED = 3  # raised when results gain numbers, so that results of earlier versions are made anew
+MEASURED = 4  # raised when results gain numbers, so that results of earlier versions are made anew
 
 
 def evaluate(run: Run) -> int:
@@ -61,6 +61,7 @@ def evaluate(run: Run) -> int:
             files.maps_table,
             files.subsets,
             files.directions,
+            files.retrieval,
             files.classes,
             files.examples,
             files.thumbnails,
@@ -80,17 +81,19 @@ def evaluate(run: Run) -> int:
     measured = measure_features(experiment.evaluate, tables, networks, experiment.seed)
     found = count_targets(run, mapped_tables(run, sizes, manifests), measured.directions)
     by_pair = {(row["source"], row["target"]): row for result in found.values() for row in result.mappings}
-    mappings = [by_pair[pair] for pair in experiment.pairs()]
+    mappings = [by_pair[pair] for pair in experiment.pairs() if pair in by_pair]
+    others = {(row["source"], row["target"]): row for result in found.values() for row in result.feature_mappings}
     correct_mappings(mappings)
     for pair in experiment.twins():
-        by_pair[pair]["twins"] = True
-    main_variant = full_variants(experiment.fit)[0]
-    mapped = measure_mapped(files, tables, networks, main_variant, experiment.evaluate.neighbour_rows)
+        twin = by_pair[pair] if pair in by_pair else others[pair]
+        twin["twins"] = True
+    looked_up = list(dict.fromkeys([main_variant(experiment), *full_of_curves(experiment)]))
+    mapped = measure_mapped(files, tables, networks, looked_up, experiment.evaluate.neighbour_rows)
     for pair, fit in mapped.fits.items():
-        by_pair[pair]["feature_fit"] = fit
+        (by_pair[pair] if pair in by_pair else others[pair])["feature_fit"] = fit
     described, order = network_results(
         describe_networks(run, sizes),
-        {name: result.own for name, result in found.items()},
+        {name: result.own for name, result in found.items() if result.own is not None},
         {pair: row["loss"] for pair, row in by_pair.items()},
     )
     for name, ratio in measured.participation.items():
@@ -107,6 +110,8 @@ def evaluate(run: Run) -> int:
         "settings": run.written.model_dump(exclude={"published", "track"}),
         "versions": versions(),
     }
+    if others:
+        results["feature_mappings"] = [others[pair] for pair in experiment.pairs() if pair in others]
     maps = correct_maps(pa.concat_tables([result.maps for result in found.values()]))
     points = {pair: manifests[files.curve_predictions(*pair)]["points"] for pair in pairs_with_points(experiment)}
     subsets = add_points(described, mappings, maps, points)
@@ -117,6 +122,10 @@ def evaluate(run: Run) -> int:
         (files.maps_table, maps),
         (files.subsets, pa.Table.from_pylist(subsets, schema=SUBSETS)),
         (files.directions, mapped.directions),
+        (
+            files.retrieval,
+            pa.Table.from_pylist(retrieval_rows(mapped, described_maps(run, sizes, manifests)), RETRIEVAL),
+        ),
     ):
         records[uri] = FileRecord.of(write_table(uri, table))
     records[files.results] = FileRecord.of(write_results(files.results, results))
@@ -159,12 +168,18 @@ def read_predictions(run: Run, tables: FeatureTables) -> dict[str, dict[str, Any
     return manifests
 
 
-def describe_networks(run: Run, sizes: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Return each network's feature size and number of classes."""
-    return {
-        name: {"feature_size": size, "classes": load_classifier(run.files, name).classes}
-        for name, size in sizes.items()
-    }
+def describe_networks(run: Run, sizes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    """Return each network's feature size, which features these are, where its classifier comes from, and how many
+    classes it has.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, network in run.experiment.networks.items():
+        found[name] = {"feature_size": sizes[name], "classifier": network.classifier}
+        if network.chosen_features:
+            found[name]["features"] = network.chosen_features
+        if network.classifies:
+            found[name]["classes"] = needed_classifier(run.files, name).classes
+    return found
 
 
 def published_values(experiment: Experiment) -> list[PublishedValue]:

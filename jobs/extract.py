@@ -15,9 +15,10 @@ from jobs.extraction.checks import (
     check_training_rows,
     describe_all,
 )
+from jobs.extraction.given_features import import_pass
 from jobs.extraction.listed import ListedSplits
 from jobs.extraction.repair import take_out_damage
-from jobs.extraction.unfinished_tables import compute_passes, finish_pass, plan_pass
+from jobs.extraction.unfinished_tables import Plan, compute_passes, finish_pass, plan_pass
 from jobs.listing.shared import check_shared
 from jobs.listing.splits import list_splits
 from lib.errors import ExperimentError
@@ -41,42 +42,75 @@ def extract(run: Run) -> int:
     listings = list_splits(run)
     described = describe_all(run.experiment.networks, run.begun)
     check_experiment(run.experiment, classes, listings, described)
+    given = {name: described[name] for name, network in run.experiment.networks.items() if network.features is not None}
+    computed = {name: network for name, network in described.items() if name not in given}
     images = ListedSplits(listings)
     tables = {split: FeatureTables.open(run.files.features(split), check=not run.repair) for split in SPLITS}
-    plans = {split: plan_pass(run, split, images, described, tables[split]) for split in SPLITS}
+    plans = {split: plan_pass(run, split, images, computed, tables[split]) for split in SPLITS}
+    imports = plan_imports(run, images, given, tables)
     classifiers = begin_all(classifier_artifacts(run, described), run.overwrite, search(run, "extract"))
     for split in SPLITS if run.repair else ():
         if take_out_damage(tables[split]):
             tables[split] = FeatureTables.open(run.files.features(split))
-            plans[split] = plan_pass(run, split, images, described, tables[split])
+            plans[split] = plan_pass(run, split, images, computed, tables[split])
+            imports = plan_imports(run, images, given, tables)
     for name, artifact in classifiers.items():  # after planning, which refuses what was made from something else
         write_classifier(run, artifact, name, described[name])
     passes = [plan.start() for plan in plans.values()]
     unfinished = [made for made in passes if made is not None]
     for split, made in zip(plans, passes, strict=True):
-        if made is None:
-            say("extract", f"{split}: features of {', '.join(described)} are finished, skipped")
+        if made is None and computed:
+            say("extract", f"{split}: features of {', '.join(computed)} are finished, skipped")
     for networks in dict.fromkeys(made.networks for made in unfinished):
         compute_passes(run, [made for made in unfinished if made.networks == networks], described)
     for made in unfinished:
         finish_pass(run, made)
-    return len(unfinished) or len(classifiers)
+    imported = [made for plan in imports if (made := plan.start()) is not None]
+    for made in imported:  # after the others, whose rejected images they leave out
+        import_pass(run, made)
+    return len(unfinished) + len(imported) or len(classifiers)
+
+
+def plan_imports(
+    run: Run, images: ListedSplits, given: dict[str, Description], tables: dict[str, FeatureTables]
+) -> list[Plan]:
+    """Return what is missing of the tables of features that were computed elsewhere, one for each network and split."""
+    return [
+        plan_pass(run, split, images, {name: network}, tables[split])
+        for name, network in given.items()
+        for split in SPLITS
+    ]
 
 
 def classifier_artifacts(run: Run, described: dict[str, Description]) -> dict[str, Artifact]:
-    """Return each network's classifier's manifest, its file, and the weights that it belongs to."""
+    """Return each network's classifier's manifest, its file, and the weights that it belongs to.
+
+    Those of probes are made later, by `python -m jobs.probe`.
+    """
+    networks = run.experiment.networks
     return {
         name: Artifact(
             manifest=run.files.classifier_manifest(name),
             data=(run.files.classifier(name),),
-            made_from={"weights": network.fingerprint},
+            made_from={"weights": network.fingerprint, **other_origin(networks[name].classifier, network)},
         )
         for name, network in described.items()
+        if networks[name].classifier != "probe"
     }
 
 
+def other_origin(classifier: str, network: Description) -> dict[str, str]:
+    """Return what tells a classifier that is not the network's own: "none", or the digest of its numbers."""
+    if classifier == "own":
+        return {}
+    return {"classifier": "none" if network.classifier is None else FileRecord.of(network.classifier).digest}
+
+
 def write_classifier(run: Run, artifact: Artifact, name: str, network: Description) -> None:
-    """Write one network's classifier with its manifest."""
+    """Write one network's classifier with its manifest, which says that it has no class if there is none."""
+    if network.classifier is None or network.classes is None:
+        artifact.finish(0)
+        return
     uri = run.files.classifier(name)
     write_bytes(uri, network.classifier)
     artifact.finish(network.classes, records={uri: FileRecord.of(network.classifier)})
@@ -95,7 +129,8 @@ def check_experiment(
     shared = check_shared(listings["train"], listings["val"], images.max_shared)
     if shared:
         say("extract", f"{shared} images of val are in train, too")
-    if not listings["val"].labelled:
+    classify = any(network.classifies for network in experiment.networks.values())
+    if classify and not listings["val"].labelled:
         raise ExperimentError("images.val: no image there has a label, so that nothing can be evaluated")
     splits = {f"images.{split}": images.split(split) for split in SPLITS}
     check_classes(splits, images.classes, classes, described)

@@ -22,6 +22,7 @@ from jobs.fitting.progress import finished_maps, map_progress
 from jobs.fitting.streaming import streamed_pairs
 from lib.errors import RunError
 from lib.evaluation.belonging import check_weights
+from lib.evaluation.retrieval import CURVE_ROWS
 from lib.experiment.layout import manifest_in, map_name
 from lib.experiment.variants import MapKey, curve_variants, full_variants, pairs_with_points, subsets
 from lib.features.tables import FeatureTables
@@ -68,12 +69,18 @@ class Digests:
         self.train = {network: tables["train"].digest(network) for network in networks}
         self.val = {network: tables["val"].digest(network) for network in networks}
         uses_classifiers = "classifiers" in run.experiment.fit.families
-        self.classifiers = {network: classifier_digest(run.files, network) for network in networks if uses_classifiers}
+        self.classifiers = {
+            name: classifier_digest(run.files, name)
+            for name, network in networks.items()
+            if uses_classifiers or network.classifier != "own"
+        }
 
 
 def begin_maps(run: Run, digests: Digests) -> dict[MapKey, Artifact]:
     """Return the full maps that are still to be fitted. Raises ManifestMismatch if one was fitted to something else."""
-    keys = [MapKey(*pair, variant) for pair in run.experiment.pairs() for variant in full_variants(run.experiment.fit)]
+    keys = [
+        MapKey(*pair, variant) for pair in run.experiment.pairs() for variant in full_variants(run.experiment, *pair)
+    ]
     return begin_all({key: map_artifact(run, key, digests) for key in keys}, run.overwrite, search(run, "fit"))
 
 
@@ -86,11 +93,18 @@ def map_artifact(run: Run, key: MapKey, digests: Digests) -> Artifact:
         made_from["classifiers"] = [digests.classifiers[network] for network in key.pair]
     else:
         made_from |= {"source": digests.train[key.source], "target": digests.train[key.target]}
+    if key.variant.family == "least_squares":
+        made_from |= other_classifier(run, key.target, digests)
     if key.variant.family == "affine":
         seed = experiment.seed + key.variant.seed
         made_from |= {"seed": seed, "fit": experiment.fit.model_dump(exclude=NOT_RECORDED)}
         data += [files.curve(key.name), files.checkpoint(key.name)]
     return Artifact(files.map_manifest(key.name), tuple(data), made_from)
+
+
+def other_classifier(run: Run, target: str, digests: Digests) -> dict[str, str | None]:
+    """Return which classifier chooses a ridge to the target, if it is not the network's own, which weights tell."""
+    return {} if run.experiment.networks[target].classifier == "own" else {"classifier": digests.classifiers[target]}
 
 
 def begin_curves(run: Run, tables: FeatureTables, digests: Digests) -> dict[Pair, Curves]:
@@ -101,12 +115,14 @@ def begin_curves(run: Run, tables: FeatureTables, digests: Digests) -> dict[Pair
     """
     experiment, fit = run.experiment, run.experiment.fit
     sizes = tables.sizes(list(experiment.networks))
+    ranked = min(experiment.evaluate.neighbour_rows, CURVE_ROWS)
     artifacts: dict[Pair, Artifact] = {}
     wanted: dict[Pair, Curves] = {}
     for source, target in pairs_with_points(experiment):
         itself = source == target
         variants = [] if itself else curve_variants(fit, min(sizes[source], sizes[target]))
-        drawn = [] if itself else subsets(fit)
+        classifies = experiment.networks[target].classifies
+        drawn = [] if itself or not classifies else subsets(fit)
         folder = run.files.curve_predictions(source, target)
         kept = [run.files.map(map_name(source, target, variant.name)) for variant in variants if fit.keep]
         made_from = {
@@ -114,13 +130,15 @@ def begin_curves(run: Run, tables: FeatureTables, digests: Digests) -> dict[Pair
             "val": [digests.val[source], digests.val[target]],
             "maps": [variant.name for variant in variants],
             "points": [subset.name for subset in drawn],
-            "controls": fit.controls,
+            "controls": fit.controls and classifies,
+            **other_classifier(run, target, digests),
             "seed": experiment.seed,
             "keep": fit.keep,
+            "retrieval": ranked,
         }
         artifact = artifacts[source, target] = Artifact(manifest_in(folder), (folder, *kept), made_from)
         wanted[source, target] = Curves(
-            source, target, variants, artifact, fit.keep, drawn, fit.controls, experiment.seed
+            source, target, variants, artifact, fit.keep, drawn, fit.controls and classifies, experiment.seed, ranked
         )  # fmt: skip
     return {pair: wanted[pair] for pair in begin_all(artifacts, True, search(run, "fit"))}
 

@@ -33,6 +33,9 @@ def pipeline(run: Run) -> int:
     from jobs.extract import extract
 
     made += timed("extract", extract, run)
+    from jobs.probe import probe
+
+    made += timed("probe", probe, run)
     from jobs.fit import fit
 
     made += timed("fit", fit, run)

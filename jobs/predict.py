@@ -37,7 +37,7 @@ from lib.experiment.variants import MapKey, Variant, full_variants, tiles, varia
 from lib.features.chunks import Chunk, read_chunk, split_into_chunks
 from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
-from lib.networks.classifiers import load_classifier
+from lib.networks.classifiers import classifier_digest, load_classifier
 from lib.networks.devices import best_device
 from lib.storage.files import delete_files, folders_in, for_all
 from lib.storage.manifests import Artifact, begin_all, digest, read_manifests
@@ -72,15 +72,20 @@ def predict(run: Run) -> int:
     They hold nothing of their own, so that those of other maps are made anew.
     """
     tables = FeatureTables.open(run.files.features("val"))
-    full = tuple(full_variants(run.experiment.fit))
-    found = [Composition(name, name) for name in run.experiment.networks]
-    found += [Composition(*pair, full) for pair in run.experiment.pairs()]
+    experiment = run.experiment
+    found = [Composition(name, name) for name in experiment.networks]
+    found += [Composition(*pair, tuple(full_variants(experiment, *pair))) for pair in experiment.pairs()]
     train = FeatureTables.open(run.files.features("train"))
     check_weights(run.files, list(run.experiment.networks), [train, tables])
     manifests = read_map_manifests(run, found)
     check_maps(run, train, manifests)
     described = {item: describe_maps(theirs) for item, theirs in manifests.items()}
-    artifacts = {item: artifact(run, tables, item, described[item]) for item in found}
+    others = {
+        name: classifier_digest(run.files, name)
+        for name, network in experiment.networks.items()
+        if network.classifier != "own"
+    }
+    artifacts = {item: artifact(run, tables, item, described[item], others) for item in found}
     missing = begin_all(artifacts, overwrite=True, search=search(run, "predict"))
     say_leftovers(run)
     if not missing:
@@ -159,13 +164,20 @@ def map_records(run: Run, item: Composition, manifests: Mapping[Variant, Manifes
     return found
 
 
-def artifact(run: Run, tables: FeatureTables, item: Composition, maps: dict[str, Any]) -> Artifact:
-    """Return a prediction table's manifest, its folder, and what it is made from."""
-    made_from = {
+def artifact(
+    run: Run, tables: FeatureTables, item: Composition, maps: dict[str, Any], classifiers: Mapping[str, str | None]
+) -> Artifact:
+    """Return a prediction table's manifest, its folder, and what it is made from.
+
+    `classifiers` has the digests of those that are not a network's own, which weights tell.
+    """
+    made_from: dict[str, Any] = {
         "source": tables.digest(item.source),
         "target": tables.digest(item.target),
         "maps": {column: described["map"] for column, described in maps.items()},
     }
+    if item.target in classifiers:
+        made_from["classifier"] = classifiers[item.target]
     folder = run.files.predictions(item.source, item.target)
     return Artifact(manifest_in(folder), (folder,), made_from)
 
@@ -223,7 +235,7 @@ def say_leftovers(run: Run) -> None:
     old = {
         map_name(source, target, variant.name)
         for source, target in run.experiment.pairs()
-        for variant in variants(run.experiment.fit, min(sizes[source], sizes[target]))
+        for variant in variants(run.experiment, source, target, min(sizes[source], sizes[target]))
     }
     left = sorted(old & {path.rsplit("/", 1)[-1] for path in folders_in(run.files.all_predictions)})
     if left:

@@ -66,7 +66,7 @@ def show(results: Results, files: Layout) -> None:
     results = titled(results)
     many = len(results["networks"]) > FEW
     width = min(WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns)
-    table = plain(*(ends_rows(results) if many else table1_rows(results)), width)
+    table = plain(*(ends_rows(results) if many else table1_rows(results)), width) if results["mappings"] else ""
     answer = "\n".join(textwrap.fill(line, width) for line in verdict(results).splitlines())
     print(f"\n{table}\n\n{answer}\n\nReport: {files.report}\nTable 1: {files.table1}", flush=True)
 

@@ -22,7 +22,7 @@ from jobs.extraction.checks import check_classes, check_labels, check_rejected, 
 from jobs.extraction.listed import ImagesInMemory
 from jobs.extraction.parts import in_batches
 from jobs.extraction.stream import stream_features
-from lib.errors import RunError
+from lib.errors import ExperimentError, RunError
 from lib.evaluation.predictions import TopK
 from lib.experiment.loading import load_network
 from lib.experiment.network_settings import NetworkSettings
@@ -45,7 +45,13 @@ def validate(
     described = describe_all({name: network}, begun)
     check_classes({"IMAGES": images.val}, images.classes, classes, described)
     check_labels("IMAGES", pc.max(listing["label"]).as_py(), described)
-    judge = TopK(name, Classifier.from_bytes(described[name].classifier), K)
+    classifier = described[name].classifier
+    if classifier is None:
+        raise ExperimentError(
+            f"network {name!r}: classifier = {network.classifier!r} leaves nothing to validate. Name a file of weight "
+            "and bias, such as classifiers/NAME.safetensors of a run that fitted a probe"
+        )
+    judge = TopK(name, Classifier.from_bytes(classifier), K)
     settings = ExtractSettings()
     pieces = in_batches(len(listing), settings.batch_size)
     rows = stream_features(ImagesInMemory(listing), pieces, {name: network}, described, settings, images.max_pixels)

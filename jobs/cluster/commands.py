@@ -21,9 +21,11 @@ from jobs.cluster.runs import Run, Stage, say, say_nothing
 from jobs.cluster.starting import begin_describing, start_ray
 from jobs.tracking.trackers import refuse_missing
 from lib.errors import BadURI, ExperimentError, StorageError, UserError
+from lib.experiment.layout import SPLITS
 from lib.experiment.network_settings import NetworkSettings
 from lib.experiment.settings import Images
 from lib.storage.leases import hold
+from lib.storage.patterns import folder_of, is_pattern
 from lib.storage.probes import check_readable, check_writable
 
 BAD_EXPERIMENT, INTERRUPTED = 2, 130
@@ -108,8 +110,11 @@ def refuse_unreadable(images: Images, networks: dict[str, NetworkSettings]) -> N
     """
     locations = {"images.train": images.train.location, "images.val": images.val.location}
     locations |= {"images.classes": images.classes} if images.classes else {}
-    weights = {f"networks.{name}.weights": network.weights for name, network in networks.items()}
-    locations |= {field: uri for field, uri in weights.items() if "://" in uri}
+    for name, network in networks.items():
+        named = {"weights": network.weights, "classifier": network.classifier}
+        if network.features is not None:
+            named |= {f"features.{split}": folder_of_files(network.features.location(split)) for split in SPLITS}
+        locations |= {f"networks.{name}.{field}": uri for field, uri in named.items() if "://" in uri}
     for field, uri in locations.items():
         if "{root}" in uri:
             continue
@@ -117,6 +122,11 @@ def refuse_unreadable(images: Images, networks: dict[str, NetworkSettings]) -> N
             check_readable(uri)
         except StorageError as error:
             raise ExperimentError(f"{field}: {error}") from error
+
+
+def folder_of_files(location: str) -> str:
+    """Return the folder whose files a pattern names, else the location itself."""
+    return folder_of(location) if is_pattern(location) else location
 
 
 def exit_code(work: Callable[[], object]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,8 @@ from jobs.cluster.progress import wait_for
 from lib.errors import TableError
 from lib.evaluation.principal_directions import PrincipalDirections
 from lib.evaluation.result_tables import DIRECTIONS
-from lib.evaluation.results import FeatureFit
-from lib.evaluation.retrieval import retrieval
+from lib.evaluation.results import FeatureFit, Retrieval
+from lib.evaluation.retrieval import CURVE_ROWS, nearest_others, retrieval
 from lib.evaluation.within_class import within_class_r2
 from lib.experiment.layout import Layout
 from lib.experiment.variants import MapKey, Variant, tiles
@@ -40,48 +41,67 @@ class MappedFeatures:
 
     fits: Mapping[Pair, FeatureFit]
     directions: pa.Table  # DIRECTIONS
+    retrieval: Mapping[Pair, dict[str, Retrieval]]  # by variant, among the images that a learning curve's maps rank
 
 
 def measure_mapped(
-    files: Layout, tables: FeatureTables, networks: Sequence[str], variant: Variant, rows: int
+    files: Layout, tables: FeatureTables, networks: Sequence[str], variants: Sequence[Variant], rows: int
 ) -> MappedFeatures:
-    """Measure every pair's map of this variant on `rows` evaluation images, the same for all pairs."""
+    """Measure every pair's map of the first variant on `rows` evaluation images, the same for all pairs, and what the
+    queries of all these variants find.
+    """
     resources = {"num_cpus": 1, "num_gpus": 1 if Capacity.now().gpus else 0}
     tasks = [
-        measure_tile.options(**resources).remote(files, tables, sources, targets, variant, rows)
+        measure_tile.options(**resources).remote(files, tables, sources, targets, variants, rows)
         for sources, targets in tiles(networks, SIDE)
     ]
     found = wait_for("evaluate", "blocks of mapped features", tasks)
-    fits = {pair: fit for theirs, _ in found for pair, fit in theirs.items()}
-    return MappedFeatures(fits, pa.concat_tables([DIRECTIONS.empty_table(), *(table for _, table in found)]))
+    return MappedFeatures(
+        {pair: fit for measured in found for pair, fit in measured.fits.items()},
+        pa.concat_tables([DIRECTIONS.empty_table(), *(measured.directions for measured in found)]),
+        {pair: found_there for measured in found for pair, found_there in measured.retrieval.items()},
+    )
 
 
 @ray.remote
 def measure_tile(
-    files: Layout, tables: FeatureTables, sources: list[str], targets: list[str], variant: Variant, rows: int
-) -> tuple[dict[Pair, FeatureFit], pa.Table]:
+    files: Layout,
+    tables: FeatureTables,
+    sources: list[str],
+    targets: list[str],
+    variants: Sequence[Variant],
+    rows: int,
+) -> MappedFeatures:
     """Return what is measured of the maps from `sources` to `targets`."""
     device = best_device()
     samples = {network: read_sample(tables, network, rows) for network in dict.fromkeys([*sources, *targets])}
     fits: dict[Pair, FeatureFit] = {}
+    found: dict[Pair, dict[str, Retrieval]] = {}
     bands = []
     for target in targets:
         own = functional.normalize(on_device(samples[target], target, device), dim=1)
-        principal = PrincipalDirections(own)
+        principal, near = PrincipalDirections(own), nearest_others(own, own)
+        few = own[:CURVE_ROWS]
+        near_of_few = nearest_others(few, few)
         for source in sources:
             if source == target:
                 continue
             check_same_images(samples, source, target)
-            name = MapKey(source, target, variant).name
-            uri = files.map(name)
-            map_ = AffineMap.load(uri, read_records(files.map_manifest(name)).get(uri)).to(device)
-            mapped = functional.normalize(map_(on_device(samples[source], source, device)), dim=1)
-            fits[source, target] = {
-                **retrieval(mapped, own),
-                "within_class_r2": r2_of_labelled(mapped, own, samples[target].label),
-            }
-            bands += [{"source": source, "target": target, **vars(band)} for band in principal.bands(mapped)]
-    return fits, pa.Table.from_pylist(bands, schema=DIRECTIONS)
+            theirs = found[source, target] = {}
+            for variant in variants:
+                name = MapKey(source, target, variant).name
+                uri = files.map(name)
+                map_ = AffineMap.load(uri, read_records(files.map_manifest(name)).get(uri)).to(device)
+                mapped = functional.normalize(map_(on_device(samples[source], source, device)), dim=1)
+                theirs[variant.name] = retrieval(mapped[:CURVE_ROWS], few, near_of_few)
+                if variant is not variants[0]:
+                    continue
+                fits[source, target] = {
+                    **retrieval(mapped, own, near),
+                    "within_class_r2": r2_of_labelled(mapped, own, samples[target].label),
+                }
+                bands += [{"source": source, "target": target, **vars(band)} for band in principal.bands(mapped)]
+    return MappedFeatures(fits, pa.Table.from_pylist(bands, schema=DIRECTIONS), found)
 
 
 def on_device(sample: Features, network: str, device: torch.device) -> torch.Tensor:
@@ -100,3 +120,19 @@ def r2_of_labelled(mapped: torch.Tensor, own: torch.Tensor, label: pa.Array) -> 
     known = torch.from_numpy(np.flatnonzero(pc.is_valid(label).to_numpy(zero_copy_only=False))).to(own.device)
     labels = torch.tensor(label.drop_null().to_numpy()).to(own.device)
     return within_class_r2(mapped[known], own[known], labels)
+
+
+def retrieval_rows(
+    mapped: MappedFeatures, described: Mapping[Pair, Mapping[str, Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Return the rows of retrieval.parquet, each pair's maps of all training rows behind those of few.
+
+    `described` has for each pair what manifests say of its maps by variant, those of a learning curve among them.
+    """
+    rows = []
+    for pair, found in mapped.retrieval.items():
+        known = {name: said["retrieval"] for name, said in described[pair].items() if "retrieval" in said}
+        for name, theirs in [*known.items(), *found.items()]:
+            which = {"source": pair[0], "target": pair[1], "variant": name}
+            rows.append({**which, "training_rows": described[pair].get(name, {}).get("training_rows"), **theirs})
+    return rows

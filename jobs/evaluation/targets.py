@@ -14,23 +14,27 @@ from jobs.cluster.runs import Run
 from lib.evaluation.cka import Directions
 from lib.evaluation.classes import count_by_class
 from lib.evaluation.examples import pick_examples
-from lib.evaluation.joining import Reference, judge_pair
+from lib.evaluation.joining import Judged, Reference, judge_pair
 from lib.evaluation.judging import (
     Mapped,
     counted,
     evaluate_map,
+    feature_mapping,
+    main_feature_mapping,
     main_mapping,
 )
 from lib.evaluation.predictions import PREDICTIONS, mapped_schema, read_predicted
 from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS
-from lib.evaluation.results import Counted, MappingResults
+from lib.evaluation.results import Counted, Example, FeatureMappingResults, MappingResults
 from lib.experiment.layout import Layout, pair_name
 from lib.experiment.settings import Experiment
-from lib.experiment.variants import Variant, curve_variants, full_variants
+from lib.experiment.variants import Variant, curve_variants, full_variants, main_variant
 from lib.images.labels import class_names
 from lib.images.tables import ListingTable
 from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord
+
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,9 @@ class MappedTable:
 class TargetResults:
     """What is counted of one target's classifier, fed by itself and by all others."""
 
-    own: Counted
+    own: Counted | None  # None without a classifier, as are then the mappings
     mappings: list[MappingResults]
+    feature_mappings: list[FeatureMappingResults]  # if there is no classifier
     maps: pa.Table  # MAPS, not yet corrected
     examples: pa.Table  # EXAMPLES
     classes: FileRecord  # of the table of the results by class
@@ -60,7 +65,7 @@ def mapped_tables(run: Run, sizes: Mapping[str, int], manifests: Mapping[str, di
     found = []
     for source, target in run.experiment.pairs():
         for folder, variants in (
-            (run.files.predictions(source, target), full_variants(fit)),
+            (run.files.predictions(source, target), full_variants(run.experiment, source, target)),
             (run.files.curve_predictions(source, target), curve_variants(fit, min(sizes[source], sizes[target]))),
         ):
             if not variants:
@@ -68,6 +73,17 @@ def mapped_tables(run: Run, sizes: Mapping[str, int], manifests: Mapping[str, di
             described = manifests[folder]["maps"]
             maps = tuple(mapped_of(variant, described[variant.column]) for variant in variants)
             found.append(MappedTable(source, target, folder, maps))
+    return found
+
+
+def described_maps(
+    run: Run, sizes: Mapping[str, int], manifests: Mapping[str, dict[str, Any]]
+) -> dict[Pair, dict[str, dict[str, Any]]]:
+    """Return for each pair what manifests say of its maps, by variant: those of low rank and of few rows first."""
+    found: dict[Pair, dict[str, dict[str, Any]]] = {}
+    for table in reversed(mapped_tables(run, sizes, manifests)):
+        theirs = found.setdefault((table.source, table.target), {})
+        theirs |= {of.variant.name: manifests[table.folder]["maps"][of.variant.column] for of in table.maps}
     return found
 
 
@@ -104,30 +120,65 @@ def count(
     by_source: dict[str, list[MappedTable]] = {}
     for table in tables:
         by_source.setdefault(table.source, []).append(table)
-    mappings, maps, examples, classes = [], [], [], [CLASSES.empty_table()]
-    main_variant, evaluated = full_variants(experiment.fit)[0], experiment.evaluate
+    found = TargetCounts([], [], [], [], [CLASSES.empty_table()])
     for source, theirs in by_source.items():
         pair = (source, target)
         own = (pair_name(source, source), read_predicted(files.predictions(source, source), PREDICTIONS))
         mapped = [
-            (pair_name(*pair), read_predicted(found.folder, mapped_schema(of.variant.column for of in found.maps)))
-            for found in theirs
+            (pair_name(*pair), read_predicted(table.folder, mapped_schema(of.variant.column for of in table.maps)))
+            for table in theirs
         ]
         judged = judge_pair(reference, own, mapped)
-        rows = [evaluate_map(pair, judged, of, directions, evaluated.margin) for found in theirs for of in found.maps]
-        answers = judged.mapped[main_variant.column]
-        curve = next(of.curve for found in theirs for of in found.maps if of.variant == main_variant)
-        mappings.append(main_mapping(judged, main_variant, rows, curve))
-        maps += rows
-        examples += pick_examples(pair, judged, answers, evaluated.examples, experiment.seed, names)
-        right = judged.right(judged.target), judged.right(answers)
-        classes.append(count_by_class(pair, judged.label, *right, names))
-    by_class = write_table(files.classes_of(target), pa.concat_tables(classes))
+        maps = [of for table in theirs for of in table.maps]
+        if reference.answers:
+            count_mappings(experiment, pair, judged, maps, directions, names, found)
+        else:
+            rows = [feature_mapping(pair, judged, of, directions) for of in maps]
+            variant = main_variant(experiment)
+            curve = next(of.curve for of in maps if of.variant == variant)
+            found.feature_mappings.append(main_feature_mapping(variant, rows, curve))
+            found.maps.extend(rows)
+    by_class = write_table(files.classes_of(target), pa.concat_tables(found.classes))
     labelled = reference.own.drop_null()
     return TargetResults(
-        counted(labelled["predicted"].to_numpy() == labelled["label"].to_numpy()),
-        mappings,
-        pa.Table.from_pylist(maps, schema=MAPS),
-        pa.Table.from_pylist(examples, schema=EXAMPLES),
+        counted(labelled["predicted"].to_numpy() == labelled["label"].to_numpy()) if reference.answers else None,
+        found.mappings,
+        found.feature_mappings,
+        pa.Table.from_pylist(found.maps, schema=MAPS),
+        pa.Table.from_pylist(found.examples, schema=EXAMPLES),
         FileRecord.of(by_class),
     )
+
+
+@dataclass(frozen=True)
+class TargetCounts:
+    """What is counted of one target so far, source after source."""
+
+    mappings: list[MappingResults]
+    feature_mappings: list[FeatureMappingResults]
+    maps: list[Any]  # rows of MAPS
+    examples: list[Example]
+    classes: list[pa.Table]
+
+
+def count_mappings(
+    experiment: Experiment,
+    pair: Pair,
+    judged: Judged,
+    maps: Sequence[Mapped],
+    directions: Directions,
+    names: list[str] | None,
+    into: TargetCounts,
+) -> None:
+    """Count what one pair's maps get right with the target's classifier."""
+    evaluated, variant = experiment.evaluate, main_variant(experiment)
+    rows = [evaluate_map(pair, judged, of, directions, evaluated.margin) for of in maps]
+    answers = judged.mapped[variant.column]
+    mapping = main_mapping(judged, variant, rows, next(of.curve for of in maps if of.variant == variant))
+    if experiment.networks[pair[1]].classifier != "own":
+        mapping["classifier"] = experiment.networks[pair[1]].classifier
+    into.mappings.append(mapping)
+    into.maps.extend(rows)
+    into.examples.extend(pick_examples(pair, judged, answers, evaluated.examples, experiment.seed, names))
+    right = judged.right(judged.target), judged.right(answers)
+    into.classes.append(count_by_class(pair, judged.label, *right, names))

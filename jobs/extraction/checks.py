@@ -33,6 +33,11 @@ def describe_all(networks: dict[str, NetworkSettings], begun: Describing | None 
     return dict(zip(networks, ray.get([there.remote(*named) for named in networks.items()]), strict=True))
 
 
+def classifying(described: Mapping[str, Description]) -> dict[str, Description]:
+    """Return the networks whose classes are known: those with a classifier that is not still to be fitted."""
+    return {name: network for name, network in described.items() if network.classes is not None}
+
+
 def check_classes(
     splits: Mapping[str, Split], file: str | None, names: list[str] | None, described: dict[str, Description]
 ) -> None:
@@ -42,7 +47,7 @@ def check_classes(
     names, and they must be the same in all splits. `splits` has each split by its name in messages.
     """
     if names is not None:
-        for name, network in described.items():
+        for name, network in classifying(described).items():
             if len(names) != network.classes:
                 raise ExperimentError(
                     f"{file} has {len(names)} class names, but network {name!r} has {network.classes} classes. "
@@ -51,7 +56,7 @@ def check_classes(
         return
     trees = {what: tree_classes(split) for what, split in splits.items() if detect_format(split) == "tree"}
     for what, folders in trees.items():
-        for name, network in described.items():
+        for name, network in classifying(described).items():
             if folders and len(folders) != network.classes:
                 raise ExperimentError(
                     f"{what}: {len(folders)} class folders, but network {name!r} has {network.classes} classes."
@@ -67,7 +72,7 @@ def check_classes(
 
 def check_same_classes(described: dict[str, Description]) -> None:
     """Raise ExperimentError if networks have different numbers of classes: one label would mean two things."""
-    counts = {name: network.classes for name, network in described.items()}
+    counts = {name: network.classes for name, network in classifying(described).items()}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
         raise ExperimentError(
@@ -97,8 +102,8 @@ def check_labels(what: str, largest: int | None, described: dict[str, Descriptio
 
     `what` names the images in the message.
     """
-    for name, network in described.items():
-        if largest is not None and largest >= network.classes:
+    for name, network in classifying(described).items():
+        if largest is not None and network.classes is not None and largest >= network.classes:
             raise ExperimentError(
                 f"{what}: label {largest}, but network {name!r} has {network.classes} classes (0 to "
                 f"{network.classes - 1})"

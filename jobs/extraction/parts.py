@@ -36,6 +36,12 @@ def part_name(networks: str, size: int, part: int) -> str:
     return f"{networks}@{size}-{part:08d}.parquet"
 
 
+def rows_named(name: str) -> tuple[int, int]:
+    """Return the first of the numbered rows that a file of this name holds, and where they end."""
+    size, part = map(int, name.removesuffix(".parquet").rpartition("@")[2].split("-"))
+    return size * part, size * (part + 1)
+
+
 def pieces(rows: Sequence[tuple[int, int]], size: int, batch: int) -> np.ndarray:
     """Cut ranges of numbered rows, (first, end) in ascending order, into what one task decodes: (n, 2) first and end.
 

@@ -36,7 +36,7 @@ def stream_features(
     """
     capacity = Capacity.now()
     actors = capacity.actors(settings)
-    geometries = {name: described[name].geometry for name in networks}
+    geometries = {name: geometry for name in networks if (geometry := described[name].geometry) is not None}
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     decode = CountedDecodeImages(tally, distinct_geometries(geometries), max_pixels)
     # One task cuts the one block, as others take what it has cut; it must not hold a whole CPU, as it would by itself.

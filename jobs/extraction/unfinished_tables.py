@@ -173,7 +173,7 @@ def made_from(experiment: Experiment, made_of: dict[str, str], described: dict[s
         "dtype": extract.dtype,
         "max_pixels": experiment.images.max_pixels,
         "networks": {
-            name: {"weights": network.fingerprint, "preprocessing": network.preprocessing}
+            name: {"weights": network.fingerprint, "preprocessing": network.preprocessing, **network.features}
             for name, network in described.items()
         },
     }

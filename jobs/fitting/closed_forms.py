@@ -17,7 +17,7 @@ import torch
 
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.memory import FILL, memory_of_a_task
-from jobs.fitting.curves import Curves, FittedCurves, finish_curves, judge_curves
+from jobs.fitting.curves import Curves, FittedCurves, finish_curves, judge_curves, rank_images
 from jobs.fitting.points import PointCounter, points_of
 from lib.experiment.layout import Layout
 from lib.experiment.settings import FitSettings
@@ -30,7 +30,7 @@ from lib.maps.classifier_maps import from_classifiers
 from lib.maps.closed_forms import ClosedForms, label_rows
 from lib.maps.moments import SourceMoments, float64_rows
 from lib.maps.row_space import row_space
-from lib.networks.classifiers import load_classifier
+from lib.networks.classifiers import load_classifier, needed_classifier
 from lib.storage.columns import column_vectors
 from lib.storage.manifests import Artifact
 
@@ -85,7 +85,7 @@ def start_closed_forms(settings: FitSettings, work: ClosedFormWork) -> list[ray.
         keys = list(alike)
         for first in range(0, len(keys), SOURCES):
             mine = {key: work.maps[key] for key in keys[first : first + SOURCES]}
-            started.append(join_classifiers.options(**resources).remote(settings.cpus, work.files, mine))
+            started.append(join_classifiers.options(**resources).remote(settings.cpus, work.files, work.train, mine))
     return started
 
 
@@ -135,32 +135,34 @@ def fit_block(
         for variant, map_, described in forms.maps(pair.target, pair.variants, C_T):
             if variant in pair.maps:
                 uri = files.map(MapKey(source, pair.target, variant).name)
-                pair.maps[variant].finish(1, records={uri: map_.multiplied().save(uri)}, **described)
+                origin = train.origin(source, pair.target, variant.name)
+                pair.maps[variant].finish(1, records={uri: map_.multiplied().save(uri, origin)}, **described)
             else:
                 curves[0].maps[variant] = map_.to(torch.device("cpu"))
                 curves[0].described[variant] = described
         for found in curves:
-            found.keep(files)
+            found.keep(files, train)
         fitted += curves
     points = PointCounter(files, val, source, JUDGED * room, device)
     wanted = [found for pair in block for found in pair.curves]
     if wanted:
         points.count(points_of(forms, wanted, files), forms.label_only_vectors(wanted[0].seed))
+    rank_images(val, fitted, device)
     finish_curves(fitted, judge_curves(files, val, fitted, JUDGED * room, device), points.found)
 
 
 @ray.remote
-def join_classifiers(cpus: int, files: Layout, artifacts: Mapping[MapKey, Artifact]) -> None:
+def join_classifiers(cpus: int, files: Layout, train: FeatureTables, artifacts: Mapping[MapKey, Artifact]) -> None:
     """Make maps to one target from the classifiers alone, and write them with their manifests."""
     from lib.networks.devices import best_device, compute_on_cpu
 
     compute_on_cpu(cpus)
-    target = label_rows(load_classifier(files, next(iter(artifacts)).target))
-    sources = [label_rows(load_classifier(files, key.source)) for key in artifacts]
+    target = label_rows(needed_classifier(files, next(iter(artifacts)).target))
+    sources = [label_rows(needed_classifier(files, key.source)) for key in artifacts]
     maps = from_classifiers(sources, target, best_device())
     for (key, artifact), map_ in zip(artifacts.items(), maps, strict=True):
         uri = files.map(key.name)
-        artifact.finish(1, records={uri: map_.save(uri)})
+        artifact.finish(1, records={uri: map_.save(uri, train.origin(*key.pair, key.variant.name))})
 
 
 def sum_rows(tables: FeatureTables, source: str, targets: list[str], device: torch.device) -> ClosedForms:

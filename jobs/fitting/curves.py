@@ -8,11 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 import torch
+from torch.nn.functional import normalize
 
 from lib.evaluation.predictions import FILE_ROWS, SLICE, PredictMapped, mapped_schema, slices
+from lib.evaluation.retrieval import nearest_others, retrieval
 from lib.experiment.layout import Layout, map_name, part_in
 from lib.experiment.variants import Subset, Variant
 from lib.features.chunks import read_chunk, split_into_chunks
+from lib.features.sampling import read_sample
 from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
 from lib.networks.classifiers import load_classifier
@@ -33,6 +36,7 @@ class Curves:
     subsets: Sequence[Subset] = ()  # which are only counted
     controls: bool = False  # whether controls are counted, too
     seed: int = 0  # the experiment's
+    ranked: int = 0  # evaluation images among which mapped vectors look for their own
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,13 @@ class FittedCurves:
     described: dict[Variant, dict[str, Any]]
     records: dict[str, FileRecord] = field(default_factory=dict)  # of the files that are written
 
-    def keep(self, files: Layout) -> None:
+    def keep(self, files: Layout, train: FeatureTables) -> None:
         """Write the maps, if they are to be kept."""
         for variant, map_ in self.maps.items() if self.curves.keep else ():
             name = map_name(self.curves.source, self.curves.target, variant.name)
-            self.records[files.map(name)] = (map_ if variant.rank else map_.multiplied()).save(files.map(name))
+            self.records[files.map(name)] = (map_ if variant.rank else map_.multiplied()).save(
+                files.map(name), train.origin(self.curves.source, self.curves.target, variant.name)
+            )
 
 
 def judge_curves(
@@ -91,6 +97,24 @@ def judge_curves(
             tables_.clear()
         written, held, part = written + held, 0, part + 1
     return written
+
+
+def rank_images(tables: FeatureTables, fitted: Sequence[FittedCurves], device: torch.device) -> None:
+    """Look up the queries of maps from parts of the training rows, which have one source, in their targets' indexes.
+
+    What they find is added to what is known of each map.
+    """
+    for found in fitted:
+        variants = [variant for variant in found.curves.variants if variant.rank is None]
+        if not variants or not found.curves.ranked:
+            continue
+        source, target = found.curves.source, found.curves.target
+        X, Y = (read_sample(tables, name, found.curves.ranked).vectors[name] for name in (source, target))
+        own = normalize(torch.from_numpy(Y).to(device), dim=1)
+        near = nearest_others(own, own)
+        for variant in variants:
+            mapped = normalize(found.maps[variant].to(device)(torch.from_numpy(X).to(device)), dim=1)
+            found.described[variant]["retrieval"] = dict(retrieval(mapped, own, near))
 
 
 def finish_curves(fitted: Sequence[FittedCurves], rows: int, points: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

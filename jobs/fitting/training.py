@@ -186,9 +186,10 @@ def fit_group(work: Work, team: Team, device: torch.device, keys: list[MapKey], 
                     write_state(work, key, state)
     if team.share.rank == 0:
         for key, map_, curve in zip(keys, fits.maps(), fits.curves(), strict=True):
+            origin = work.tables.origin(*key.pair, key.variant.name, float(curve[-1]))
             records = {
                 work.files.curve(key.name): write_curve(work.files.curve(key.name), curve),
-                work.files.map(key.name): map_.save(work.files.map(key.name)),
+                work.files.map(key.name): map_.save(work.files.map(key.name), origin),
             }
             work.artifacts[key].finish(len(curve), CURVE, records, fit_error=float(curve[-1]), curve=shape_of(curve))
             delete(work.files.checkpoint(key.name))

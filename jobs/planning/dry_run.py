@@ -82,11 +82,19 @@ class Plan:
         return len(list_images(images.split(split), read_classes(images), limit))
 
     @cached_property
+    def probes(self) -> list[str]:
+        """The networks whose classifiers are to be fitted to labels."""
+        named = [name for name, network in self.experiment.networks.items() if network.classifier == "probe"]
+        return [name for name in named if not is_file(self.files.classifier_manifest(name))]
+
+    @cached_property
     def maps(self) -> list[MapKey]:
         """The full maps that are to be fitted."""
         written = set(files_below(self.files.maps, ".manifest.json"))
         keys = [
-            MapKey(*pair, variant) for pair in self.experiment.pairs() for variant in full_variants(self.experiment.fit)
+            MapKey(*pair, variant)
+            for pair in self.experiment.pairs()
+            for variant in full_variants(self.experiment, *pair)
         ]
         return [key for key in keys if resolve(self.files.map_manifest(key.name))[1] not in written]
 
@@ -130,6 +138,8 @@ class Plan:
             done = f" ({plan.done:,} are already done)" if plan.done else ""
             images = f"{plan.listed - plan.done:,} of {plan.listed:,} images{done}"
             yield "extract", f"{split}: {images}, a table with features of {', '.join(plan.networks)}"
+        if self.probes:
+            yield "probe", f"fit classifiers of {', '.join(self.probes)} to labels"
         yield "fit", self.of_fits()
         yield "predict", f"{len(self.predictions):,} tables" if self.predictions else "all predictions are finished"
         yield "evaluate", "results.json and its tables" if self.evaluates else "results.json is finished"

@@ -22,6 +22,7 @@ from lib.storage.files import file_version, is_file, is_folder, naming_uri
 from lib.storage.leases import lease_in
 from lib.storage.manifests import Artifact, digest, versions
 from lib.storage.uris import resolve
+from lib.storage.vector_files import file_versions, vector_files
 from lib.storage.versions import version_of
 
 PACKAGE = "package:"
@@ -63,14 +64,19 @@ def seal(run: Run, given: Inputs) -> Artifact | None:
 
 
 def inputs(run: Run) -> Inputs:
-    """Return the version of each file outside the run's folder that holds weights, class names or the like.
+    """Return the version of each file outside the run's folder that holds weights, vectors, class names or the like.
 
     None if the settings name a folder besides the images', or a package that is not there.
     """
     experiment, found = run.experiment, dict[str, str]()
-    named = [network.model_dump(mode="json") for network in experiment.networks.values()]
+    named = [network.model_dump(mode="json", exclude={"features"}) for network in experiment.networks.values()]
+    if any(network.model.startswith("transformers:") for network in experiment.networks.values()):
+        return None  # a folder, or a repository of the hub, whose files may change
     try:
-        for text in texts_in([*named, experiment.images.classes]):
+        for files in [network.features for network in experiment.networks.values() if network.features is not None]:
+            for split in SPLITS:
+                found |= {file: version for file, version in file_versions(vector_files(files.location(split)))}
+        for text in filter(None, texts_in([*named, experiment.images.classes])):
             path = str(package_file("", text.removeprefix(PACKAGE))) if text.startswith(PACKAGE) else text
             if path.startswith(run.files.folder):
                 continue  # what it holds is among the folder's files

@@ -144,6 +144,8 @@ def timms_loop(case: Case, options: ExtractSettings, device: str) -> Callable[[]
 def changed(extract: ExtractFeatures, exact: np.ndarray, found: np.ndarray) -> str:
     """Say how far features (n, d) are from the exact ones, and how many predictions differ."""
     classifier = extract.networks["it"].classifier
+    if classifier is None:
+        raise ValueError("expected a network with a classifier")
     weight, bias = classifier.weight.cpu().numpy(), classifier.bias.cpu().numpy()
     differing = int(((exact @ weight.T + bias).argmax(1) != (found @ weight.T + bias).argmax(1)).sum())
     distance = np.linalg.norm(found - exact, axis=1) / np.linalg.norm(exact, axis=1)

@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from lib.errors import TableError
 from lib.evaluation.predictions import maps_in
 
+NO_ANSWER = -2  # in place of a class, where a network has no classifier: no label, and no background
+
 
 class Reference:
     """A target's own predictions, with which those of all its sources are joined: image after image by image_id.
@@ -37,6 +39,11 @@ class Reference:
         if not joined["label"].equals(self.own["label"]):
             raise TableError(f"predictions {self.name} and {name} have different labels for one image")
         return joined
+
+    @property
+    def answers(self) -> bool:
+        """Whether the target has a classifier."""
+        return self.own["predicted"].null_count < len(self.own)
 
     def _mismatch(self, name: str, other: pa.Table) -> str:
         ours, theirs = set(self.ids.to_pylist()), set(other["image_id"].to_pylist())
@@ -71,18 +78,19 @@ class Judged:
 def judge_pair(target: Reference, source: tuple[str, pa.Table], mapped: Sequence[tuple[str, pa.Table]]) -> Judged:
     """Join a pair's predictions: the target's own, the source's own, and those of tables with the maps as columns.
 
-    Tables come with their names. Images without a label are left out of all counts, but their E counts. Raises
-    TableError as Reference.join does, and if no image has a label.
+    Tables come with their names. Images without a label are left out of all counts, but their E counts. A network
+    without a classifier answers NO_ANSWER. Raises TableError as Reference.join does, and if the target has a classifier
+    and no image has a label.
     """
     labelled = pc.is_valid(target.own["label"])
     own, other = (table.filter(labelled) for table in (target.own, target.join(*source)))
-    if not len(own):
+    if not len(own) and target.answers:
         raise TableError("no evaluation image has a label, so that nothing can be counted")
     found = Judged(
         label=own["label"].to_numpy(),
         image_id=np.asarray(own["image_id"].to_pylist(), object),
-        target=own["predicted"].to_numpy(),
-        source=other["predicted"].to_numpy(),
+        target=_answers(own["predicted"]),
+        source=_answers(other["predicted"]),
         mapped={},
         error={},
         cosine={},
@@ -93,7 +101,7 @@ def judge_pair(target: Reference, source: tuple[str, pa.Table], mapped: Sequence
     for name, table in mapped:
         joined = target.join(name, table)
         for column in maps_in(joined.schema):
-            found.mapped[column] = joined[f"predicted_{column}"].filter(labelled).to_numpy()
+            found.mapped[column] = _answers(joined[f"predicted_{column}"].filter(labelled))
             error, ratio = (
                 joined[f"{what}_{column}"].to_numpy().astype(np.float64) for what in ("error", "length_ratio")
             )
@@ -105,3 +113,8 @@ def judge_pair(target: Reference, source: tuple[str, pa.Table], mapped: Sequence
             found.length_ratio[column] = float(ratio[directed].mean()) if directed.any() else float("nan")
             found.undirected[column] = int((~directed).sum())
     return found
+
+
+def _answers(predicted: pa.ChunkedArray) -> np.ndarray:
+    """Return predicted classes (n,), NO_ANSWER where there is none."""
+    return pc.fill_null(predicted, NO_ANSWER).to_numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,17 @@ from lib.evaluation.joining import Judged
 from lib.evaluation.losses import Pairing, holm, loss_interval
 from lib.evaluation.ordering import give_and_take, order_networks
 from lib.evaluation.regions import count_regions
-from lib.evaluation.results import Counted, MappedResults, MappingResults, MapResults, NetworkResults
+from lib.evaluation.results import (
+    Counted,
+    FeatureMappingResults,
+    FeatureMapResults,
+    FeatureResults,
+    MapIdentity,
+    MappedResults,
+    MappingResults,
+    MapResults,
+    NetworkResults,
+)
 from lib.experiment.variants import Variant
 from lib.maps.settling import CurveShape
 
@@ -42,20 +52,13 @@ def evaluate_map(
     `directions` are the target's. `margin` is the loss, in points, within which both are equivalent.
     """
     variant = mapped.variant
-    answers, error = judged.mapped[variant.column], judged.error[variant.column]
+    answers = judged.mapped[variant.column]
     right, target, source = (judged.right(found) for found in (answers, judged.target, judged.source))
     pairing = Pairing.count(target, right)
     found = counted(right)
     chance = chance_level(judged.label, answers)
     return {
-        "source": pair[0],
-        "target": pair[1],
-        "variant": variant.name,
-        "family": variant.family,
-        "seed": variant.seed if variant.family == "affine" else None,
-        "rank": variant.rank,
-        "share": variant.share,
-        "rows": mapped.training_rows,
+        **which_map(pair, mapped),
         **found,
         "accuracy_ci95": list(accuracy_interval(found["correct"], found["total"])),
         "chance": chance,
@@ -67,15 +70,67 @@ def evaluate_map(
         "p_equivalent": pairing.p_equivalent(margin),
         "fixed": pairing.fixed,
         "broken": pairing.broken,
-        "fit_error": mapped.fit_error,
-        "validation_error": error,
-        "length_ratio": judged.length_ratio[variant.column],
-        "undirected": judged.undirected[variant.column],
-        "cosine": judged.cosine[variant.column],
-        "r2": r_squared(directions, error),
-        "skill": skill(directions, error),
+        **feature_results(judged, mapped, directions),
         "regions": count_regions(target, source, right),
     }
+
+
+def which_map(pair: tuple[str, str], mapped: Mapped) -> MapIdentity:
+    """Return the entries of maps.parquet that name a map."""
+    variant = mapped.variant
+    return {
+        "source": pair[0],
+        "target": pair[1],
+        "variant": variant.name,
+        "family": variant.family,
+        "seed": variant.seed if variant.family == "affine" else None,
+        "rank": variant.rank,
+        "share": variant.share,
+        "rows": mapped.training_rows,
+    }
+
+
+def feature_results(judged: Judged, mapped: Mapped, directions: Directions) -> FeatureResults:
+    """Return how well a map's features meet the target's own, whose `directions` these are."""
+    column = mapped.variant.column
+    error = judged.error[column]
+    return {
+        "fit_error": mapped.fit_error,
+        "validation_error": error,
+        "length_ratio": judged.length_ratio[column],
+        "undirected": judged.undirected[column],
+        "cosine": judged.cosine[column],
+        "r2": r_squared(directions, error),
+        "skill": skill(directions, error),
+    }
+
+
+def feature_mapping(pair: tuple[str, str], judged: Judged, mapped: Mapped, directions: Directions) -> FeatureMapResults:
+    """Return a row of maps.parquet about a map to a network without a classifier."""
+    return {**which_map(pair, mapped), **feature_results(judged, mapped, directions)}
+
+
+def main_feature_mapping(
+    variant: Variant, rows: Sequence[FeatureMapResults], curve: CurveShape | None = None
+) -> FeatureMappingResults:
+    """Return what results.json says of a pair whose target has no classifier, from the rows of all its maps.
+
+    `curve` is what the main map's error curve looks like.
+    """
+    found = next(row for row in rows if row["variant"] == variant.name)
+    wanted = FeatureMappingResults.__annotations__
+    result = cast(FeatureMappingResults, {key: value for key, value in found.items() if key in wanted})
+    if curve is not None:
+        result["fit_curve"] = judged_curve(curve, result["length_ratio"])
+    return result
+
+
+def judged_curve(curve: CurveShape, length_ratio: float | None) -> CurveShape:
+    """Return what an error curve looks like. A map whose vectors have left all measure has diverged, too: E, which
+    knows no lengths, does not show that.
+    """
+    sane = length_ratio is not None and np.isfinite(length_ratio) and 1 / LONGEST < length_ratio < LONGEST
+    return curve if sane else {**curve, "state": "diverged"}
 
 
 def main_mapping(
@@ -83,8 +138,7 @@ def main_mapping(
 ) -> MappingResults:
     """Return the results of a pair's main map, with agreement and the spread over seeds, from those of all its maps.
 
-    `curve` is what the main map's error curve looks like. A map whose vectors have left all measure has diverged, too:
-    E, which knows no lengths, does not show that.
+    `curve` is what the main map's error curve looks like.
     """
     found = next(row for row in rows if row["variant"] == variant.name)
     agreement = Agreement.count(judged.label, judged.target, judged.mapped[variant.column])
@@ -96,9 +150,7 @@ def main_mapping(
     if len(losses) > 1:
         result["loss_sd"] = float(np.std(losses, ddof=1))
     if curve is not None:
-        ratio = result["length_ratio"]
-        sane = ratio is not None and np.isfinite(ratio) and 1 / LONGEST < ratio < LONGEST
-        result["fit_curve"] = curve if sane else {**curve, "state": "diverged"}
+        result["fit_curve"] = judged_curve(curve, result["length_ratio"])
     return result
 
 
@@ -129,9 +181,9 @@ def correct_maps(maps: pa.Table) -> pa.Table:
     variants = np.asarray(maps["variant"].to_pylist())
     for test, name in TESTS.items():
         corrected: list[float | None] = [None] * len(maps)
-        p_values = maps[test].to_numpy()
+        p_values = maps[test].to_numpy().astype(float)  # null, where the target has no classifier, becomes NaN
         for family in set(maps["family"].to_pylist()):
-            places = np.flatnonzero(variants == Variant(family).name)
+            places = np.flatnonzero((variants == Variant(family).name) & np.isfinite(p_values))
             for place, p in zip(places.tolist(), holm(p_values[places].tolist()), strict=True):
                 corrected[place] = p
         column = maps.schema.get_field_index(name)
@@ -140,24 +192,19 @@ def correct_maps(maps: pa.Table) -> pa.Table:
 
 
 def network_results(
-    networks: Mapping[str, dict[str, int]], own: Mapping[str, Counted], losses: dict[tuple[str, str], float]
+    networks: Mapping[str, dict[str, Any]], own: Mapping[str, Counted], losses: dict[tuple[str, str], float]
 ) -> tuple[dict[str, NetworkResults], list[str]]:
     """Return what results.json says of each network, and their order.
 
-    `networks` has each one's "feature_size" and number of "classes", `own` what it gets right with its own features,
-    `losses` the points that each pair's main map loses.
+    `networks` has what each one is, such as its "feature_size", `own` what those with a classifier get right with their
+    own features, `losses` the points that each pair's main map loses.
     """
     gives = give_and_take(list(networks), losses)
-    found: dict[str, NetworkResults] = {
-        name: {
-            "feature_size": described["feature_size"],
-            "classes": described["classes"],
-            **own[name],
-            "gives": gives[name]["gives"],
-            "takes": gives[name]["takes"],
-        }
-        for name, described in networks.items()
-    }
+    found = {}
+    for name, described in networks.items():
+        takes = {"takes": gives[name]["takes"]} if name in own else {}
+        known = {**described, **own.get(name, {}), "gives": gives[name]["gives"], **takes}
+        found[name] = cast(NetworkResults, known)
     return found, order_networks(list(networks), losses)
 
 

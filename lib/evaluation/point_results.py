@@ -62,7 +62,7 @@ def first_draws(maps: pa.Table) -> list[dict[str, Any]]:
         for row in maps.select(
             [name for name in maps.schema.names if name in {*SUBSETS.names, "family", "rank", "regions"}]
         ).to_pylist()
-        if row["share"] < 1 and row["family"] == "least_squares" and row["rank"] is None
+        if row["loss"] is not None and row["share"] < 1 and row["family"] == "least_squares" and row["rank"] is None
     ]
 
 

@@ -45,23 +45,29 @@ class PredictOwn:
     It computes in float64, so that rounding does not depend on which rows are in one batch.
     """
 
-    def __init__(self, network: str, classifier: Classifier, device: Device = "cpu") -> None:
+    def __init__(self, network: str, classifier: Classifier | None, device: Device = "cpu") -> None:
         self.network, self.classifier, self.device = network, float64(classifier, device), device
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Return rows of a feature table that has the network's column as PREDICTIONS."""
+        """Return rows of a feature table that has the network's column as PREDICTIONS.
+
+        Without a classifier, all predicted classes are null.
+        """
         best = best_class(self.classifier, float64_vectors(rows, self.network, self.device))
         return rows.select(IMAGES.names).append_column("predicted", best).cast(PREDICTIONS)
 
 
 class PredictMapped:
-    """The top-1 class by C_B from A's features through each of some maps M_{A->B}, computed in float64 on a device."""
+    """The top-1 class by C_B from A's features through each of some maps M_{A->B}, computed in float64 on a device.
+
+    If B has no classifier, all predicted classes are null.
+    """
 
     def __init__(
         self,
         source: str,
         target: str,
-        classifier: Classifier,
+        classifier: Classifier | None,
         maps: Mapping[str, AffineMap],
         device: Device = "cpu",
     ) -> None:
@@ -89,14 +95,21 @@ def slices(rows: pa.Table) -> Iterator[pa.Table]:
         yield rows.slice(first, SLICE)
 
 
-def float64(classifier: Classifier, device: Device = "cpu") -> Classifier:
-    """Return the classifier in float64, on a device."""
+def float64(classifier: Classifier | None, device: Device = "cpu") -> Classifier | None:
+    """Return the classifier in float64, on a device; None if there is none."""
+    if classifier is None:
+        return None
     weight, bias = (numbers.to(device, torch.float64) for numbers in (classifier.weight, classifier.bias))
     return Classifier(weight, bias, classifier.offset)
 
 
-def best_class(classifier: Classifier, features: torch.Tensor) -> pa.Array:
-    """Return the top-1 class of features (n, d_B) as labels count classes, (n,). A background class becomes -1."""
+def best_class(classifier: Classifier | None, features: torch.Tensor) -> pa.Array:
+    """Return the top-1 class of features (n, d_B) as labels count classes, (n,). A background class becomes -1.
+
+    Without a classifier, all are null.
+    """
+    if classifier is None:
+        return pa.nulls(len(features), pa.int32())
     return pa.array((classifier(features).argmax(1) - classifier.offset).cpu().numpy(), pa.int32())
 
 
@@ -105,7 +118,8 @@ class TopK:
 
     def __init__(self, network: str, classifier: Classifier, k: int) -> None:
         self.network, self.k = network, min(k, classifier.classes)
-        self.classifier = float64(classifier)
+        weight, bias = classifier.weight.double(), classifier.bias.double()
+        self.classifier = Classifier(weight, bias, classifier.offset)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Return one row for a batch of features: total, top1, topk, unlabelled, rejected, and a few reasons."""

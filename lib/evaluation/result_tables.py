@@ -84,6 +84,20 @@ DIRECTIONS = pa.schema(
         ("r2", pa.float64()),
     ]
 )
+# retrieval.parquet: a row for each map whose queries were looked up in the target's index, of the same images for all.
+RETRIEVAL = pa.schema(
+    [
+        *PAIR,
+        ("variant", pa.string()),
+        ("training_rows", pa.int64()),  # null if the map is fitted in batches of all rows
+        ("recall_at_1", pa.float64()),  # as lib.evaluation.results.Retrieval says
+        ("recall_at_10", pa.float64()),
+        ("mean_rank", pa.float64()),
+        ("neighbours_at_1", pa.float64()),
+        ("neighbours_at_10", pa.float64()),
+        ("rows", pa.int64()),  # images that are ranked
+    ]
+)
 # subsets.parquet: a row for each draw of a share of the training rows, least_squares; number 0 is that of maps.parquet.
 SUBSETS = pa.schema(
     [

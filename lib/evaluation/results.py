@@ -36,12 +36,18 @@ class Variance(TypedDict):
 
 
 class NetworkResults(Counted):
-    """A network on its own features, C_A(F_A)."""
+    """A network on its own features, C_A(F_A).
+
+    A network without a classifier has no correct, total, accuracy, classes and takes. `gives` and `takes` are null if
+    there is no direction that has a loss.
+    """
 
     feature_size: int  # d_A
+    classifier: NotRequired[str]  # "own", "none", "probe" (fitted with labels), or its file
+    features: NotRequired[dict[str, Any]]  # pool and layer, where they are not the network's own
     classes: int  # that labels can name: the background is none
-    gives: float  # mean loss, in points, of the classifiers fed from it
-    takes: float  # mean loss, in points, of its own classifier fed from the others
+    gives: float | None  # mean loss, in points, of the classifiers fed from it
+    takes: float | None  # mean loss, in points, of its own classifier fed from the others
     participation_ratio: NotRequired[float]  # in how many directions its evaluation features vary, 1 to d_A
     from_itself: NotRequired[ControlResults]  # fed with its own features through a map fitted to them: the ceiling
 
@@ -71,9 +77,22 @@ class BriefMapping(Pair, Counted):
 
     loss: float
     validation_error: float  # mean E on the evaluation images
+    classifier: NotRequired[str]  # the target's, where it is not its own: "probe" or its file
 
 
-class MappedResults(BriefMapping):
+class FeatureResults(TypedDict):
+    """How well M_{S->T} F_S meets F_T, whatever is done with it."""
+
+    fit_error: float | None  # E of the last training batch; null for closed forms
+    validation_error: float  # mean E on the evaluation images
+    length_ratio: float | None  # mean of |M F_S| / |F_T|, over images both of whose vectors have a direction
+    undirected: int  # images with a vector of zeros, the target's or the mapped one
+    cosine: float | None  # mean cosine of mapped and own features, over the same images as length_ratio
+    r2: float | None
+    skill: float | None
+
+
+class MappedResults(BriefMapping, FeatureResults):
     """What C_T loses when F_T is replaced by M_{S->T} F_S, with one map."""
 
     family: str
@@ -89,23 +108,26 @@ class MappedResults(BriefMapping):
     p_equivalent_holm: NotRequired[float | None]
     fixed: int  # images that mapping turns from wrong to right
     broken: int  # images that mapping turns from right to wrong
-    fit_error: float | None  # E of the last training batch; null for closed forms
-    length_ratio: float | None  # mean of |M F_S| / |F_T|, over images both of whose vectors have a direction
-    undirected: int  # images with a vector of zeros, the target's or the mapped one
-    cosine: float | None  # mean cosine of mapped and own features, over the same images as length_ratio
-    r2: float | None
-    skill: float | None
-    regions: dict[str, int]  # Fig. 5's eight counts
+    regions: dict[str, int]  # Fig. 5's eight counts; a source without classifier is never right
 
 
-class MapResults(MappedResults):
-    """A row of maps.parquet."""
+class MapIdentity(Pair):
+    """Which map a row of maps.parquet is about."""
 
     variant: str
+    family: str
     seed: int | None
     rank: int | None
     share: float
     rows: int | None
+
+
+class FeatureMapResults(MapIdentity, FeatureResults):
+    """A row of maps.parquet, of a pair whose target has no classifier: its other columns are null."""
+
+
+class MapResults(MapIdentity, MappedResults):
+    """A row of maps.parquet."""
 
 
 class AgreementResults(TypedDict):
@@ -125,6 +147,8 @@ class Retrieval(TypedDict):
     recall_at_1: float  # share of images that rank first; chance gives 1 / rows
     recall_at_10: float
     mean_rank: float  # from 1; chance gives (rows + 1) / 2
+    neighbours_at_1: float  # share of queries whose nearest other image is that of the target's own query
+    neighbours_at_10: float  # share of the own queries' 10 nearest others that are among the mapped ones'
     rows: int  # images that are ranked
 
 
@@ -132,6 +156,15 @@ class FeatureFit(Retrieval):
     """How mapped vectors meet the target's own, image by image, on a sample of the evaluation images."""
 
     within_class_r2: float | None  # about the classes' means: 0 if no more than the label is carried over
+
+
+class FeatureMappingResults(Pair, FeatureResults):
+    """The main map of a pair whose target has no classifier."""
+
+    family: str
+    feature_fit: NotRequired[FeatureFit]
+    fit_curve: NotRequired[CurveShape]  # of a map fitted by Adam: whether E settled
+    twins: NotRequired[bool]  # true of two trainings of one architecture
 
 
 class MappingResults(MappedResults, AgreementResults):
@@ -203,7 +236,8 @@ class Results(TypedDict):
     experiment: str
     images: dict[str, ImageCounts]  # by split
     networks: dict[str, NetworkResults]
-    mappings: list[MappingResults]  # the main map of each pair
+    mappings: list[MappingResults]  # the main map of each pair whose target has a classifier
+    feature_mappings: NotRequired[list[FeatureMappingResults]]  # of the other pairs, if there are any
     order: list[str]  # networks, similar ones beside each other
     shared_images: NotRequired[int]  # evaluation images with the features of a training image
     measures: list[MeasureResults]

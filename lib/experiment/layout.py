@@ -74,7 +74,7 @@ class Layout:
         return join_uri(self.folder, "classifiers", f"{network}.safetensors")
 
     def classifier_manifest(self, network: str) -> str:
-        """Return the file that says which weights a network's classifier belongs to."""
+        """Return the file that says which weights a network's classifier belongs to, or that it has none."""
         return join_uri(self.folder, "classifiers", f"{network}.manifest.json")
 
     @property
@@ -155,6 +155,11 @@ class Layout:
     def directions(self) -> str:
         """The table with the fit of mapped features by principal direction of the target."""
         return join_uri(self.folder, "directions.parquet")
+
+    @property
+    def retrieval(self) -> str:
+        """The table that says what mapped queries find in the target's index."""
+        return join_uri(self.folder, "retrieval.parquet")
 
     @property
     def classes(self) -> str:

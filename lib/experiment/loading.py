@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lib.errors import ExperimentError, StorageError
-from lib.experiment.network_settings import NetworkSettings, Preprocessing
+from lib.experiment.network_settings import LIBRARIES, FeatureFiles, NetworkSettings, Preprocessing
 from lib.experiment.overrides import override
 from lib.experiment.sections import Section
 from lib.experiment.settings import (
@@ -22,6 +22,7 @@ from lib.experiment.settings import (
     ExtractSettings,
     FitSettings,
     Images,
+    ProbeSettings,
     Published,
     Split,
     TrackSettings,
@@ -76,18 +77,19 @@ class _Networks(Section):
 def load_network(
     network: str, overrides: list[str] | None = None, experiments: Path | None = None, folder: str = ""
 ) -> tuple[str, NetworkSettings]:
-    """Return the name and the settings of one network: EXPERIMENT:NAME, or timm's name of a model.
+    """Return the name and the settings of one network: EXPERIMENT:NAME, or a model as a network's `model` names it.
 
     `overrides` are `field=value` of its section; `folder` replaces "{root}" in it. Raises ExperimentError.
     """
     values: dict[str, Any] = {"model": network}
     experiment, colon, name = network.rpartition(":")
-    if colon:
+    if colon and experiment not in LIBRARIES:
         loaded = load_experiment(experiment, [], experiments).located(folder)
         if name not in loaded.networks:
             raise ExperimentError(f"{experiment} has no network {name!r}: it has {', '.join(loaded.networks)}")
         values = loaded.networks[name].model_dump()
-    name = name or network
+    else:
+        name = network
     validated: _Networks = _validated(_Networks, network, {"networks": {name: values}}, overrides, ("networks", name))
     return name, validated.networks[name]
 
@@ -132,8 +134,10 @@ def _allowed(location: tuple[Any, ...]) -> list[str]:
         "images.val": Split,
         "networks": NetworkSettings,
         "preprocessing": Preprocessing,
+        "features": FeatureFiles,
         "extract": ExtractSettings,
         "fit": FitSettings,
+        "probe": ProbeSettings,
         "evaluate": EvaluateSettings,
         "track": TrackSettings,
         "demo": DemoSettings,
@@ -141,5 +145,6 @@ def _allowed(location: tuple[Any, ...]) -> list[str]:
     }
     path = ".".join(str(part) for part in location)
     if path not in tables:
-        path = "preprocessing" if path.endswith("preprocessing") else path.partition(".")[0]
+        last = path.rpartition(".")[2]
+        path = last if last in ("preprocessing", "features") else path.partition(".")[0]
     return list(tables[path].model_fields)

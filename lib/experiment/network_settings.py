@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lib.experiment.sections import Deviation, Finite, Section
 from lib.experiment.titles import Title
+
+LIBRARIES = ("torchvision", "hf-hub", "transformers", "open_clip")  # before the colon of a model, where it is no timm's
+FILES = (".safetensors", ".pth", ".pt", ".bin")  # of weights
 
 
 class Preprocessing(Section):
@@ -38,21 +41,125 @@ class Preprocessing(Section):
         return self
 
 
-class NetworkSettings(Section):
-    """One pretrained network, by timm's name. lib.networks.network.Network is the loaded one."""
+class FeatureFiles(Section):
+    """Features that were computed elsewhere: files of vectors by id (lib.storage.vector_files).
 
-    model: str
-    """timm's name of the model."""
+    In the file, a plain string stands for one location that has the vectors of both splits.
+    """
+
+    train: str
+    """A file, a folder, or a pattern such as s3://bucket/train-*.parquet: Parquet, .npy or .safetensors."""
+    val: str
+    """The same for the evaluation images."""
+    key: str = "image_id"
+    """The column of ids, in Parquet."""
+    vector: str | None = None
+    """The column or tensor with the vectors. None: the only one that there is."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def from_string(cls, value: Any) -> Any:
+        """Take a plain string, or `location`, for both splits."""
+        if isinstance(value, str):
+            return {"train": value, "val": value}
+        if isinstance(value, dict) and "location" in value:
+            rest = {key: item for key, item in value.items() if key != "location"}
+            return {"train": value["location"], "val": value["location"], **rest}
+        return value
+
+    def location(self, split: str) -> str:
+        """Return where a split's vectors are."""
+        return self.train if split == "train" else self.val
+
+
+def feature_fingerprint(weights: str, chosen: dict[str, Any]) -> str:
+    """Return what tells a network's features from others: its weights' fingerprint, and pool and layer if chosen."""
+    return "/".join([weights, *(f"{key}={value}" for key, value in sorted(chosen.items()))])
+
+
+class NetworkSettings(Section):
+    """One pretrained network, or features of one. lib.networks.network.Network is the loaded one."""
+
+    features: FeatureFiles | None = None
+    """Features that were computed elsewhere, in place of a model: of any modality and of any source."""
+    model: str = ""
+    """timm's name of the model; or "torchvision:NAME", "hf-hub:REPOSITORY" (timm's there), "transformers:REPOSITORY",
+    "open_clip:NAME"."""
     title: Title | None = None
     """What Table 1, figures, verdict and page call it. None: its name in the experiment."""
-    weights: str = "timm"
-    """ "timm", "random", "package:MODULE", or the path or URI of a .safetensors or .pth file."""
+    weights: str = "pretrained"
+    """ "pretrained" (the library's own; "timm" means the same), "random", "package:MODULE", the path or URI of a
+    .safetensors or .pth file, or the name that torchvision or open_clip give to some weights."""
     options: dict[str, Any] = {}
-    """Keyword arguments for timm.create_model."""
+    """Keyword arguments for the function of timm, torchvision or open_clip that creates the model."""
+    classifier: str = "own"
+    """Where C comes from: "own"; "none": the network gives features only; "probe": fitted with the training images'
+    labels (see [probe]); or the path or URI of a .safetensors or .pth file with its weight and bias."""
     twin_of: str | None = None
     """Another network of the experiment, of the same architecture, of which this one is a second training. How well a
     twin's mapped features do shows what training anew alone costs."""
     class_offset: Annotated[int, Field(ge=0)] = 0
     """1 for a network whose class 0 is "background", else 0."""
+    pool: str | None = None
+    """How features are pooled: "avg", "max", "avgmax", "token", ... as timm's global_pool; "token+avg" is the class
+    token beside the mean of the patch tokens. None is the network's own pool."""
+    layer: int | None = None
+    """The block whose pooled output the features are, as timm's forward_intermediates counts. None is the last layer's
+    input. Blocks go into no classifier of the network's own."""
     preprocessing: Preprocessing = Preprocessing()
     """What replaces the network's own preprocessing."""
+
+    @field_validator("weights")
+    @classmethod
+    def name_weights(cls, weights: str) -> str:
+        """Take "timm", as earlier versions called the library's own weights."""
+        return "pretrained" if weights == "timm" else weights
+
+    @model_validator(mode="before")
+    @classmethod
+    def without_own_classifier(cls, values: Any) -> Any:
+        """Take "none" for the classifier of an earlier block, or of features alone, unless another is named."""
+        if isinstance(values, dict) and (values.get("layer") is not None or values.get("features") is not None):
+            return {"classifier": "none", **values}
+        return values
+
+    @model_validator(mode="after")
+    def check_classifier(self) -> NetworkSettings:
+        """Refuse a background class in a probe, which has the labels' classes alone."""
+        if self.class_offset and self.classifier in ("none", "probe"):
+            raise ValueError(f'class_offset: classifier = "{self.classifier}" has no background class, leave it out')
+        if self.features is not None and self.classifier == "own":
+            raise ValueError('features: they come without a classifier: set classifier = "none", "probe" or a file')
+        if self.layer is not None and self.classifier == "own":
+            raise ValueError('layer: an earlier block goes into no classifier of the network: set classifier = "none"')
+        if self.classifier not in ("own", "none", "probe") and not self.classifier.endswith(FILES):
+            raise ValueError(
+                f'classifier: "own", "none", "probe", or a file ({", ".join(FILES)}), not {self.classifier!r}'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_origin(self) -> NetworkSettings:
+        """Refuse a model beside features, and neither."""
+        if (self.features is None) == (not self.model):
+            raise ValueError("model: name a model, or features that were computed elsewhere, and not both")
+        changed = self.model_fields_set & {"pool", "layer", "options", "preprocessing", "weights"}
+        given = [name for name in sorted(changed) if getattr(self, name) != type(self).model_fields[name].default]
+        if self.features is not None and given:
+            raise ValueError(f"{given[0]}: features that were computed elsewhere have none, leave it out")
+        return self
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the network has a classifier."""
+        return self.classifier != "none"
+
+    @property
+    def classifier_file(self) -> str | None:
+        """The file that the classifier is read from, None if it is no file's."""
+        return None if self.classifier in ("own", "none", "probe") else self.classifier
+
+    @property
+    def chosen_features(self) -> dict[str, Any]:
+        """Which of the network's features these are, where that is not the network's own choice."""
+        return {key: value for key, value in (("pool", self.pool), ("layer", self.layer)) if value is not None}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from lib.experiment.layout import TO
+from lib.experiment.layout import SPLITS, TO
 from lib.experiment.network_settings import NetworkSettings
 from lib.experiment.sections import Fraction, Positive, Section
 from lib.experiment.titles import Title, shown_titles
@@ -165,6 +165,16 @@ class FitSettings(Section):
         return self
 
 
+class ProbeSettings(Section):
+    """How the classifiers of networks with classifier = "probe" are fitted to the training images' labels."""
+
+    kind: Literal["ridge", "logistic"] = "ridge"
+    """ "ridge": to one-hot targets, from sums over any number of images. "logistic": multinomial, by L-BFGS on all
+    training rows at once, which must fit into one worker's memory. Cross-validation chooses either's penalty."""
+    iterations: Positive = 200
+    """Iterations of L-BFGS, at most."""
+
+
 class EvaluateSettings(Section):
     """What is measured beside the loss."""
 
@@ -237,6 +247,7 @@ class Experiment(Section):
     """Each network by its name in this experiment."""
     extract: ExtractSettings = ExtractSettings()
     fit: FitSettings = FitSettings()
+    probe: ProbeSettings = ProbeSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     track: TrackSettings = TrackSettings()
     demo: DemoSettings | None = None
@@ -279,6 +290,17 @@ class Experiment(Section):
                 raise ValueError(f"published: {sorted(unknown)} not among the networks {list(self.networks)}")
         return self
 
+    @model_validator(mode="after")
+    def check_classifiers(self) -> Experiment:
+        """Refuse a main map that is made from classifiers where a network has none."""
+        without = [name for name, network in self.networks.items() if not network.classifies]
+        if without and self.fit.families[0] == "classifiers":
+            raise ValueError(
+                f"fit.families: {without} have no classifier, so that the first family must be one that is fitted to "
+                "features"
+            )
+        return self
+
     def located(self, folder: str) -> Experiment:
         """Return the experiment with "{root}" in its locations replaced by `folder`, which is `<root>/<experiment>`."""
         values = self.model_dump()
@@ -286,7 +308,8 @@ class Experiment(Section):
         for table, key in [
             *((images[split], key) for split in ("train", "val") for key in ("location", "base")),
             (images, "classes"),
-            *((network, "weights") for network in networks.values()),
+            *((network, key) for network in networks.values() for key in ("weights", "classifier")),
+            *((network["features"], split) for network in networks.values() if network["features"] for split in SPLITS),
             (values["track"], "tensorboard"),
         ]:
             table[key] = table[key] and table[key].replace("{root}", folder)

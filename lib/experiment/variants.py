@@ -112,17 +112,27 @@ class MapKey:
         return f"{self.source} -> {self.target}{seed}"
 
 
-def variants(fit: FitSettings, smaller: int) -> list[Variant]:
+def variants(experiment: Experiment, source: str, target: str, smaller: int) -> list[Variant]:
     """Return all variants for a pair whose smaller feature size is `smaller`, the main one first."""
-    return [*full_variants(fit), *curve_variants(fit, smaller)]
+    return [*full_variants(experiment, source, target), *curve_variants(experiment.fit, smaller)]
 
 
-def full_variants(fit: FitSettings) -> list[Variant]:
-    """Return the variants of full rank from all training rows, the main one first."""
+def full_variants(experiment: Experiment, source: str, target: str) -> list[Variant]:
+    """Return a pair's variants of full rank from all training rows, the main one first.
+
+    One that is made from both classifiers is left out where a network has none.
+    """
+    fit = experiment.fit
+    both = experiment.networks[source].classifies and experiment.networks[target].classifies
     return [
-        *(Variant(family) for family in fit.families),
+        *(Variant(family) for family in fit.families if both or family != "classifiers"),
         *(Variant("affine", seed=seed) for seed in range(1, fit.seeds) if "affine" in fit.families),
     ]
+
+
+def main_variant(experiment: Experiment) -> Variant:
+    """Return the kind of map that results.json is about, the same for all pairs."""
+    return Variant(experiment.fit.families[0])
 
 
 def curve_variants(fit: FitSettings, smaller: int) -> list[Variant]:
@@ -133,6 +143,12 @@ def curve_variants(fit: FitSettings, smaller: int) -> list[Variant]:
         *(Variant("least_squares", rank=rank) for rank in sorted(set(fit.ranks)) if rank < smaller),
         *(Variant("least_squares", share=share) for share in SHARES[:-1] if fit.learning_curve),
     ]
+
+
+def full_of_curves(experiment: Experiment) -> list[Variant]:
+    """Return the kind of map from all training rows at which learning curves end, if there are any."""
+    fit = experiment.fit
+    return [Variant("least_squares")] if fit.learning_curve and "least_squares" in fit.families else []
 
 
 @dataclass(frozen=True)
@@ -175,8 +191,10 @@ def pairs_with_points(experiment: Experiment) -> list[tuple[str, str]]:
     fit, networks = experiment.fit, list(experiment.networks)
     if "least_squares" not in fit.families:
         return []
-    pairs = experiment.pairs() if fit.ranks or fit.learning_curve or fit.controls else []
-    return [*pairs, *((network, network) for network in networks if fit.controls)]
+    controlled = {name for name in networks if fit.controls and experiment.networks[name].classifies}
+    curved = bool(fit.ranks or fit.learning_curve)
+    pairs = [(source, target) for source, target in experiment.pairs() if curved or target in controlled]
+    return [*pairs, *((network, network) for network in networks if network in controlled)]
 
 
 class Directed(Protocol):

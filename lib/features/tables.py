@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from lib.errors import TableError
 from lib.experiment.layout import manifest_in
+from lib.experiment.network_settings import feature_fingerprint
 from lib.storage.files import folders_in, is_file
 from lib.storage.manifests import digest, read_manifest, read_manifests
 from lib.storage.parquet import parquet_files
@@ -151,6 +152,23 @@ class FeatureTables:
         """Return the fingerprint of the weights by which the network's features were computed; None if unknown."""
         found: str | None = self.table(network).made_from(network)["networks"][network].get("weights")
         return found
+
+    def fingerprint(self, network: str) -> str | None:
+        """Return what tells a network's features from others, as Network.feature_fingerprint; None if unknown."""
+        described = self.table(network).made_from(network)["networks"][network]
+        chosen = {key: described[key] for key in ("pool", "layer") if key in described}
+        return feature_fingerprint(described["weights"], chosen) if described.get("weights") else None
+
+    def origin(self, source: str, target: str, variant: str, error: float | None = None) -> dict[str, Any]:
+        """Return what a map's file says that the map was made from; `error` is E of the last training batch."""
+        return {
+            "source": source,
+            "target": target,
+            "variant": variant,
+            "source_fingerprint": self.fingerprint(source),
+            "target_fingerprint": self.fingerprint(target),
+            "fit_error": error,
+        }
 
     def by_table(self, networks: Sequence[str]) -> list[tuple[FeatureTable, list[str]]]:
         """Return the tables that hold these networks, each with the networks it holds.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import matmul
+from typing import Any
 
 import safetensors.torch
 import torch
 
-from lib.storage.files import write_bytes
+from lib.storage.files import read_bytes, write_bytes
 from lib.storage.records import FileRecord
-from lib.storage.tensors import load_tensors
+from lib.storage.tensors import load_tensors, metadata_of, parse_tensors
 
 FACTORS = ("left", "right")  # of a map of low rank, as its file names them
 
@@ -73,10 +75,11 @@ class AffineMap:
         place = 1 + widths.index(min(widths))
         return AffineMap([_product(self.factors[:place]), _product(self.factors[place:])], self.bias)
 
-    def save(self, uri: str) -> FileRecord:
+    def save(self, uri: str, origin: Mapping[str, Any] | None = None) -> FileRecord:
         """Write the map as a .safetensors file: weight and bias, or left, right and bias if it has two factors or more.
 
-        Numbers are float32. Return what its manifest is to record of the file.
+        Numbers are float32. The file's metadata says in "origin", as JSON, what the map was made from. Return what its
+        manifest is to record of the file.
         """
         if len(self.factors) == 1:
             weight = {"weight": self.weight}
@@ -85,7 +88,8 @@ class AffineMap:
         tensors = {
             name: tensor.detach().float().cpu().contiguous() for name, tensor in (weight | {"bias": self.bias}).items()
         }
-        data = safetensors.torch.save(tensors)
+        said = {"origin": json.dumps(origin, sort_keys=True)} if origin else None  # of several keys the order is chance
+        data = safetensors.torch.save(tensors, said)
         write_bytes(uri, data)
         return FileRecord.of(data)
 
@@ -95,7 +99,16 @@ class AffineMap:
 
         Raises StorageError if there is none, and DamagedFile if it is not what was recorded.
         """
-        tensors = load_tensors(uri, record)
+        return cls._of(load_tensors(uri, record))
+
+    @classmethod
+    def load_with_origin(cls, uri: str) -> tuple[AffineMap, dict[str, Any]]:
+        """Read a map, and what its file says that it was made from; {} if an earlier version wrote it."""
+        data = read_bytes(uri)
+        return cls._of(parse_tensors(uri, data)), json.loads(metadata_of(data).get("origin", "{}"))
+
+    @classmethod
+    def _of(cls, tensors: Mapping[str, torch.Tensor]) -> AffineMap:
         weight = tensors["weight"] if "weight" in tensors else [tensors[name] for name in FACTORS]
         return cls(weight, tensors["bias"])
 

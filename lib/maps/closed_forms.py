@@ -47,9 +47,9 @@ class ClosedForms:
         self.metrics: dict[str, torch.Tensor] = {}
 
     def maps(
-        self, target: str, wanted: Sequence[Variant], C_T: Classifier
+        self, target: str, wanted: Sequence[Variant], C_T: Classifier | None
     ) -> Iterator[tuple[Variant, AffineMap, dict[str, Any]]]:
-        """Yield each wanted map to a target whose classifier is C_T, with what its manifest says of it."""
+        """Yield each wanted map to a target with what its manifest says of it. C_T is its classifier, if it has one."""
         low = [variant for variant in wanted if variant.rank is not None]
         for variant in wanted:
             if variant.rank is not None:
@@ -82,7 +82,7 @@ class ClosedForms:
         if not kept:
             self.sums.pop(chosen, None)
 
-    def label_only_map(self, target: str, C_T: Classifier) -> AffineMap:
+    def label_only_map(self, target: str, C_T: Classifier | None) -> AffineMap:
         """Return the least-squares map from the source's label-only control, with the ridge of the source itself.
 
         Raises ValueError if there are no labelled rows to make a control from.
@@ -103,22 +103,27 @@ class ClosedForms:
         spread = self.label_only.spread(means.shape[1])
         return LabelOnly(means.cpu().numpy(), (self.label_only.counts > 0).cpu().numpy(), spread, seed)
 
-    def ridge(self, target: str, parts: int, C_T: Classifier) -> float:
+    def ridge(self, target: str, parts: int, C_T: Classifier | None) -> float:
         """Return the ridge for the first `parts` of the PARTS, chosen once."""
         if (target, parts) not in self.ridges:
             self.ridges[target, parts] = self.choose_ridge(target, parts, self.metric(target, C_T))
         return self.ridges[target, parts]
 
-    def metric(self, target: str, C_T: Classifier) -> torch.Tensor:
+    def metric(self, target: str, C_T: Classifier | None) -> torch.Tensor:
         """Return the metric of the target's class scores, for its features or for their coordinates in its space.
 
-        The last target's is kept, since a target's ridges are chosen one after another.
+        Without a classifier it is that of the features themselves. The last target's is kept, since a target's ridges
+        are chosen one after another.
         """
         if target not in self.metrics:
-            weight, space = label_rows(C_T)[0].double(), self.spaces.get(target)
-            in_space = weight if space is None else weight @ space.cpu().double()
-            self.metrics = {target: score_metric(in_space, self.parts[0].targets[target].y)}
+            self.metrics = {target: score_metric(self._rows_in_space(target, C_T), self.parts[0].targets[target].y)}
         return self.metrics[target]
+
+    def _rows_in_space(self, target: str, C_T: Classifier | None) -> torch.Tensor | None:
+        if C_T is None:
+            return None
+        weight, space = label_rows(C_T)[0].double(), self.spaces.get(target)
+        return weight if space is None else weight @ space.cpu().double()
 
     def choose_ridge(self, target: str, parts: int, metric: torch.Tensor) -> float:
         """Return the ridge for the first `parts` of the PARTS, chosen by cross-validation without labels."""

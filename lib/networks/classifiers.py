@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import safetensors.torch
 import torch
 
+from lib.errors import StorageError
 from lib.experiment.layout import Layout
-from lib.storage.manifests import read_records
+from lib.storage.files import is_file
+from lib.storage.manifests import read_manifests, read_records
 from lib.storage.records import FileRecord, read_recorded
 from lib.storage.tensors import metadata_of, parse_tensors
 
@@ -50,16 +52,34 @@ class Classifier:
         return cls(tensors["weight"], tensors["bias"], int(metadata_of(data).get("offset", 0)))
 
 
-def load_classifier(files: Layout, network: str) -> Classifier:
-    """Read a network's classifier, checked against its manifest if there is one.
+def load_classifier(files: Layout, network: str) -> Classifier | None:
+    """Read a network's classifier, checked against its manifest if there is one; None if that says that it has none.
 
     Raises StorageError if there is none, and DamagedFile if it is not what was written.
     """
+    if not has_classifier(files, network):
+        return None
     return Classifier.load(files.classifier(network), _record(files, network))
 
 
-def classifier_digest(files: Layout, network: str) -> str:
-    """Return the digest of a network's classifier's file. Raises as `load_classifier` does."""
+def needed_classifier(files: Layout, network: str) -> Classifier:
+    """Read a classifier as `load_classifier` does. Raises StorageError also if the network has none."""
+    found = load_classifier(files, network)
+    if found is None:
+        raise StorageError(f"network {network!r} has no classifier, says {files.classifier_manifest(network)}")
+    return found
+
+
+def has_classifier(files: Layout, network: str) -> bool:
+    """Return whether a network has a classifier: its manifest counts the classes, and there are none without one."""
+    manifest = files.classifier_manifest(network)
+    return not is_file(manifest) or bool(read_manifests({"": manifest})[""]["rows"])
+
+
+def classifier_digest(files: Layout, network: str) -> str | None:
+    """Return the digest of a network's classifier's file, None if it has none. Raises as `load_classifier` does."""
+    if not has_classifier(files, network):
+        return None
     return FileRecord.of(read_recorded(files.classifier(network), _record(files, network))).digest
 
 

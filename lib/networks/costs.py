@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lib.errors import NetworkError
 from lib.experiment.network_settings import NetworkSettings
-from lib.networks.network import pooled_features
-from lib.networks.weights import check_known
+from lib.networks.libraries import load_backbone
+from lib.storage.vector_files import vector_files, vector_size
 
 
 @dataclass(frozen=True)
@@ -23,15 +22,20 @@ class Cost:
 
 
 def network_cost(name: str, settings: NetworkSettings) -> Cost:
-    """Return a network's cost at its input size. No weights are read. Raises NetworkError if timm can't make it."""
-    check_known(name, settings)
+    """Return a network's cost at its input size. No weights are read. Raises NetworkError if it can't be made."""
+    if settings.features is not None:
+        files = settings.features
+        return Cost(0.0, vector_size(vector_files(files.val)[0], files.key, files.vector))
     try:
         with torch.device("meta"):
-            model = timm.create_model(settings.model, pretrained=False, **settings.options).eval()
+            backbone = load_backbone(name, settings.model_copy(update={"weights": "random"}))
+        backbone.model.eval().requires_grad_(False)  # the counter would follow gradients that there are none of
         side = settings.preprocessing.input_size
-        height, width = (side, side) if side else timm.data.resolve_model_data_config(model)["input_size"][1:]
+        height, width = (side, side) if side else backbone.config["input_size"][1:]
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            features = pooled_features(model, torch.empty(1, 3, height, width, device="meta"))
+            features = backbone.features(torch.empty(1, 3, height, width, device="meta"))
+    except NetworkError:
+        raise
     except Exception as error:
         raise NetworkError(f"network {name!r}: its cost cannot be counted: {error}") from error
     return Cost(counter.get_total_flops() / 2, features.shape[-1])

@@ -11,13 +11,16 @@ import signal
 import subprocess
 import sys
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, BinaryIO
 
-from lib.errors import NetworkError, StorageError
-from lib.experiment.network_settings import NetworkSettings
+from lib.errors import NetworkError, StorageError, TableError
+from lib.experiment.network_settings import FeatureFiles, NetworkSettings
 from lib.images.geometry import Geometry
+from lib.storage.files import for_all
+from lib.storage.manifests import digest
+from lib.storage.vector_files import file_versions, vector_files, vector_size
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,19 @@ class Description:
     """What the driver has to know of a network without holding it."""
 
     fingerprint: str
-    geometry: Geometry
+    geometry: Geometry | None  # None for features that were computed elsewhere
     preprocessing: dict[str, Any]
-    classes: int
-    classifier: bytes  # lib.networks.classifiers.Classifier's
+    classes: int | None  # None where the classifier is
+    classifier: bytes | None  # lib.networks.classifiers.Classifier's; None if there is none, or none yet
+    features: dict[str, Any] = field(
+        default_factory=dict
+    )  # which of the network's features: pool and layer, where they are not the network's own
 
 
 def describe_network(name: str, network: NetworkSettings) -> Description:
     """Load a network once, and check its split, which the actors then take for granted. Raises NetworkError."""
+    if network.features is not None:
+        return describe_features(name, network, network.features)
     from lib.networks.network import Network  # with torch and timm: whoever only wants to begin does without
 
     loaded = Network(name, network)
@@ -41,7 +49,32 @@ def describe_network(name: str, network: NetworkSettings) -> Description:
     del config["steps"]  # they follow from the others
     config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
     classifier = loaded.classifier
-    return Description(loaded.fingerprint(), loaded.geometry, config, classifier.classes, classifier.to_bytes())
+    return Description(
+        loaded.fingerprint(),
+        loaded.geometry,
+        config,
+        None if classifier is None else classifier.classes,
+        None if classifier is None else classifier.to_bytes(),
+        network.chosen_features,
+    )
+
+
+def describe_features(name: str, network: NetworkSettings, files: FeatureFiles) -> Description:
+    """Describe features that were computed elsewhere by their files. Raises NetworkError and TableError."""
+    named = {split: vector_files(files.location(split)) for split in ("train", "val")}
+    every = [file for found in named.values() for file in found]
+    sizes = set(for_all(lambda file: vector_size(file, files.key, files.vector), every))
+    if len(sizes) != 1:
+        raise NetworkError(f"network {name!r}: its files have vectors of {sorted(sizes)} numbers")
+    versions = {split: file_versions(found) for split, found in named.items()}
+    fingerprint = digest([versions, files.key, files.vector])
+    classifier = None
+    if network.classifier_file is not None:
+        from lib.networks.classifier_files import read_classifier  # with torch
+
+        classifier = read_classifier(name, network.classifier_file, network.class_offset, next(iter(sizes)))
+    classes, data = (None, None) if classifier is None else (classifier.classes, classifier.to_bytes())
+    return Description(fingerprint, None, {}, classes, data, {})
 
 
 class Describing:
@@ -72,7 +105,7 @@ class Describing:
             pickled = self.pipe.read()
         if self.process.wait():
             raise RuntimeError(f"the process that describes networks ended with exit code {self.process.returncode}")
-        found: dict[str, Description] | NetworkError | StorageError = pickle.loads(pickled)
+        found: dict[str, Description] | NetworkError | StorageError | TableError = pickle.loads(pickled)
         if isinstance(found, Exception):
             raise found
         return found
@@ -91,10 +124,10 @@ def answer_descriptions(to: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Control-C reaches all of a terminal's processes: end without a word
     networks: dict[str, NetworkSettings] = pickle.load(sys.stdin.buffer)
-    found: dict[str, Description] | NetworkError | StorageError
+    found: dict[str, Description] | NetworkError | StorageError | TableError
     try:
         found = {name: describe_network(name, network) for name, network in networks.items()}
-    except (NetworkError, StorageError) as error:
+    except (NetworkError, StorageError, TableError) as error:
         found = error
     with open(to, "wb") as pipe:
         pickle.dump(found, pipe)

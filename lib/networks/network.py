@@ -6,16 +6,21 @@ import hashlib
 from typing import Any
 
 import numpy as np
-import timm.data
 import torch
-from torch import nn
 
 from lib.errors import NetworkError
-from lib.experiment.network_settings import NetworkSettings
+from lib.experiment.network_settings import NetworkSettings, feature_fingerprint
 from lib.images.decoding import fast_decoder
 from lib.images.geometry import Geometry
+from lib.networks.backbones import Backbone
+from lib.networks.classifier_files import read_classifier
 from lib.networks.classifiers import Classifier
-from lib.networks.weights import load_model
+from lib.networks.libraries import load_backbone
+
+CHOICES = (
+    'Set classifier = "none", with which it gives features only; "probe", which is fitted to the training images\' '
+    "labels; or a file of weight and bias, such as a zero-shot head that `python -m jobs.import_head` makes"
+)
 
 
 class Network:
@@ -26,14 +31,16 @@ class Network:
 
     def __init__(self, name: str, settings: NetworkSettings, device: str = "cpu") -> None:
         self.name = name
+        self.chosen_features = settings.chosen_features
         self.device = device
         if settings.preprocessing.jpeg == "fastdct":
             try:
                 fast_decoder()
             except ModuleNotFoundError as error:
                 raise NetworkError(f"network {name!r}: {error}") from error
-        self.model = load_model(name, settings).eval().requires_grad_(False)
-        config = timm.data.resolve_model_data_config(self.model)
+        self.backbone = load_backbone(name, settings)
+        self.model = self.backbone.model.eval().requires_grad_(False)
+        config = dict(self.backbone.config)
         config |= {key: value for key, value in settings.preprocessing.model_dump().items() if value is not None}
         slim = config["transform"] == "slim"
         if isinstance(config["input_size"], int):
@@ -48,8 +55,10 @@ class Network:
             transform=config["transform"],
             jpeg=config["jpeg"],
         ).known()
-        self.classifier = split_classifier(name, self.model, settings.class_offset)
-        self.feature_size = self.classifier.weight.shape[1]
+        head: Any = self.backbone.head
+        self.feature_size: int = self._count_features() if head is None else head.weight.shape[1]
+        self.classifier = choose_classifier(name, settings, self.backbone, self.feature_size)
+        self.owns_classifier = settings.classifier == "own"
         self.model.to(device)
         self._mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
@@ -66,25 +75,55 @@ class Network:
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return F: feature vectors (n, d), the last layer's input, for normalised images (n, 3, h, w)."""
-        return pooled_features(self.model, images)
+        return self.backbone.features(images)
+
+    @torch.inference_mode()
+    def _count_features(self) -> int:
+        """Return d. Raises NetworkError unless F gives one vector of finite numbers for each image."""
+        x = self._random_images()
+        try:
+            found = self.features(x)
+        except Exception as error:
+            raise NetworkError(f"network {self.name!r} gives no features: {error}") from error
+        if found.ndim != 2 or len(found) != len(x):
+            raise NetworkError(f"network {self.name!r}: expected features (n, d), got {tuple(found.shape)} of {len(x)}")
+        return found.shape[1]
+
+    def _random_images(self) -> torch.Tensor:
+        draw = torch.Generator().manual_seed(0)
+        return torch.randn(2, *self.geometry.input_size, generator=draw).to(self.device)
 
     @torch.inference_mode()
     def check_split(self) -> None:
-        """Raise NetworkError unless C(F(x)) is the network's own output, up to rounding, for random x."""
-        draw = torch.Generator().manual_seed(0)
-        x = torch.randn(2, *self.geometry.input_size, generator=draw).to(self.device)
+        """Raise NetworkError unless F is finite, and C(F(x)) is the network's own output, up to rounding, for random x.
+
+        A classifier that is not the network's own has nothing to be compared with.
+        """
+        x = self._random_images()
+        can_not = f"network {self.name!r} can't be split into features and classifier"
         try:
-            output, split = self.model(x).cpu(), self.classifier(self.features(x).cpu())
+            F = self.features(x).cpu()
         except Exception as error:
-            raise NetworkError(f"network {self.name!r} can't be split into features and classifier: {error}") from error
+            raise NetworkError(f"{can_not}: {error}") from error
+        wrong = f"network {self.name!r}: its output is NaN or infinite for random pixels: check its weights"
+        if not F.isfinite().all():
+            raise NetworkError(wrong)
+        if self.classifier is None or not self.owns_classifier:
+            return
+        try:
+            output, split = self.backbone.output(x).cpu(), self.classifier(F)
+        except Exception as error:
+            raise NetworkError(f"{can_not}: {error}") from error
         if not output.isfinite().all():
-            raise NetworkError(
-                f"network {self.name!r}: its output is NaN or infinite for random pixels: check its weights"
-            )
+            raise NetworkError(wrong)
         if output.shape != split.shape or not torch.allclose(
             output, split, rtol=1e-4, atol=1e-4 * float(output.abs().max())
         ):
             raise NetworkError(f"network {self.name!r} can't be split: C(F(x)) isn't the network's own output")
+
+    def feature_fingerprint(self) -> str:
+        """Return what tells these features from others: the weights, and pool and layer where they are chosen."""
+        return feature_fingerprint(self.fingerprint(), self.chosen_features)
 
     def fingerprint(self) -> str:
         """Return a sha256 over names, shapes and bytes of all weights. It is equal exactly if the weights are."""
@@ -96,24 +135,20 @@ class Network:
         return total.hexdigest()[:32]
 
 
-def pooled_features(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return F of timm's model: everything up to and including the global pool, (n, d) for images (n, 3, h, w)."""
-    timms: Any = model
-    pooled: torch.Tensor = timms.forward_head(timms.forward_features(images), pre_logits=True)
-    return pooled.flatten(1)
+def choose_classifier(name: str, settings: NetworkSettings, backbone: Backbone, feature_size: int) -> Classifier | None:
+    """Return C as the experiment says, None if the network has none, or none yet, as before its probe is fitted.
 
-
-def split_classifier(name: str, model: nn.Module, offset: int) -> Classifier:
-    """Return C of timm's model, which is a Linear layer or a 1x1 convolution after the pool. Raises NetworkError
-    otherwise.
+    Raises NetworkError if its own is asked for and it has none.
     """
-    timms: Any = model
-    layer = timms.get_classifier() if hasattr(model, "get_classifier") else None
-    if not isinstance(layer, nn.Linear | nn.Conv2d) or (isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1)):
+    if settings.classifier in ("none", "probe"):
+        return None
+    if settings.classifier_file is not None:
+        return read_classifier(name, settings.classifier_file, settings.class_offset, feature_size)
+    if backbone.head is None:
         raise NetworkError(
-            f"network {name!r} can't be split into features and classifier: its classifier is "
-            f"{type(layer).__name__}, and must be one Linear layer or one 1x1 convolution"
+            f"network {name!r} can't be split into features and classifier: {backbone.headless}. {CHOICES}"
         )
-    weight = layer.weight.detach().flatten(1).clone().contiguous()
-    bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach().clone()
-    return Classifier(weight, bias, offset)
+    layer: Any = backbone.head
+    weight = layer.weight.detach().flatten(1).float().clone().contiguous()
+    bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach().float().clone()
+    return Classifier(weight, bias, settings.class_offset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -31,7 +32,7 @@ def check_known(name: str, settings: NetworkSettings) -> None:
 def load_model(name: str, settings: NetworkSettings) -> nn.Module:
     """Return timm's model with the weights that the experiment names. Raises NetworkError."""
     check_known(name, settings)
-    pretrained = settings.weights == "timm"
+    pretrained = settings.weights == "pretrained"
     try:
         with torch.random.fork_rng(devices=[]):  # leaves the caller's random numbers as they are
             torch.default_generator.manual_seed(0)  # random weights are the same in every process
@@ -39,7 +40,7 @@ def load_model(name: str, settings: NetworkSettings) -> nn.Module:
     except Exception as error:
         hint = "; give weights = a file, a package: or random where the hub cannot be reached" if pretrained else ""
         raise NetworkError(f"network {name!r}: timm can't create {settings.model!r}: {error}{hint}") from error
-    if settings.weights not in ("timm", "random"):
+    if settings.weights not in ("pretrained", "random"):
         load_weights(name, model, settings.weights)
     return model
 
@@ -48,6 +49,23 @@ def load_weights(name: str, model: nn.Module, weights: str) -> None:
     """Load weights from a .safetensors or .pth file, or from an installed weights package. Pickles are never run."""
     by_order = weights.startswith("package:")
     path = package_file(name, weights.removeprefix("package:")) if by_order else cached(weights)
+    state = read_state(name, weights, path)
+    if by_order:
+        state = in_order(name, state, model.state_dict())
+    wanted = model.state_dict()
+    state = without_prefixes(name, state, wanted)
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        wrong = state_differences(state, wanted) or str(error)
+        raise NetworkError(f"network {name!r}: {weights} doesn't fit the model: {wrong}") from error
+
+
+def read_state(name: str, weights: str, path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors by name of a .safetensors or .pth file at `path`, which messages call `weights`.
+
+    Pickles are never run. Raises NetworkError if there is no such file, or it holds anything else.
+    """
     if not path.is_file():
         raise NetworkError(
             f"network {name!r}: there is no file {weights} with its weights; put it there, or name another"
@@ -73,15 +91,7 @@ def load_weights(name: str, model: nn.Module, weights: str) -> None:
         isinstance(key, str) and isinstance(tensor, torch.Tensor) for key, tensor in state.items()
     ):
         raise NetworkError(f"network {name!r}: {weights} holds more than tensors by name. Save the model's state_dict")
-    if by_order:
-        state = in_order(name, state, model.state_dict())
-    wanted = model.state_dict()
-    state = without_prefixes(name, state, wanted)
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        wrong = state_differences(state, wanted) or str(error)
-        raise NetworkError(f"network {name!r}: {weights} doesn't fit the model: {wrong}") from error
+    return state
 
 
 def without_prefixes(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
+from typing import Any
 
 from lib.evaluation.results import BriefMapping, Counted, Pair, Results
 
 Row = tuple[str, ...]
+PROBE = " (probe)"
 GAP = 2  # spaces between two columns on a terminal
 
 NAMED = 6  # networks, or directions, that a sentence names
@@ -19,7 +21,9 @@ def number(value: float | None, decimals: int) -> str:
 
 
 def percent(counted: Counted) -> str:
-    """Return an accuracy in percent."""
+    """Return an accuracy in percent, blank for a network without a classifier."""
+    if "accuracy" not in counted:
+        return ""
     return f"{100 * counted['accuracy']:.{percent_digits(counted['total'])}f}"
 
 
@@ -34,7 +38,9 @@ def loss_points(mapping: BriefMapping) -> str:
 
 
 def right_of(counted: Counted) -> str:
-    """Return how many images are right of how many."""
+    """Return how many images are right of how many, blank for a network without a classifier."""
+    if "correct" not in counted:
+        return ""
     return f"{counted['correct']:,} of {counted['total']:,}"
 
 
@@ -55,8 +61,13 @@ def margin_words(results: Results) -> str:
 
 
 def direction(pair: Pair) -> str:
-    """Return the title of a direction."""
-    return f"{pair['source']} → {pair['target']}"
+    """Return the title of a direction. A classifier that was fitted with labels says so."""
+    return f"{pair['source']} → {pair['target']}{fitted(pair)}"
+
+
+def fitted(described: Mapping[str, Any]) -> str:
+    """Return what stands behind the name of a network whose classifier was fitted with labels."""
+    return PROBE if described.get("classifier") == "probe" else ""
 
 
 def plain(header: Row, body: Sequence[Row], width: int) -> str:

@@ -60,7 +60,11 @@ def _html(titles: list[str], own: list[Row], losses: list[Row]) -> str:
 
 
 def _accuracies(results: Results) -> dict[str, str]:
-    return {name: f"{percent(network)} ({right_of(network)})" for name, network in results["networks"].items()}
+    return {
+        name: f"{percent(network)} ({right_of(network)})"
+        for name, network in results["networks"].items()
+        if "accuracy" in network
+    }
 
 
 def _losses(results: Results) -> dict[str, str]:

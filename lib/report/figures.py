@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
-import pyarrow as pa
 from matplotlib.figure import Figure
 
 from lib.evaluation.chance import shows
-from lib.evaluation.results import MapResults, Results
-from lib.report.cells import direction
+from lib.evaluation.results import MapResults, Pair, Results
+from lib.report.cells import direction, fitted
 from lib.report.directions import region_figure
 from lib.report.drawing import direction_styles, network_colours
 from lib.report.error_curves import draw_error_curves
+from lib.report.feature_maps import all_mappings, draw_skills, shows_features, skills
 from lib.report.findings import Curve, Findings
 from lib.report.heat_map import draw_losses
 from lib.report.loss_lines import Line, draw_loss_lines
@@ -24,19 +25,24 @@ from lib.report.region_diagram import draw_regions
 def draw_figures(findings: Findings) -> dict[str, Figure]:
     """Draw the figures: the paper's for each pair of few networks, the matrix of losses alone for many."""
     results = findings.results
-    drawn = {"losses": draw_heat_map(results)} if len(results["networks"]) >= MATRIX else {}
+    drawn = {"losses": draw_heat_map(results)} if len(results["networks"]) >= MATRIX and results["mappings"] else {}
+    if shows_features(results):
+        drawn["features"] = draw_skills(list(results["networks"]), skills(results))
     if not findings.few:
         return drawn
     colours = network_colours(list(results["networks"]))
     pairs = direction_styles(list(results["networks"]))
-    styles = {direction(mapping): pairs[mapping["source"], mapping["target"]] for mapping in results["mappings"]}
+    styles = {name: pairs[pair] for pair in pairs for name in names_of(results, *pair)}
     curves = all_curves(findings)
     if curves:
         drawn["error_curves"] = draw_error_curves(curves, styles=styles)
     if findings.ranks:
         drawn["ranks"] = draw_loss_lines(rank_lines(findings.ranks), "rank k of the map", styles)
     if findings.learning_curve:
-        lines, draws = learning_curve_lines(findings.learning_curve), draws_by_direction(findings.subsets)
+        lines, draws = (
+            learning_curve_lines(findings.learning_curve),
+            draws_by_direction(findings.with_classifiers(findings.subsets)),
+        )
         drawn["learning_curve"] = draw_loss_lines(with_means(lines, draws), "training images", styles, draws)
     if len(findings.bands):
         drawn["principal_directions"] = draw_directions_r2(findings.bands, styles)
@@ -47,11 +53,18 @@ def draw_figures(findings: Findings) -> dict[str, Figure]:
     return drawn
 
 
+def names_of(results: Results, source: str, target: str) -> tuple[str, str]:
+    """Return a direction's title where its numbers are those of features, and of the target's classifier."""
+    plain: Pair = {"source": source, "target": target}
+    classifier = results["networks"][target].get("classifier")
+    return direction(plain), direction(cast(Pair, {**plain, "classifier": classifier}))
+
+
 def all_curves(findings: Findings) -> dict[str, Curve]:
     """Return the error curve of each direction whose main map has one, by its title."""
     found = {
         direction(mapping): findings.curve(mapping["source"], mapping["target"])
-        for mapping in findings.results["mappings"]
+        for mapping in all_mappings(findings.results)
         if mapping["family"] == "affine"
     }
     return {title: curve for title, curve in found.items() if curve is not None}
@@ -63,7 +76,11 @@ def draw_heat_map(results: Results) -> Figure:
     return draw_losses(
         results.get("order") or list(results["networks"]),
         {pair: mapping["loss"] for pair, mapping in mappings.items()},
-        {name: f"{100 * network['accuracy']:.1f} %" for name, network in results["networks"].items()},
+        {
+            name: f"{100 * network['accuracy']:.1f} %" + ("\nprobe" if fitted(network) else "")
+            for name, network in results["networks"].items()
+            if "accuracy" in network
+        },
         {pair for pair, mapping in mappings.items() if shows(mapping.get("p_holm"))},
         chance_pairs(results),
     )
@@ -93,10 +110,12 @@ def learning_curve_lines(entries: Sequence[MapResults]) -> dict[str, Line]:
     return lines
 
 
-def draws_by_direction(subsets: pa.Table) -> dict[str, list[list[float]]]:
-    """Return the losses of all draws of the training rows, share by ascending share, of each direction."""
+def draws_by_direction(subsets: Sequence[Any]) -> dict[str, list[list[float]]]:
+    """Return the losses of all draws of the training rows, rows of SUBSETS, share by ascending share, of each
+    direction.
+    """
     found: dict[str, dict[float, list[float]]] = {}
-    for row in sorted(subsets.to_pylist(), key=lambda row: row["share"]):
+    for row in sorted(subsets, key=lambda row: row["share"]):
         found.setdefault(direction(row), {}).setdefault(row["share"], []).append(row["loss"])
     return {name: list(shares.values()) for name, shares in found.items()}
 

@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.errors import DamagedFile, TableError
-from lib.evaluation.result_tables import CLASSES, DIRECTIONS, EXAMPLES, MAPS, SUBSETS, THUMBNAILS
+from lib.evaluation.result_tables import CLASSES, DIRECTIONS, EXAMPLES, MAPS, RETRIEVAL, SUBSETS, THUMBNAILS
 from lib.evaluation.results import ClassCounts, Example, MapResults, Results, StageTiming
 from lib.experiment.layout import Layout
 from lib.experiment.variants import MapKey, Variant
@@ -31,7 +32,7 @@ class Findings:
     """Results, with the tables of maps, classes and examples, and error curves that are read when they are needed."""
 
     results: Results
-    maps: pa.Table  # MAPS
+    maps: pa.Table  # MAPS, of the pairs whose target has a classifier
     examples: pa.Table  # EXAMPLES
     thumbnails: Mapping[str, bytes | None]  # image_id -> JPEG; None if the image can't be read any more
     classes: Callable[[str], pa.Table]  # target -> CLASSES
@@ -39,6 +40,7 @@ class Findings:
     timings: Mapping[str, StageTiming] = field(default_factory=dict)  # by stage; none if nobody timed them
     subsets: pa.Table = field(default_factory=SUBSETS.empty_table)  # draws of training rows
     bands: pa.Table = field(default_factory=DIRECTIONS.empty_table)  # of principal directions
+    retrieval: pa.Table = field(default_factory=RETRIEVAL.empty_table)
     names: Mapping[str, str] = field(default_factory=dict)  # of networks in files and addresses, by their titles
 
     @classmethod
@@ -63,7 +65,7 @@ class Findings:
         pictures = table(files.thumbnails, THUMBNAILS).to_pylist()
         return cls(
             results,
-            table(files.maps_table, MAPS),
+            with_accuracy(table(files.maps_table, MAPS)),
             table(files.examples, EXAMPLES),
             {row["image_id"]: row["jpeg"] for row in pictures},
             lambda target: table(files.classes_of(target), CLASSES),
@@ -71,6 +73,7 @@ class Findings:
             read_json(files.timings) if is_file(files.timings) else {},
             table(files.subsets, SUBSETS) if files.subsets in records else SUBSETS.empty_table(),
             table(files.directions, DIRECTIONS) if files.directions in records else DIRECTIONS.empty_table(),
+            table(files.retrieval, RETRIEVAL) if files.retrieval in records else RETRIEVAL.empty_table(),
         )
 
     def name(self, network: str) -> str:
@@ -85,8 +88,13 @@ class Findings:
     @cached_property
     def rows(self) -> list[MapResults]:
         """Every map of every pair. For few networks."""
-        rows: list[MapResults] = self.maps.to_pylist()
+        rows: list[MapResults] = self.with_classifiers(self.maps)
         return rows
+
+    def with_classifiers(self, table: pa.Table) -> list[Any]:
+        """Return a table's rows about directions, each with where the target's classifier comes from."""
+        origin = {name: network.get("classifier") for name, network in self.results["networks"].items()}
+        return [{**row, "classifier": origin[row["target"]]} for row in table.to_pylist()]
 
     @property
     def families(self) -> list[MapResults]:
@@ -138,6 +146,11 @@ def read_results(files: Layout, records: Records | None = None) -> Results:
     except ValueError as error:
         raise DamagedFile(files.results, f"it is no JSON ({error})") from error
     return results
+
+
+def with_accuracy(maps: pa.Table) -> pa.Table:
+    """Return the rows of a MAPS table about targets that have a classifier."""
+    return maps.filter(pc.is_valid(maps["accuracy"]))
 
 
 def read_error_curve(files: Layout, source: str, target: str) -> Curve | None:

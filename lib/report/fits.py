@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from lib.evaluation.results import MappingResults, Results
+from lib.evaluation.results import FeatureMappingResults, MappingResults, Results
 from lib.report.cells import direction, named
+from lib.report.feature_maps import all_mappings
+
+AnyMapping = MappingResults | FeatureMappingResults
 
 
 def fit_lines(results: Results) -> list[str]:
     """Return a sentence about the directions whose fit diverged, and one about those whose E had not settled."""
-    diverged, moving = list[MappingResults](), list[MappingResults]()
-    for mapping in results["mappings"]:
+    diverged, moving = list[AnyMapping](), list[AnyMapping]()
+    for mapping in all_mappings(results):
         if "fit_curve" not in mapping:
             continue
         if mapping["fit_curve"]["state"] == "diverged":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from lib.evaluation.chance import maybe_chance
 from lib.evaluation.results import Results
 from lib.report.blocks import Block, Cells, FigureBlock, Section, Table
-from lib.report.cells import number, percent
+from lib.report.cells import fitted, number, percent
 from lib.report.findings import Findings
 from lib.report.heat_map import WORDED
 
@@ -27,10 +29,14 @@ def losses_section(findings: Findings, svg: str | None) -> Section | None:
         [[round(loss[s, t], 2) if (s, t) in loss else None for t in order] for s in order],
     )
     blocks: list[Block] = [FigureBlock(svg, heat_map_caption(results), HEAT_MAP, shrink=0.7, cells=cells)]
-    if all("gives" in network and "takes" in network for network in networks.values()):
-        ranked = sorted(networks, key=lambda name: networks[name]["gives"])
+    given = {name: network.get("gives") for name, network in networks.items()}
+    if any(mean is not None for mean in given.values()):
+        ranked = sorted(networks, key=lambda name: math.inf if (mean := given[name]) is None else mean)
         rows = [
-            (name, percent(networks[name]), number(networks[name]["gives"], 2), number(networks[name]["takes"], 2))
+            (
+                *(f"{name}{fitted(networks[name])}", percent(networks[name])),
+                *(number(given[name], 2), number(networks[name].get("takes"), 2)),
+            )
             for name in ranked
         ]
         header = ("network", "accuracy %", "gives: mean loss of classifiers fed from it", "takes: mean loss of its own")

@@ -12,6 +12,8 @@ from lib.report.table1 import ENDS, ends_rows
 
 def sections_of_many(findings: Findings, drawn: Mapping[str, str]) -> list[Section | None]:
     """Return the sections that answer the question. `drawn` has the <svg> of each figure by its file name."""
+    if not findings.results["mappings"]:
+        return []
     return [losses_section(findings, drawn.get("losses")), ends_section(findings), pairs_section(findings)]
 
 

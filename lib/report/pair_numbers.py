@@ -43,7 +43,10 @@ def pair_numbers(findings: Findings) -> str:
         "between": TO,
         "networks": list(findings.results["networks"]),
         "names": [findings.name(network) for network in findings.results["networks"]],
-        "own": [round(100 * network["accuracy"], 4) for network in findings.results["networks"].values()],
+        "own": [
+            round(100 * network["accuracy"], 4) if "accuracy" in network else None
+            for network in findings.results["networks"].values()
+        ],
         "source": places_of([source for source, _ in pairs], findings),
         "target": places_of([target for _, target in pairs], findings),
         "columns": [*main_columns(findings), *family_columns(findings, place), *measure_columns(findings, pairs)],
@@ -72,7 +75,7 @@ def column(title: str, digits: int, values: Iterable[float | None], group: str =
 def main_columns(findings: Findings) -> list[dict[str, Any]]:
     """Return the columns of Table 1, and how alike the answers are."""
     mappings = findings.results["mappings"]
-    digits = percent_digits(mappings[0]["total"])
+    digits = percent_digits(mappings[0]["total"]) if mappings else 2
 
     def of(title: str, digits: int, value: Callable[[MappingResults], float | None]) -> dict[str, Any]:
         return column(title, digits, map(value, mappings))

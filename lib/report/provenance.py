@@ -8,6 +8,8 @@ from lib.evaluation.results import Results, StageTiming
 from lib.report.blocks import Note, Section, Table
 from lib.report.cells import Row, number
 
+CLASSIFIERS = {"own": "the network's own", "none": "none", "probe": "linear, fitted with the training images' labels"}
+
 
 def images_section(results: Results) -> Section:
     """Return how many images were listed, extracted and rejected, and why."""
@@ -21,6 +23,22 @@ def images_section(results: Results) -> Section:
     shared = results.get("shared_images")
     known = [] if shared is None else [Note(f"Evaluation images with the features of a training image: {shared:,}.")]
     return Section("images", "Images", [table, *known])
+
+
+def networks_section(results: Results) -> Section | None:
+    """Return which features and which classifier of each network stand here; None if all are the networks' own."""
+    networks = results["networks"]
+    if all(network.get("classifier", "own") == "own" and not network.get("features") for network in networks.values()):
+        return None
+    rows = [
+        (
+            *(name, f"{network['feature_size']:,}", CLASSIFIERS.get(network.get("classifier", "own"), "from a file")),
+            ", ".join(f"{key} {value}" for key, value in network.get("features", {}).items()) or "the network's own",
+        )
+        for name, network in networks.items()
+    ]
+    table = Table(("network", "numbers", "classifier", "features"), rows, "Where features and classifiers come from.")
+    return Section("networks", "Networks", [table])
 
 
 def timings_section(timings: Mapping[str, StageTiming]) -> Section | None:

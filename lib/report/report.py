@@ -12,15 +12,17 @@ from lib.report.curves import COLOURS, errors_section, learning_curve_section, r
 from lib.report.directions import directions_section
 from lib.report.drawing import to_png, to_svg
 from lib.report.families import families_section
+from lib.report.feature_maps import features_section
 from lib.report.figures import draw_figures
 from lib.report.findings import Findings
 from lib.report.likeness import agreement_section, measures_section
+from lib.report.lookups import lookups_section
 from lib.report.losses import losses_section
 from lib.report.many import sections_of_many
 from lib.report.page import render_page
 from lib.report.pair_numbers import pair_numbers
 from lib.report.principal_directions import directions_r2_section
-from lib.report.provenance import images_section, settings_section, timings_section, versions_section
+from lib.report.provenance import images_section, networks_section, settings_section, timings_section, versions_section
 from lib.report.table1 import table1_markdown, table1_section
 from lib.report.titles import experiment_title, titled_findings
 from lib.report.verdict import question, verdict
@@ -58,6 +60,8 @@ def report_html(findings: Findings, drawn: Mapping[str, str]) -> str:
     )
     sections = [
         *(sections_of_few(findings, drawn) if findings.few else sections_of_many(findings, drawn)),
+        features_section(results, drawn.get("features")),
+        networks_section(results),
         images_section(results),
         timings_section(findings.timings),
         settings_section(results),
@@ -65,7 +69,7 @@ def report_html(findings: Findings, drawn: Mapping[str, str]) -> str:
         citations_section(),
     ]
     found = [section for section in sections if section is not None]
-    numbers = "" if findings.few else pair_numbers(findings)
+    numbers = "" if findings.few or not results["mappings"] else pair_numbers(findings)
     return render_page(title, [Note(lead), VerdictText(verdict(results))], found, numbers)
 
 
@@ -73,15 +77,16 @@ def sections_of_few(findings: Findings, drawn: Mapping[str, str]) -> list[Sectio
     """Return the sections that answer the question for few networks: everything about each pair."""
     results = findings.results
     return [
-        table1_section(results),
+        table1_section(results) if results["mappings"] else None,
         losses_section(findings, drawn.get("losses")),
         controls_section(results),
         variance_section(results),
         families_section(findings),
         errors_section(drawn.get("error_curves")),
-        directions_section(findings, drawn),
+        directions_section(findings, drawn) if results["mappings"] else None,
         ranks_section(findings, drawn.get("ranks")),
         learning_curve_section(findings, drawn.get("learning_curve")),
+        lookups_section(findings.retrieval),
         directions_r2_section(findings.bands, drawn.get("principal_directions"), COLOURS),
         agreement_section(results),
         measures_section(results),

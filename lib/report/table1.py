@@ -6,8 +6,10 @@ from lib.evaluation.chance import maybe_chance
 from lib.evaluation.results import MappingResults, Results
 from lib.report.blocks import Note, Section, Table
 from lib.report.cells import (
+    PROBE,
     Row,
     direction,
+    fitted,
     interval,
     loss_points,
     margin_words,
@@ -26,7 +28,7 @@ ENDS = 10  # directions with the least and with the most loss that stand for all
 def table1_rows(results: Results) -> tuple[Row, list[Row]]:
     """Return Table 1 as text: its header and a row for each composition, own ones first."""
     header = table1_header(results)
-    own = [own_row(results, name, header) for name in results["networks"]]
+    own = [own_row(results, name, header) for name, network in results["networks"].items() if "accuracy" in network]
     return header, [*own, *(mapping_row(results, mapping, header) for mapping in results["mappings"])]
 
 
@@ -57,7 +59,7 @@ def own_row(results: Results, name: str, header: Row) -> Row:
     network = results["networks"][name]
     printed = _printed(results, name, name)
     blanks = len(header) - 3 - len(printed)
-    return (f"{name} → {name}", right_of(network), percent(network), *[""] * blanks, *printed)
+    return (f"{name} → {name}{fitted(network)}", right_of(network), percent(network), *[""] * blanks, *printed)
 
 
 def mapping_row(results: Results, mapping: MappingResults, header: Row) -> Row:
@@ -118,6 +120,11 @@ def table1_section(results: Results) -> Section:
         text += (
             f" “{CHANCE}”: not distinguishable from chance, which gets right what the same answers would if they were "
             "dealt to the images at random (binomial test, p > 0.05, corrected for all directions)."
+        )
+    if any(PROBE in row[0] for row in body):
+        text += (
+            f" {PROBE.strip()}: this classifier is not the network's own, but linear and fitted with the training "
+            "images' labels on its own features; the map that feeds it saw none."
         )
     table = Table(header, body, "Right answers on the evaluation images.")
     return Section("table1", "Table 1: accuracy of each composition", [Note(text), table])

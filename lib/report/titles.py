@@ -39,6 +39,9 @@ def renamed(results: Results, titles: Mapping[str, str]) -> Results:
     found["networks"] = {titles[name]: network for name, network in results["networks"].items()}
     for part, fields in NAMING.items():
         found[part] = [renamed_row(row, fields, titles) for row in found.get(part, [])]
+    if "feature_mappings" in results:
+        both = NAMING["mappings"]
+        found["feature_mappings"] = [renamed_row(row, both, titles) for row in results["feature_mappings"]]
     if "order" in results:
         found["order"] = [titles[name] for name in results["order"]]
     return cast(Results, found)
@@ -55,6 +58,7 @@ def titled_findings(findings: Findings) -> Findings:
         examples=renamed_columns(findings.examples, titles),
         subsets=renamed_columns(findings.subsets, titles),
         bands=renamed_columns(findings.bands, titles),
+        retrieval=renamed_columns(findings.retrieval, titles),
         classes=lambda target: renamed_columns(findings.classes(names[target]), titles),
         curve=lambda source, target: findings.curve(names[source], names[target]),
         names=names,

@@ -8,6 +8,7 @@ import numpy as np
 
 from lib.evaluation.results import Results
 from lib.experiment.layout import pair_name
+from lib.report.feature_maps import all_mappings
 from lib.report.findings import Findings
 
 POINTS = 500  # of each error curve
@@ -22,8 +23,8 @@ def numbers(results: Results) -> Numbers:
     """Return results.json's numbers of networks and directions, as "loss/lite0-to-lite2"; null ones are left out."""
     found: dict[str, float | None] = {}
     for name, network in results["networks"].items():
-        found[f"accuracy/{name}"] = network["accuracy"]
-    for mapping in results["mappings"]:
+        found[f"accuracy/{name}"] = network.get("accuracy")
+    for mapping in all_mappings(results):
         for metric in METRICS:
             value: float | None = mapping.get(metric)  # type: ignore[assignment] # of a key that is a variable
             found[f"{metric}/{pair_name(mapping['source'], mapping['target'])}"] = value
@@ -37,7 +38,7 @@ def curves(findings: Findings) -> Curves:
     """
     if not findings.few:
         return
-    for mapping in findings.results["mappings"]:
+    for mapping in all_mappings(findings.results):
         pair = (mapping["source"], mapping["target"])
         curve = findings.curve(*pair) if mapping["family"] == "affine" else None
         if curve is not None:

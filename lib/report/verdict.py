@@ -8,7 +8,7 @@ from collections import Counter
 
 from lib.evaluation.chance import maybe_chance
 from lib.evaluation.results import MappingResults, Results
-from lib.report.cells import direction, margin_words, named
+from lib.report.cells import direction, fitted, margin_words, named
 from lib.report.fits import fit_lines
 
 Pairs = list[MappingResults]
@@ -21,6 +21,9 @@ def verdict(results: Results) -> str:
     each outcome, the two ends of the range, and which are not distinguishable from chance, each on a line.
     """
     mappings = results["mappings"]
+    if not mappings:
+        only = "No network has a classifier, so that only features are compared: see E, skill and likeness."
+        return "\n".join([only, *fit_lines(results)])
     if len(mappings) <= 2:
         answers = [_answer(results, mapping) for mapping in mappings]
         return "\n".join([*answers, *fit_lines(results), *_shared(results)])
@@ -77,7 +80,8 @@ def _count(number: int) -> str:
 def _sentence(results: Results, mapping: MappingResults) -> str:
     source, target, loss = mapping["source"], mapping["target"], mapping["loss"]
     own, mapped = 100 * results["networks"][target]["accuracy"], 100 * mapping["accuracy"]
-    begin = f"Fed with mapped features of {source} instead of its own, {target}'s classifier"
+    probe = " (fitted with labels)" if fitted(results["networks"][target]) else ""
+    begin = f"Fed with mapped features of {source} instead of its own, {target}'s classifier{probe}"
     if maybe_chance(mapping):
         return (
             f"{begin} is not distinguishable from chance: {mapped:.2f} % right, at most "
@@ -105,8 +109,8 @@ def _like_chance(results: Results, chance: Pairs) -> list[str]:
     by_source: dict[str, Pairs] = {}
     for mapping in chance:
         by_source.setdefault(mapping["source"], []).append(mapping)
-    others = len(results["networks"]) - 1
-    whole = [name for name, found in by_source.items() if len(found) == others]
+    takers = {mapping["target"] for mapping in results["mappings"]}
+    whole = [name for name, found in by_source.items() if len(found) == len(takers - {name})]
     parts = []
     if whole:
         most = max(mapping["accuracy_ci95"][1] for name in whole for mapping in by_source[name])

@@ -24,7 +24,7 @@ from jobs.extraction.stream import stream_features
 from jobs.planning.dry_run import Plan
 from lib.errors import ExperimentError, ManifestMismatch, RunError
 from lib.evaluation.predictions import maps_in
-from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS
+from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS, RETRIEVAL
 from lib.experiment.loading import load_experiment
 from lib.features.extraction import ExtractFeatures
 from lib.features.reading import read_features
@@ -264,6 +264,36 @@ def check_kept_maps(run: Run) -> None:
         assert len(map_.factors) == (2 if name == "rank2" else 1)
         expected = unit_distance(F_B, map_(F_A))
         np.testing.assert_allclose(after[f"error_least_squares_{name}"], expected, rtol=1e-3)
+    check_retrieval(run, F_A.numpy(), F_B.numpy())
+
+
+def check_retrieval(run: Run, F_A: np.ndarray, F_B: np.ndarray) -> None:
+    """What queries of a, mapped, find in b's index is what sorted cosines say, by training images of the map."""
+    table = read_table(path_of(run, "retrieval.parquet"), RETRIEVAL).to_pylist()
+    rows = [row for row in table if (row["source"], row["target"]) == ("a", "b")]
+    assert [row["training_rows"] for row in rows] == sorted(row["training_rows"] for row in rows)
+    assert [row["variant"].rpartition(".")[2] for row in rows] == [
+        *(f"1of{k}rows" for k in (16, 8, 4, 2)), "least_squares",
+    ]  # fmt: skip
+
+    def unit(F: np.ndarray) -> np.ndarray:
+        return F / np.linalg.norm(F, axis=1, keepdims=True)
+
+    def others(cosine: np.ndarray) -> np.ndarray:
+        return np.argsort(-(cosine - 4 * np.eye(len(cosine))), axis=1)[:, :10]
+
+    for row in (rows[2], rows[4]):
+        M = AffineMap.load(path_of(run, "maps", f"a-to-b.{row['variant']}.safetensors"))
+        cosine = unit(F_A.astype(float) @ M.weight.numpy().T.astype(float) + M.bias.numpy()) @ unit(F_B.astype(float)).T
+        ranks = 1 + (cosine > np.diag(cosine)[:, None]).sum(1)
+        near, true = others(cosine), others(unit(F_B.astype(float)) @ unit(F_B.astype(float)).T)
+        shared = [len(set(a) & set(b)) / 10 for a, b in zip(near, true, strict=True)]
+        assert row["rows"] == len(F_A)
+        assert row["recall_at_1"] == pytest.approx((ranks == 1).mean())
+        assert row["recall_at_10"] == pytest.approx((ranks <= 10).mean())
+        assert row["mean_rank"] == pytest.approx(ranks.mean())
+        assert row["neighbours_at_1"] == pytest.approx((near[:, 0] == true[:, 0]).mean())
+        assert row["neighbours_at_10"] == pytest.approx(np.mean(shared))
 
 
 def check_report_command(root: Path) -> None:

@@ -6,12 +6,20 @@ import pytest
 from project import EXPERIMENTS
 
 from lib.errors import ExperimentError
-from lib.experiment.loading import load_experiment
+from lib.experiment.loading import load_experiment, load_network
 
 
-@pytest.mark.parametrize("name", ["demo", "lite", "paper"])
+@pytest.mark.parametrize("name", [path.stem for path in EXPERIMENTS.glob("*.toml")])
 def test_experiments_that_come_with_the_project_are_valid(name: str) -> None:
     assert load_experiment(name, [], EXPERIMENTS).name == name
+
+
+def test_one_network_is_of_an_experiment_or_a_model_of_any_library() -> None:
+    assert load_network("lite:lite0", [], EXPERIMENTS)[1].model == "tf_efficientnet_lite0"
+    for model in ("resnet18", "torchvision:resnet18", "hf-hub:timm/resnet18.a1_in1k", "open_clip:ViT-B-32"):
+        assert load_network(model, ["weights=random"], EXPERIMENTS)[1].model == model
+    with pytest.raises(ExperimentError, match="lite has no network 'lite1': it has lite0, lite2"):
+        load_network("lite:lite1", [], EXPERIMENTS)
 
 
 def test_paper_has_the_papers_hyperparameters() -> None:
@@ -73,7 +81,9 @@ def test_one_network_is_refused(tmp_path: Path) -> None:
 
 def test_unknown_experiment_names_those_that_exist() -> None:
     with pytest.raises(
-        ExperimentError, match=r"Did you mean 'lite'\? Give a TOML file, or one of these names: demo, lite, paper"
+        ExperimentError,
+        match=r"Did you mean 'lite'\? Give a TOML file, or one of these names: demo, foundation, layers, lite, paper, "
+        r"sources, vectors",
     ):
         load_experiment("litt", [], EXPERIMENTS)
 

@@ -7,7 +7,7 @@ from scipy.stats import ortho_group
 from torch.nn.functional import normalize
 
 from lib.evaluation.principal_directions import PrincipalDirections
-from lib.evaluation.retrieval import ranks_of_own, retrieval
+from lib.evaluation.retrieval import nearest_others, ranks_of_own, retrieval
 from lib.evaluation.within_class import within_class_r2
 
 draw = torch.Generator().manual_seed(0)
@@ -32,7 +32,24 @@ def test_retrieval_of_strangers_is_chance() -> None:
     found = retrieval(strangers, normalize(torch.randn(n, d, generator=draw), dim=1))
     assert found["mean_rank"] == pytest.approx((n + 1) / 2, rel=0.12)
     assert found["recall_at_10"] == pytest.approx(10 / n, abs=0.04)
-    assert retrieval(own, own) == {"recall_at_1": 1, "recall_at_10": 1, "mean_rank": 1, "rows": n}
+    ideal = {"recall_at_1": 1, "recall_at_10": 1, "mean_rank": 1, "neighbours_at_1": 1, "neighbours_at_10": 1}
+    assert retrieval(own, own) == ideal | {"rows": n}
+    assert found["neighbours_at_10"] == pytest.approx(10 / (n - 1), abs=0.02)
+
+
+def test_neighbours_are_those_of_the_targets_own_queries() -> None:
+    found = retrieval(noisy, own)
+    cosine = {name: (Q.double() @ own.double().T).numpy() for name, Q in (("mapped", noisy), ("own", own))}
+    near = {}
+    for name, values in cosine.items():
+        np.fill_diagonal(values, -2)
+        near[name] = np.argsort(-values, axis=1, kind="stable")[:, :10]
+    first = np.mean(near["mapped"][:, 0] == near["own"][:, 0])
+    shared = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(near["mapped"], near["own"], strict=True)])
+    assert found["neighbours_at_1"] == pytest.approx(first)
+    assert found["neighbours_at_10"] == pytest.approx(shared)
+    assert torch.equal(nearest_others(noisy, own, block=64), nearest_others(noisy, own))
+    assert retrieval(own[:1], own[:1])["neighbours_at_1"] == 1
 
 
 def test_within_class_r2_is_the_formula_and_zero_for_class_means() -> None:

@@ -12,7 +12,8 @@ import torch
 
 from lib.errors import NetworkError
 from lib.experiment.network_settings import NetworkSettings
-from lib.networks.network import Network, pooled_features
+from lib.networks.network import Network
+from lib.networks.pooling import pooled_features
 from lib.networks.weight_files import cache_folder
 
 
@@ -33,7 +34,7 @@ def test_classifier_of_features_is_the_networks_own_output(model: str) -> None:
 
 
 def test_a_network_that_cannot_be_split_is_refused_by_name() -> None:
-    with pytest.raises(NetworkError, match=r"'odd'.*Identity"):
+    with pytest.raises(NetworkError, match=r"'odd'.*no classifier.*classifier = \"none\""):
         Network("odd", random("test_resnet", options={"num_classes": 0}))
 
 

@@ -17,7 +17,8 @@ from lib.errors import CheckpointError, NetworkError
 from lib.experiment.network_settings import NetworkSettings
 from lib.images.decoding import decode
 from lib.images.slim_preprocessing import slim_pixels
-from lib.networks.network import Network, pooled_features
+from lib.networks.network import Network
+from lib.networks.pooling import pooled_features
 from lib.slim.checkpoints import Variables, read_checkpoint
 from lib.slim.variables import slim_state_dict, variable_names
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lib.demo.networks import BATCH, normalise, read_pictures, train_network
 from lib.demo.pictures import CLASSES, draw_picture, draw_split
-from lib.networks.network import pooled_features
+from lib.networks.pooling import pooled_features
 
 
 def test_a_picture_is_determined_by_its_arguments() -> None:

@@ -1,0 +1,104 @@
+"""A network's feature table, named as `features`: everything comes out as of the network itself."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from runs import path_of, run_of
+
+from jobs.cluster.runs import Run
+from jobs.planning.finished import inputs
+from lib.errors import ManifestMismatch, TableError
+from lib.features.reading import read_features
+from lib.features.tables import FeatureTables
+from lib.storage.files import read_json
+
+
+@pytest.fixture(scope="module")
+def given(experiment: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Run:
+    """A run of a, b and of a's features twice: from the first run's table, and as .npy in another order."""
+    from jobs.extract import extract
+    from jobs.pipeline import pipeline
+
+    root = tmp_path_factory.mktemp("given")
+    first = run_of(experiment, root / "first")
+    extract(first)
+    for split in ("train", "val"):
+        features = read_features(FeatureTables.open(first.files.features(split)), ["a"])
+        order = np.random.default_rng(0).permutation(len(features.image_id))
+        np.save(root / f"{split}.npy", features.vectors["a"][order].astype(np.float64))
+        (root / f"{split}.txt").write_text("\n".join(features.image_id[order]))
+    tables = f"{first.files.folder}/features"
+    head = f"{first.files.folder}/classifiers/a.safetensors"
+    places = ", ".join(f'{split}="{tables}/{split}/a+b/*.parquet"' for split in ("train", "val"))
+    npy = ", ".join(f'{split}="{root}/{split}.npy"' for split in ("train", "val"))
+    run = run_of(
+        experiment,
+        root,
+        f'networks.table={{features={{{places}, vector="a"}}, classifier="{head}"}}',
+        f"networks.npy={{features={{{npy}}}}}",
+        "fit.learning_curve=false",
+        "fit.ranks=[]",
+    )
+    assert pipeline(run) > 0
+    return run
+
+
+def test_a_table_of_features_has_the_images_rows_in_the_same_files(given: Run) -> None:
+    for split in ("train", "val"):
+        tables = FeatureTables.open(given.files.features(split))
+        found = read_features(tables, ["a", "table", "npy"])
+        np.testing.assert_array_equal(found.vectors["table"], found.vectors["a"])
+        np.testing.assert_array_equal(found.vectors["npy"], found.vectors["a"])
+        ids = {
+            name: [pq.read_table(file)["image_id"].to_pylist() for file in sorted(Path(folder).glob("*.parquet"))]
+            for name in ("a", "table")
+            for folder in [tables.table(name).folder]
+        }
+        assert ids["a"] == ids["table"], "so that chunks of several tables read whole files of each"
+
+
+def test_results_are_those_of_the_network_itself(given: Run) -> None:
+    results = read_json(path_of(given, "results.json"))
+    found = {(row["source"], row["target"]): row for row in results["mappings"]}
+    for key in ("correct", "loss", "validation_error", "length_ratio", "regions", "fit_error", "feature_fit"):
+        assert found["table", "b"][key] == found["a", "b"][key]
+        assert found["b", "table"][key] == found["b", "a"][key]
+    assert found["npy", "b"]["correct"] == found["a", "b"]["correct"]
+    assert {row["target"] for row in results["feature_mappings"]} == {"npy"}
+
+
+def test_it_is_skipped_when_finished_and_refused_when_the_files_are_others(given: Run, tmp_path: Path) -> None:
+    from jobs.extract import extract
+
+    assert extract(given) == 0
+    before = inputs(given)
+    assert before is not None
+    assert {f"{given.root}/{split}.{kind}" for split in ("train", "val") for kind in ("npy", "txt")} < set(before)
+    written = Path(given.root) / "val.npy"
+    np.save(written, 2 * np.load(written))
+    assert inputs(given) != before, "so that a finished run's seal is broken"
+    again = Run(given.written, given.root)
+    with pytest.raises(ManifestMismatch, match="weights was"):
+        extract(again)
+
+
+def test_missing_and_repeated_ids_are_named(experiment: Path, given: Run, tmp_path: Path) -> None:
+    from jobs.extract import extract
+
+    for split in ("train", "val"):
+        shutil.copy(Path(given.root) / f"{split}.npy", tmp_path)
+        ids = (Path(given.root) / f"{split}.txt").read_text().splitlines()
+        (tmp_path / f"{split}.txt").write_text("\n".join(["other", *ids[1:]] if split == "train" else ids))
+    npy = ", ".join(f'{split}="{tmp_path}/{split}.npy"' for split in ("train", "val"))
+    with pytest.raises(
+        TableError, match=f"1 of the 96 images of train have no vector there, such as {ids_first(given)}"
+    ):
+        extract(run_of(experiment, tmp_path / "root", f"networks.npy={{features={{{npy}}}}}"))
+
+
+def ids_first(given: Run) -> str:
+    """The id of the first row of train.npy."""
+    return (Path(given.root) / "train.txt").read_text().splitlines()[0]
