@@ -17,6 +17,7 @@ from jobs.cluster.damage import search
 from jobs.cluster.runs import Run, say
 from jobs.evaluation.mapped_features import measure_mapped, retrieval_rows
 from jobs.evaluation.measures import measure_features
+from jobs.evaluation.sets import evaluate_sets, read_sets
 from jobs.evaluation.shared_images import count_shared
 from jobs.evaluation.targets import count_targets, described_maps, mapped_tables
 from jobs.evaluation.thumbnails import write_thumbnails
@@ -30,12 +31,14 @@ from lib.evaluation.point_results import add_points, add_variances
 from lib.evaluation.result_tables import RETRIEVAL, SUBSETS
 from lib.evaluation.results import ImageCounts, PublishedValue, Results
 from lib.evaluation.results_file import write_results
-from lib.experiment.layout import SPLITS, manifest_in
+from lib.evaluation.set_results import with_sets
+from lib.experiment.layout import manifest_in
 from lib.experiment.settings import Experiment
 from lib.experiment.variants import full_of_curves, main_variant, pairs_with_points
 from lib.features.tables import FeatureTables
 from lib.networks.classifiers import needed_classifier
-from lib.storage.manifests import Artifact, begin_all, digest, read_manifests, versions
+from lib.report.findings import read_results
+from lib.storage.manifests import Artifact, begin_all, digest, read_manifests, read_records, versions
 from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord
 
@@ -48,11 +51,9 @@ def evaluate(run: Run) -> int:
     Results hold nothing of their own, so they are made anew if the predictions are others, as when a network was added.
     """
     experiment, files = run.experiment, run.files
-    by_split = {split: FeatureTables.open(files.features(split)) for split in SPLITS}
+    by_split = {split: FeatureTables.open(files.features(split)) for split in experiment.images.splits}
     tables = by_split["val"]
-    networks = list(experiment.networks)
-    sizes = tables.sizes(networks)
-    check_weights(files, networks, list(by_split.values()))
+    check_weights(files, list(experiment.networks), list(by_split.values()))
     manifests = read_predictions(run, tables)
     artifact = Artifact(
         manifest=files.results_manifest,
@@ -75,9 +76,39 @@ def evaluate(run: Run) -> int:
             **({"twins": [list(pair) for pair in twins]} if (twins := experiment.twins()) else {}),
         },
     )
-    if not begin_all({"results": artifact}, overwrite=True, search=search(run, "evaluate")):
+    if begin_all({"results": artifact}, overwrite=True, search=search(run, "evaluate")):
+        evaluate_val(run, artifact, by_split, manifests)
+        return 1 + judge_sets(run, artifact, by_split)
+    made = judge_sets(run, artifact, by_split)
+    if not made:
         say("evaluate", "results.json is finished, skipped")
-        return 0
+    return made
+
+
+def judge_sets(run: Run, artifact: Artifact, by_split: Mapping[str, FeatureTables]) -> int:
+    """Bring what the finished results say of further evaluation sets up to date. Return how many things were made."""
+    wanted, made = evaluate_sets(run, by_split)
+    manifest = read_manifests({"": artifact.manifest})[""]
+    if manifest.get("sets", {}) == wanted:
+        return made
+    records = read_records(artifact.manifest)
+    results = with_sets(read_results(run.files, records), read_sets(run), run.experiment.seed)
+    results["images"] = all_image_counts(run.experiment, by_split)
+    results["settings"] = settings_of(run)
+    artifact.reopen()
+    records[run.files.results] = FileRecord.of(write_results(run.files.results, results))
+    artifact.finish(len(results["mappings"]), records=records, sets=wanted)
+    say("evaluate", f"{run.files.results} has the evaluation sets {', '.join(wanted) or 'no more'}")
+    return made + 1
+
+
+def evaluate_val(
+    run: Run, artifact: Artifact, by_split: Mapping[str, FeatureTables], manifests: Mapping[str, dict[str, Any]]
+) -> None:
+    """Write results.json and the tables beside it, from the predictions on val, whose `manifests` are given."""
+    experiment, files, tables = run.experiment, run.files, by_split["val"]
+    networks = list(experiment.networks)
+    sizes = tables.sizes(networks)
     measured = measure_features(experiment.evaluate, tables, networks, experiment.seed)
     found = count_targets(run, mapped_tables(run, sizes, manifests), measured.directions)
     by_pair = {(row["source"], row["target"]): row for result in found.values() for row in result.mappings}
@@ -100,14 +131,14 @@ def evaluate(run: Run) -> int:
         described[name]["participation_ratio"] = ratio
     results: Results = {
         "experiment": experiment.name,
-        "images": {split: image_counts(of_split, networks[0]) for split, of_split in by_split.items()},
+        "images": all_image_counts(experiment, by_split),
         "networks": described,
         "mappings": mappings,
         "order": order,
         "shared_images": count_shared(by_split["train"], tables, networks).count,
         "measures": measured.pairs,
         "published": published_values(experiment),
-        "settings": run.written.model_dump(exclude={"published", "track"}),
+        "settings": settings_of(run),
         "versions": versions(),
     }
     if others:
@@ -131,7 +162,11 @@ def evaluate(run: Run) -> int:
     records[files.results] = FileRecord.of(write_results(files.results, results))
     artifact.finish(len(mappings), records=records)
     say("evaluate", f"{files.results} is written")
-    return 1
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """Return the experiment as results.json has it."""
+    return run.written.model_dump(exclude={"published", "track"})
 
 
 def titles(experiment: Experiment) -> dict[str, dict[str, str]]:
@@ -197,10 +232,10 @@ def published_values(experiment: Experiment) -> list[PublishedValue]:
     ]
 
 
-def image_counts(tables: FeatureTables, network: str) -> ImageCounts:
-    """Return how many images of a split were listed, extracted and rejected, as the extraction counted them."""
-    counts: ImageCounts = tables.table(network).manifest["images"]
-    return counts
+def all_image_counts(experiment: Experiment, by_split: Mapping[str, FeatureTables]) -> dict[str, ImageCounts]:
+    """Return how many images of each split were listed, extracted and rejected, as the extraction counted them."""
+    first = next(iter(experiment.networks))
+    return {split: tables.table(first).manifest["images"] for split, tables in by_split.items()}
 
 
 if __name__ == "__main__":

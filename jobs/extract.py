@@ -18,6 +18,7 @@ from jobs.extraction.checks import (
 from jobs.extraction.given_features import import_pass
 from jobs.extraction.listed import ListedSplits
 from jobs.extraction.repair import take_out_damage
+from jobs.extraction.set_checks import check_sets
 from jobs.extraction.unfinished_tables import Plan, compute_passes, finish_pass, plan_pass
 from jobs.listing.shared import check_shared
 from jobs.listing.splits import list_splits
@@ -44,15 +45,16 @@ def extract(run: Run) -> int:
     check_experiment(run.experiment, classes, listings, described)
     given = {name: described[name] for name, network in run.experiment.networks.items() if network.features is not None}
     computed = {name: network for name, network in described.items() if name not in given}
-    images = ListedSplits(listings)
-    tables = {split: FeatureTables.open(run.files.features(split), check=not run.repair) for split in SPLITS}
-    plans = {split: plan_pass(run, split, images, computed, tables[split]) for split in SPLITS}
+    splits = run.experiment.images.splits
+    images = numbered_images(listings)
+    tables = {split: FeatureTables.open(run.files.features(split), check=not run.repair) for split in splits}
+    plans = {split: plan_pass(run, split, images[split], computed, tables[split]) for split in splits}
     imports = plan_imports(run, images, given, tables)
     classifiers = begin_all(classifier_artifacts(run, described), run.overwrite, search(run, "extract"))
-    for split in SPLITS if run.repair else ():
+    for split in splits if run.repair else ():
         if take_out_damage(tables[split]):
             tables[split] = FeatureTables.open(run.files.features(split))
-            plans[split] = plan_pass(run, split, images, computed, tables[split])
+            plans[split] = plan_pass(run, split, images[split], computed, tables[split])
             imports = plan_imports(run, images, given, tables)
     for name, artifact in classifiers.items():  # after planning, which refuses what was made from something else
         write_classifier(run, artifact, name, described[name])
@@ -61,8 +63,9 @@ def extract(run: Run) -> int:
     for split, made in zip(plans, passes, strict=True):
         if made is None and computed:
             say("extract", f"{split}: features of {', '.join(computed)} are finished, skipped")
-    for networks in dict.fromkeys(made.networks for made in unfinished):
-        compute_passes(run, [made for made in unfinished if made.networks == networks], described)
+    for group in dict.fromkeys((made.networks, tuple(made.images.tables)) for made in unfinished):
+        together = [made for made in unfinished if (made.networks, tuple(made.images.tables)) == group]
+        compute_passes(run, together, described)
     for made in unfinished:
         finish_pass(run, made)
     imported = [made for plan in imports if (made := plan.start()) is not None]
@@ -72,14 +75,24 @@ def extract(run: Run) -> int:
 
 
 def plan_imports(
-    run: Run, images: ListedSplits, given: dict[str, Description], tables: dict[str, FeatureTables]
+    run: Run, images: dict[str, ListedSplits], given: dict[str, Description], tables: dict[str, FeatureTables]
 ) -> list[Plan]:
     """Return what is missing of the tables of features that were computed elsewhere, one for each network and split."""
     return [
-        plan_pass(run, split, images, {name: network}, tables[split])
+        plan_pass(run, split, images[split], {name: network}, tables[split])
         for name, network in given.items()
-        for split in SPLITS
+        for split in images
     ]
+
+
+def numbered_images(listings: dict[str, ListingTable]) -> dict[str, ListedSplits]:
+    """Return for each split the numbered images among which its own stand.
+
+    Those of train and val are numbered through both, and are computed in one stream. Those of each further evaluation
+    set are numbered by themselves, so that another set changes no part of a table.
+    """
+    both = ListedSplits({split: listings[split] for split in SPLITS})
+    return {split: both if split in SPLITS else ListedSplits({split: table}) for split, table in listings.items()}
 
 
 def classifier_artifacts(run: Run, described: dict[str, Description]) -> dict[str, Artifact]:
@@ -136,8 +149,9 @@ def check_experiment(
     check_classes(splits, images.classes, classes, described)
     check_same_classes(described)
     check_training_rows(listings["train"].rows, experiment.fit)
-    for split, table in listings.items():
-        check_labels(f"images.{split}", table.largest_label, described)
+    for split in SPLITS:
+        check_labels(f"images.{split}", listings[split].largest_label, described)
+    check_sets(images, listings, described)
 
 
 if __name__ == "__main__":

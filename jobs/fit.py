@@ -44,7 +44,8 @@ Pair = tuple[str, str]
 
 def fit(run: Run) -> int:
     """Fit the maps that are missing, and return how many that were."""
-    tables = {split: FeatureTables.open(run.files.features(split)) for split in ("train", "val")}
+    images = run.experiment.images
+    tables = {split: FeatureTables.open(run.files.features(split)) for split in images.splits}
     check_weights(run.files, list(run.experiment.networks), list(tables.values()))
     say_undigested(run, tables)
     digests = Digests(run, tables)
@@ -52,8 +53,9 @@ def fit(run: Run) -> int:
     curves = begin_curves(run, tables["train"], digests)
     say_finished(run, [key.pair for key in maps], list(curves))
     if maps or curves:
-        shared = count_shared(tables["train"], tables["val"], list(run.experiment.networks))
-        refuse_shared(shared, run.experiment.images.max_shared)
+        for split in images.judged:  # a set that comes later is looked at when it is evaluated
+            shared = count_shared(tables["train"], tables[split], list(run.experiment.networks))
+            refuse_shared(shared, images.max_shared, split)
     by_adam = {key: artifact for key, artifact in maps.items() if key.variant.family == "affine"}
     fit_by_adam(run, tables["train"], by_adam)
     in_closed_form = {key: artifact for key, artifact in maps.items() if key not in by_adam}

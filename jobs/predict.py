@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import ray
@@ -21,6 +21,7 @@ from jobs.cluster.damage import search
 from jobs.cluster.memory import FILL, memory_of_a_task
 from jobs.cluster.progress import wait_for
 from jobs.cluster.runs import Run, say
+from jobs.evaluation.set_labels import answers_among
 from lib.errors import ManifestMismatch
 from lib.evaluation.belonging import check_weights
 from lib.evaluation.predictions import (
@@ -48,6 +49,7 @@ SIDE = 8  # networks that give features, and networks that take them, in one tas
 COPIES = 3  # of a task's features in memory
 
 Manifest = dict[str, Any]
+Value = TypeVar("Value")
 MapRecords = dict[str, tuple[str, FileRecord | None]]  # by column: a map's file, and what is recorded of it
 
 
@@ -58,6 +60,7 @@ class Composition:
     source: str
     target: str
     variants: tuple[Variant, ...] = ()  # none for a network's own features
+    split: str = "val"
 
     def schema(self) -> pa.Schema:
         """Return the schema of the prediction table."""
@@ -71,21 +74,30 @@ def predict(run: Run) -> int:
 
     They hold nothing of their own, so that those of other maps are made anew.
     """
-    tables = FeatureTables.open(run.files.features("val"))
     experiment = run.experiment
+    tables = {split: FeatureTables.open(run.files.features(split)) for split in experiment.images.judged}
     found = [Composition(name, name) for name in experiment.networks]
     found += [Composition(*pair, tuple(full_variants(experiment, *pair))) for pair in experiment.pairs()]
     train = FeatureTables.open(run.files.features("train"))
-    check_weights(run.files, list(run.experiment.networks), [train, tables])
+    check_weights(run.files, list(run.experiment.networks), [train, *tables.values()])
     manifests = read_map_manifests(run, found)
     check_maps(run, train, manifests)
+    manifests = {
+        replace(item, split=split): theirs
+        for split in tables
+        for item, theirs in manifests.items()
+        if split == "val" or item.source == item.target or experiment.networks[item.target].classifies
+    }
     described = {item: describe_maps(theirs) for item, theirs in manifests.items()}
     others = {
         name: classifier_digest(run.files, name)
         for name, network in experiment.networks.items()
         if network.classifier != "own"
     }
-    artifacts = {item: artifact(run, tables, item, described[item], others) for item in found}
+    among = {split: answers_among(run, split) for split in tables}
+    artifacts = {
+        item: artifact(run, tables[item.split], item, described[item], others, among[item.split]) for item in manifests
+    }
     missing = begin_all(artifacts, overwrite=True, search=search(run, "predict"))
     say_leftovers(run)
     if not missing:
@@ -95,7 +107,12 @@ def predict(run: Run) -> int:
     records = {item: map_records(run, item, manifests[item]) for item in missing}
     rows: Counter[Composition] = Counter()
     files: dict[Composition, dict[str, FileRecord]] = {item: {} for item in missing}
-    for counted, written in wait_for("predict", "parts", start_tasks(run, tables, records)):
+    tasks = [
+        task
+        for split in tables
+        for task in start_tasks(tables[split], of_split(records, split), run.files, among[split])
+    ]
+    for counted, written in wait_for("predict", "parts", tasks):
         rows.update(counted)
         for item, record in written.items():
             files[item] |= record
@@ -105,13 +122,21 @@ def predict(run: Run) -> int:
         missing[item].finish(rows[item], item.schema(), files[item], maps=described[item])
 
     for_all(finish, list(missing))
-    say("predict", f"{len(missing)} compositions of {max(rows.values())} images")
+    for split in tables:
+        counts = of_split(rows, split)
+        if counts:
+            say("predict", f"{split}: {len(counts)} compositions of {max(counts.values())} images")
     return len(missing)
+
+
+def of_split(items: Mapping[Composition, Value], split: str) -> dict[Composition, Value]:
+    """Return what belongs to the compositions of one split."""
+    return {item: value for item, value in items.items() if item.split == split}
 
 
 def delete_parts(run: Run, item: Composition) -> None:
     """Delete what an interrupted run left of a prediction table."""
-    delete_files(run.files.predictions(item.source, item.target), lambda file: file.endswith(".parquet"))
+    delete_files(run.files.predictions(item.source, item.target, item.split), lambda file: file.endswith(".parquet"))
 
 
 def read_map_manifests(run: Run, compositions: Iterable[Composition]) -> dict[Composition, dict[Variant, Manifest]]:
@@ -165,25 +190,36 @@ def map_records(run: Run, item: Composition, manifests: Mapping[Variant, Manifes
 
 
 def artifact(
-    run: Run, tables: FeatureTables, item: Composition, maps: dict[str, Any], classifiers: Mapping[str, str | None]
+    run: Run,
+    tables: FeatureTables,
+    item: Composition,
+    maps: dict[str, Any],
+    classifiers: Mapping[str, str | None],
+    among: list[int] | None,
 ) -> Artifact:
     """Return a prediction table's manifest, its folder, and what it is made from.
 
-    `classifiers` has the digests of those that are not a network's own, which weights tell.
+    `classifiers` has the digests of those that are not a network's own, which weights tell. `among` are the labels of
+    the classes that answers are chosen from, None for all.
     """
     made_from: dict[str, Any] = {
         "source": tables.digest(item.source),
         "target": tables.digest(item.target),
         "maps": {column: described["map"] for column, described in maps.items()},
+        **({} if among is None else {"among": among}),
     }
     if item.target in classifiers:
         made_from["classifier"] = classifiers[item.target]
-    folder = run.files.predictions(item.source, item.target)
+    folder = run.files.predictions(item.source, item.target, item.split)
     return Artifact(manifest_in(folder), (folder,), made_from)
 
 
-def start_tasks(run: Run, tables: FeatureTables, missing: Mapping[Composition, MapRecords]) -> list[ray.ObjectRef]:
-    """Start the tasks that write these tables: one for each tile of networks and chunk of rows."""
+def start_tasks(
+    tables: FeatureTables, missing: Mapping[Composition, MapRecords], files: Layout, among: list[int] | None
+) -> list[ray.ObjectRef]:
+    """Start the tasks that write these tables of one split: one for each tile of networks and chunk of rows."""
+    if not missing:
+        return []
     capacity = Capacity.now()
     resources = {"num_cpus": 1, "num_gpus": 1 if capacity.gpus else 0}
     at_once = capacity.gpus or max(1, int(capacity.cpus))
@@ -202,14 +238,14 @@ def start_tasks(run: Run, tables: FeatureTables, missing: Mapping[Composition, M
         share = -(-tables.rows(networks[0]) * len(blocks) // at_once)  # so that every CPU or GPU has work
         chunks = split_into_chunks(tables, networks, max(SLICE, min(rows, share, FILE_ROWS)))
         started += [
-            judge.options(**resources).remote(run.files, block, number, chunk) for number, chunk in enumerate(chunks)
+            judge.options(**resources).remote(files, block, number, chunk, among) for number, chunk in enumerate(chunks)
         ]
     return started
 
 
 @ray.remote
 def judge(
-    files: Layout, compositions: dict[Composition, MapRecords], number: int, chunk: Chunk
+    files: Layout, compositions: dict[Composition, MapRecords], number: int, chunk: Chunk, among: list[int] | None
 ) -> tuple[dict[Composition, int], dict[Composition, dict[str, FileRecord]]]:
     """Write one chunk's part of these prediction tables. Return how many rows each part has, and its file's record.
 
@@ -219,12 +255,12 @@ def judge(
     written = {}
     for item in sorted(compositions, key=lambda item: item.target):
         classifier = load_classifier(files, item.target)
-        predict_: PredictOwn | PredictMapped = PredictOwn(item.target, classifier, device)
+        predict_: PredictOwn | PredictMapped = PredictOwn(item.target, classifier, device, among)
         if item.variants:
             maps = {column: AffineMap.load(*recorded) for column, recorded in compositions[item].items()}
-            predict_ = PredictMapped(item.source, item.target, classifier, maps, device)
+            predict_ = PredictMapped(item.source, item.target, classifier, maps, device, among)
         predicted = pa.concat_tables([item.schema().empty_table(), *map(predict_, slices(rows))])
-        uri = part_in(files.predictions(item.source, item.target), number)
+        uri = part_in(files.predictions(item.source, item.target, item.split), number)
         written[item] = {uri: FileRecord.of(write_table(uri, predicted))}
     return dict.fromkeys(compositions, len(rows)), written
 

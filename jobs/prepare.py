@@ -1,4 +1,4 @@
-"""List the images of both splits. Before that, draw the demo's pictures and train its networks on them.
+"""List the images of all splits. Before that, draw the demo's pictures and train its networks on them.
 
 python -m jobs.prepare demo
 """
@@ -17,7 +17,6 @@ from jobs.cluster.progress import Progress
 from jobs.cluster.runs import Run, say
 from jobs.listing.splits import list_splits
 from lib.demo.pictures import draw_split
-from lib.experiment.layout import SPLITS
 from lib.experiment.network_settings import NetworkSettings
 from lib.experiment.settings import DemoSettings
 from lib.images.tables import ListingTable
@@ -34,7 +33,7 @@ def prepare(run: Run) -> int:
     Of the demo, draw both splits and train each network from scratch before.
     """
     made = 0 if run.experiment.demo is None else prepare_demo(run, run.experiment.demo)
-    before = {split: ListingTable.open(run.files.images(split)) for split in SPLITS}
+    before = {split: ListingTable.open(run.files.images(split)) for split in run.experiment.images.splits}
     tables = list_splits(run)
     return made + sum(before[split] != table for split, table in tables.items())
 

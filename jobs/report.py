@@ -22,6 +22,7 @@ from lib.experiment.layout import Layout
 from lib.report.cells import plain
 from lib.report.comparison import compare_experiments
 from lib.report.findings import FEW, Findings, read_results
+from lib.report.sets import set_lines
 from lib.report.table1 import ends_rows, table1_rows
 from lib.report.titles import titled
 from lib.report.verdict import verdict
@@ -67,7 +68,8 @@ def show(results: Results, files: Layout) -> None:
     many = len(results["networks"]) > FEW
     width = min(WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns)
     table = plain(*(ends_rows(results) if many else table1_rows(results)), width) if results["mappings"] else ""
-    answer = "\n".join(textwrap.fill(line, width) for line in verdict(results).splitlines())
+    lines = [*verdict(results).splitlines(), *set_lines(results)]
+    answer = "\n".join(textwrap.fill(line, width) for line in lines)
     print(f"\n{table}\n\n{answer}\n\nReport: {files.report}\nTable 1: {files.table1}", flush=True)
 
 

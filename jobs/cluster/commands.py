@@ -21,13 +21,13 @@ from jobs.cluster.runs import Run, Stage, say, say_nothing
 from jobs.cluster.starting import begin_describing, start_ray
 from jobs.tracking.trackers import refuse_missing
 from lib.errors import BadURI, ExperimentError, StorageError, UserError
-from lib.experiment.layout import SPLITS
 from lib.experiment.network_settings import NetworkSettings
 from lib.experiment.settings import Images
 from lib.storage.leases import hold
 from lib.storage.patterns import folder_of, is_pattern
 from lib.storage.probes import check_readable, check_writable
 
+FILES = ("classes", "labels")  # fields of an evaluation set that name files
 BAD_EXPERIMENT, INTERRUPTED = 2, 130
 
 
@@ -108,12 +108,14 @@ def refuse_unreadable(images: Images, networks: dict[str, NetworkSettings]) -> N
     Locations under "{root}" are not checked, since the run makes them. Weights that are no URI are not checked, since
     they lie on the nodes.
     """
-    locations = {"images.train": images.train.location, "images.val": images.val.location}
+    locations = {images.field(split): images.split(split).location for split in images.splits}
+    files = {f"{images.field(name)}.{key}": getattr(one, key) for name, one in images.eval.items() for key in FILES}
+    locations |= {field: uri for field, uri in files.items() if uri is not None}
     locations |= {"images.classes": images.classes} if images.classes else {}
     for name, network in networks.items():
         named = {"weights": network.weights, "classifier": network.classifier}
         if network.features is not None:
-            named |= {f"features.{split}": folder_of_files(network.features.location(split)) for split in SPLITS}
+            named |= {f"features.{split}": folder_of_files(network.features.location(split)) for split in images.splits}
         locations |= {f"networks.{name}.{field}": uri for field, uri in named.items() if "://" in uri}
     for field, uri in locations.items():
         if "{root}" in uri:

@@ -41,13 +41,15 @@ def count_shared(train: FeatureTables, val: FeatureTables, networks: list[str]) 
     return SharedImages(len(places), len(prints), [ids[place] for place in places[:FEW].tolist()])
 
 
-def refuse_shared(shared: SharedImages, allowed: float) -> None:
-    """Raise ExperimentError if more than the share `allowed` of the evaluation images are training images, too."""
+def refuse_shared(shared: SharedImages, allowed: float, split: str = "val") -> None:
+    """Raise ExperimentError if more than the share `allowed` of the evaluation images, of `split`, are training images,
+    too.
+    """
     if shared.count > allowed * shared.total:
         raise ExperimentError(
-            f"images: {shared.count} of the {shared.total} images of val have the features of an image of train, bit "
-            f"by bit, such as {', '.join(shared.few)}: a map is not judged on what it was fitted on. Take them out of "
-            f"one split, or set images.max_shared, which is {allowed:g}"
+            f"images: {shared.count} of the {shared.total} images of {split} have the features of an image of "
+            f"train, bit by bit, such as {', '.join(shared.few)}: a map is not judged on what it was fitted on. Take "
+            f"them out of one split, or set images.max_shared, which is {allowed:g}"
         )
 
 

@@ -144,7 +144,7 @@ def finish_pass(run: Run, plan: Pass) -> None:
     """Count the images, and write the table's manifest. Raises RunError if too many images are unreadable."""
     counts, few = count_images(plan)
     allowed = run.experiment.images.max_rejected
-    check_rejected(f"images.{plan.split}", counts["rejected"], counts["listed"], allowed, few)
+    check_rejected(run.experiment.images.field(plan.split), counts["rejected"], counts["listed"], allowed, few)
     recomputed = max(0, read_tally(plan.computed) - counts["listed"])
     schema = read_schema(plan.folder)
     sizes = {name: schema.field(name).type.list_size for name in plan.networks}

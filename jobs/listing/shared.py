@@ -17,7 +17,7 @@ AT_ONCE = 2**26  # evaluation images whose places are compared at once: 0.5 GB o
 ALONE = ("webdataset", "parquet", "tree")  # formats whose images all lie below their location
 
 
-def check_shared(train: ListingTable, val: ListingTable, allowed: float) -> int:
+def check_shared(train: ListingTable, val: ListingTable, allowed: float, split: str = "val") -> int:
     """Return how many evaluation images lie at the same place as a training image.
 
     Raises ExperimentError if they are more than the share `allowed`: a map is not judged on what it was fitted on.
@@ -31,8 +31,8 @@ def check_shared(train: ListingTable, val: ListingTable, allowed: float) -> int:
         example = example or found
     if shared > allowed * val.rows:
         raise ExperimentError(
-            f"images: {shared} of the {val.rows} images of val are in train, too, such as {example}. Name one split's "
-            f"files in each, as data/train-*.parquet does, or set images.max_shared, which is {allowed:g}"
+            f"images: {shared} of the {val.rows} images of {split} are in train, too, such as {example}. Name one "
+            f"split's files in each, as data/train-*.parquet does, or set images.max_shared, which is {allowed:g}"
         )
     return shared
 

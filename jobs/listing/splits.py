@@ -28,11 +28,11 @@ from jobs.listing.tasks import (
     mix_bucket,
 )
 from lib.errors import ManifestMismatch
-from lib.experiment.layout import SPLITS, manifest_in
-from lib.images.labels import read_classes
+from lib.experiment.layout import manifest_in
 from lib.images.listing import find_sources, judge_listed, raise_for_doubles
 from lib.images.mixing import buckets_for
 from lib.images.schemas import LISTING
+from lib.images.set_classes import listed_classes
 from lib.images.sources import Sources
 from lib.images.summaries import Summary, together
 from lib.images.tables import ListingTable, parts_for
@@ -45,13 +45,13 @@ SOURCES = 16  # that one task lists, at most
 
 
 def list_splits(run: Run) -> dict[str, ListingTable]:
-    """Return the tables of both splits' images. What is missing is made; what changed is refused.
+    """Return the tables of all splits' images. What is missing is made; what changed is refused.
 
     In one run they are looked for once: what the stages before know, the later ones need not ask again.
     """
     if not run.listed:
-        classes = read_classes(run.experiment.images)
-        run.listed.update({split: list_split(run, split, classes) for split in SPLITS})
+        images = run.experiment.images
+        run.listed.update({split: list_split(run, split, listed_classes(images, split)) for split in images.splits})
         delete(run.files.unfinished)
     return run.listed
 
@@ -64,6 +64,8 @@ def list_split(run: Run, split: str, classes: list[str] | None) -> ListingTable:
     if something is wrong with the images, ManifestMismatch if the table was made from others.
     """
     found = find_sources(run.experiment.images.split(split), classes)
+    if found.numbered:
+        say("prepare", f"{split}: its {found.numbered} class folders are numbers, and are counted as such")
     described = describe(found, classes)
     table = ListingTable.open(run.files.images(split))
     if table is not None and not table.manifest["local_files"]:
@@ -144,6 +146,7 @@ def make(run: Run, split: str, found: Sources, described: dict[str, Any]) -> Lis
         labelled=sum(one.labelled for one in arranged),
         largest_label=max(labels, default=None),
         classes=None if found.classes is None else list(found.classes),
+        folder_labels=None if found.folder_labels is None else list(found.folder_labels.values()),
         local_files=local_files,
         limit=limit,
     )

@@ -14,11 +14,11 @@ from functools import cached_property
 
 from jobs.cluster.progress import time_left
 from jobs.cluster.runs import Run
-from lib.experiment.layout import SPLITS, manifest_in
+from lib.experiment.layout import manifest_in
 from lib.experiment.variants import MapKey, full_variants, pairs_with_points
 from lib.features.tables import FeatureTables
-from lib.images.labels import read_classes
 from lib.images.listing import list_images
+from lib.images.set_classes import listed_classes
 from lib.images.tables import ListingTable
 from lib.storage.files import files_below, is_file
 from lib.storage.parts import count_rows
@@ -50,8 +50,8 @@ class Plan:
         if demo is None:
             return {}
         wanted = {"train": demo.train_pictures, "val": demo.val_pictures}
-        folders = {split: self.experiment.images.split(split).location for split in SPLITS}
-        return {split: wanted[split] for split in SPLITS if not is_file(f"{folders[split]}.manifest.json")}
+        folders = {split: self.experiment.images.split(split).location for split in wanted}
+        return {split: wanted[split] for split in wanted if not is_file(f"{folders[split]}.manifest.json")}
 
     @cached_property
     def training(self) -> list[str]:
@@ -63,7 +63,7 @@ class Plan:
     def splits(self) -> dict[str, SplitPlan]:
         """What is missing of the features, by split."""
         found = {}
-        for split in SPLITS:
+        for split in self.experiment.images.splits:
             tables = FeatureTables.open(self.files.features(split)).tables
             missing = tuple(name for name in self.experiment.networks if name not in tables)
             done = count_rows(self.files.feature_table(split, missing)) if missing else 0
@@ -79,7 +79,7 @@ class Plan:
         if table is not None:
             return table.rows
         images = self.experiment.images
-        return len(list_images(images.split(split), read_classes(images), limit))
+        return len(list_images(images.split(split), listed_classes(images, split), limit))
 
     @cached_property
     def probes(self) -> list[str]:
@@ -114,16 +114,30 @@ class Plan:
         return [pair for pair in pairs if not self.predicted(self.files.curve_predictions(*pair))]
 
     @cached_property
-    def predictions(self) -> list[Pair]:
-        """The compositions that are to be predicted; those of a new map are made anew."""
+    def predictions(self) -> list[tuple[str, Pair]]:
+        """The splits and compositions that are to be predicted; those of a new map are made anew."""
         every = [*((name, name) for name in self.experiment.networks), *self.experiment.pairs()]
         fitted = {key.pair for key in self.maps}
-        return [pair for pair in every if pair in fitted or not self.predicted(self.files.predictions(*pair))]
+        return [
+            (split, pair)
+            for split in self.experiment.images.judged
+            for pair in every
+            if pair in fitted or not self.predicted(self.files.predictions(*pair, split))
+            if split == "val" or pair[0] == pair[1] or self.experiment.networks[pair[1]].classifies
+        ]
+
+    @cached_property
+    def sets(self) -> list[str]:
+        """The further evaluation sets that are to be evaluated."""
+        predicted = {split for split, _ in self.predictions}
+        names = self.experiment.images.eval
+        return [name for name in names if name in predicted or not is_file(self.files.set_manifest(name))]
 
     @property
     def evaluates(self) -> bool:
-        """Whether results.json is to be written."""
-        return bool(self.predictions or self.curves) or not is_file(self.files.results_manifest)
+        """Whether results.json is to be written, of val's predictions."""
+        on_val = any(split == "val" for split, _ in self.predictions)
+        return on_val or bool(self.curves) or not is_file(self.files.results_manifest)
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield what each stage would do."""
@@ -143,7 +157,9 @@ class Plan:
         yield "fit", self.of_fits()
         yield "predict", f"{len(self.predictions):,} tables" if self.predictions else "all predictions are finished"
         yield "evaluate", "results.json and its tables" if self.evaluates else "results.json is finished"
-        report = self.evaluates or not is_file(self.files.report_manifest)
+        if self.sets:
+            yield "evaluate", f"the maps on {', '.join(self.sets)}"
+        report = self.evaluates or self.sets or not is_file(self.files.report_manifest)
         yield "report", "report.html, table1.md, figures" if report else "the report is finished"
 
     def of_fits(self) -> str:

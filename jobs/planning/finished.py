@@ -16,7 +16,6 @@ import pyarrow.fs as pafs
 from jobs.cluster.runs import Run
 from jobs.listing.unchanged import images_unchanged
 from lib.errors import UserError
-from lib.experiment.layout import SPLITS
 from lib.networks.weight_files import package_file
 from lib.storage.files import file_version, is_file, is_folder, naming_uri
 from lib.storage.leases import lease_in
@@ -37,7 +36,8 @@ def is_finished(run: Run) -> bool:
         return False
     try:
         found = seal(run, inputs(run))
-        return found is not None and found.look(True) == "finished" and all(images_unchanged(run, s) for s in SPLITS)
+        splits = run.experiment.images.splits
+        return found is not None and found.look(True) == "finished" and all(images_unchanged(run, s) for s in splits)
     except UserError:
         return False  # the stages say what is wrong
 
@@ -74,9 +74,10 @@ def inputs(run: Run) -> Inputs:
         return None  # a folder, or a repository of the hub, whose files may change
     try:
         for files in [network.features for network in experiment.networks.values() if network.features is not None]:
-            for split in SPLITS:
+            for split in experiment.images.splits:
                 found |= {file: version for file, version in file_versions(vector_files(files.location(split)))}
-        for text in filter(None, texts_in([*named, experiment.images.classes])):
+        sets = [[one.classes, one.labels] for one in experiment.images.eval.values()]
+        for text in filter(None, texts_in([*named, experiment.images.classes, *sets])):
             path = str(package_file("", text.removeprefix(PACKAGE))) if text.startswith(PACKAGE) else text
             if path.startswith(run.files.folder):
                 continue  # what it holds is among the folder's files

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.errors import TableError
+from lib.evaluation.labelling import Labelling
 from lib.evaluation.predictions import maps_in
 
 NO_ANSWER = -2  # in place of a class, where a network has no classifier: no label, and no background
@@ -69,25 +70,32 @@ class Judged:
     error_se: dict[str, float]  # standard error of the mean E over all images; NaN for one image
     length_ratio: dict[str, float]
     undirected: dict[str, int]  # images with a vector of zeros, the target's or the mapped one
+    labels: np.ndarray | None = None  # (n, k) all right labels, if an image may have several
 
     def right(self, answers: np.ndarray) -> np.ndarray:
-        """Return whether the answers (n,) are the label, (n,) bool."""
-        return answers == self.label
+        """Return whether the answers (n,) are the label, or one of the right labels, (n,) bool."""
+        return answers == self.label if self.labels is None else (answers[:, None] == self.labels).any(axis=1)
 
 
-def judge_pair(target: Reference, source: tuple[str, pa.Table], mapped: Sequence[tuple[str, pa.Table]]) -> Judged:
+def judge_pair(
+    target: Reference,
+    source: tuple[str, pa.Table],
+    mapped: Sequence[tuple[str, pa.Table]],
+    labelling: Labelling | None = None,
+) -> Judged:
     """Join a pair's predictions: the target's own, the source's own, and those of tables with the maps as columns.
 
     Tables come with their names. Images without a label are left out of all counts, but their E counts. A network
-    without a classifier answers NO_ANSWER. Raises TableError as Reference.join does, and if the target has a classifier
-    and no image has a label.
+    without a classifier answers NO_ANSWER. `labelling`, of the target's own table, says which images are counted, if
+    not those with a label. Raises TableError as Reference.join does, and if the target has a classifier and no image
+    is counted.
     """
-    labelled = pc.is_valid(target.own["label"])
+    labelled = pc.is_valid(target.own["label"]) if labelling is None else pa.array(labelling.counted)
     own, other = (table.filter(labelled) for table in (target.own, target.join(*source)))
     if not len(own) and target.answers:
         raise TableError("no evaluation image has a label, so that nothing can be counted")
     found = Judged(
-        label=own["label"].to_numpy(),
+        label=own["label"].to_numpy() if labelling is None else labelling.label,
         image_id=np.asarray(own["image_id"].to_pylist(), object),
         target=_answers(own["predicted"]),
         source=_answers(other["predicted"]),
@@ -97,6 +105,7 @@ def judge_pair(target: Reference, source: tuple[str, pa.Table], mapped: Sequence
         error_se={},
         length_ratio={},
         undirected={},
+        labels=None if labelling is None else labelling.right,
     )
     for name, table in mapped:
         joined = target.join(name, table)

@@ -45,18 +45,19 @@ class Mapped:
 
 
 def evaluate_map(
-    pair: tuple[str, str], judged: Judged, mapped: Mapped, directions: Directions, margin: float
+    pair: tuple[str, str], judged: Judged, mapped: Mapped, directions: Directions | None, margin: float
 ) -> MapResults:
     """Return what C_T loses when F_T is replaced by M_{S->T} F_S.
 
-    `directions` are the target's. `margin` is the loss, in points, within which both are equivalent.
+    `directions` are the target's; without them there are neither R² nor skill. `margin` is the loss, in points, within
+    which both are equivalent.
     """
     variant = mapped.variant
     answers = judged.mapped[variant.column]
     right, target, source = (judged.right(found) for found in (answers, judged.target, judged.source))
     pairing = Pairing.count(target, right)
     found = counted(right)
-    chance = chance_level(judged.label, answers)
+    chance = chance_level(judged.label if judged.labels is None else judged.labels, answers)
     return {
         **which_map(pair, mapped),
         **found,
@@ -90,8 +91,8 @@ def which_map(pair: tuple[str, str], mapped: Mapped) -> MapIdentity:
     }
 
 
-def feature_results(judged: Judged, mapped: Mapped, directions: Directions) -> FeatureResults:
-    """Return how well a map's features meet the target's own, whose `directions` these are."""
+def feature_results(judged: Judged, mapped: Mapped, directions: Directions | None) -> FeatureResults:
+    """Return how well a map's features meet the target's own, whose `directions` these are, if they are known."""
     column = mapped.variant.column
     error = judged.error[column]
     return {
@@ -100,8 +101,8 @@ def feature_results(judged: Judged, mapped: Mapped, directions: Directions) -> F
         "length_ratio": judged.length_ratio[column],
         "undirected": judged.undirected[column],
         "cosine": judged.cosine[column],
-        "r2": r_squared(directions, error),
-        "skill": skill(directions, error),
+        "r2": None if directions is None else r_squared(directions, error),
+        "skill": None if directions is None else skill(directions, error),
     }
 
 

@@ -49,6 +49,11 @@ def loss_variance(fixed: int, broken: int, total: int) -> float:
     return float(100 * _adjusted(fixed, broken, total)[1]) ** 2
 
 
+def adjusted_loss(fixed: int, broken: int, total: int) -> float:
+    """Return the estimate of the loss, in points, that `loss_interval` lies about."""
+    return float(100 * _adjusted(fixed, broken, total)[0])
+
+
 def _adjusted(fixed: np.ndarray | int, broken: np.ndarray | int, total: int) -> tuple[np.ndarray, np.ndarray]:
     """Return Bonett and Price's estimate of the loss, as a share, and its standard deviation."""
     p1, p2 = (np.asarray(broken) + 1) / (total + 2), (np.asarray(fixed) + 1) / (total + 2)

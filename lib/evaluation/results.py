@@ -230,6 +230,59 @@ class PublishedValue(TypedDict):
     loss: float | None
 
 
+class ShiftResults(TypedDict):
+    """How a direction's loss on a set differs from its loss on val."""
+
+    val_loss: float
+    difference: float  # points: the loss on the set less that on val
+    difference_ci95: list[float]  # two ends, over evaluation images
+    difference_ci95_all: list[float]  # the same, for all directions at once
+    independent: bool  # whether the interval takes the sets' images as independent samples; else they are paired
+    p_value: float  # of no difference
+    p_holm: NotRequired[float]
+
+
+class SetMappingResults(MappedResults):
+    """The main map of a pair on a further evaluation set; without r2 and skill."""
+
+    outcome: NotRequired[str]
+    loss_ci95_all: NotRequired[list[float]]
+    paired_variance: NotRequired[float]  # squared points: of the difference from val's loss, on the same images
+    shift: NotRequired[ShiftResults]
+
+
+class SetNetworkResults(Counted):
+    """A network on its own features, on a further evaluation set."""
+
+    accuracy_ci95: list[float]
+
+
+class Correlation(TypedDict):
+    """How the losses of all directions on val and on a set go together."""
+
+    pearson: float
+    spearman: float
+    p: float  # how often permuted networks give as large a Pearson's r
+    directions: int
+
+
+class SetResults(TypedDict):
+    """What was found on a further evaluation set."""
+
+    images: ImageCounts
+    unlabelled: int  # images that are not counted, since no label is right for them
+    outside: int  # images that are not counted, since they are of no class of the set
+    classes: int | None  # of the set; null for all of the networks' classes
+    restricted: bool  # whether answers are the best among the set's classes
+    several_labels: bool  # whether an image may have several right labels
+    shared_images: int  # that have the features of a training image
+    shared_with_val: int  # that have the features of an image of val
+    same_images: bool  # whether they are val's images, so that differences are paired
+    networks: dict[str, SetNetworkResults]
+    mappings: list[SetMappingResults]
+    correlation: NotRequired[Correlation | None]  # null for two networks
+
+
 class Results(TypedDict):
     """results.json."""
 
@@ -242,6 +295,7 @@ class Results(TypedDict):
     shared_images: NotRequired[int]  # evaluation images with the features of a training image
     measures: list[MeasureResults]
     published: list[PublishedValue]
+    eval: NotRequired[dict[str, SetResults]]  # by further evaluation set
     settings: dict[str, Any]  # the experiment file, defaults included
     versions: dict[str, str]
 

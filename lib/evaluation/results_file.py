@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from lib.evaluation.results import Results
 from lib.storage.files import write_bytes
 
 DIGITS = 10  # of each number: more than images can tell
 
 
-def write_results(uri: str, results: Results) -> bytes:
-    """Write results.json, and return its contents.
+def write_results(uri: str, results: Mapping[str, object]) -> bytes:
+    """Write results.json, or those of one evaluation set, and return the file's contents.
 
     Numbers are rounded to DIGITS significant digits. Those that are not finite, which JSON lacks, become null.
     """
@@ -23,13 +23,16 @@ def write_results(uri: str, results: Results) -> bytes:
     return data
 
 
-def written(value: Any) -> str:
-    """Return a value of the results as JSON: of a list one row a line, of all else one key a line."""
+def written(value: Any, margin: str = "  ") -> str:
+    """Return a value of the results as JSON: of a list one row a line, of all else one key a line, behind a margin."""
     value = rounded(value)
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        rows = ",\n".join(f"    {json.dumps(row, ensure_ascii=False, allow_nan=False)}" for row in value)
-        return f"[\n{rows}\n  ]"
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).replace("\n", "\n  ")
+        rows = ",\n".join(f"{margin}  {json.dumps(row, ensure_ascii=False, allow_nan=False)}" for row in value)
+        return f"[\n{rows}\n{margin}]"
+    if isinstance(value, dict) and value:
+        parts = [f"{margin}  {json.dumps(key)}: {written(below, margin + '  ')}" for key, below in value.items()]
+        return "{\n" + ",\n".join(parts) + f"\n{margin}}}"
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).replace("\n", f"\n{margin}")
 
 
 def rounded(value: Any) -> Any:

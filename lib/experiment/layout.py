@@ -10,6 +10,8 @@ from lib.storage.uris import join_uri
 SPLITS = ("train", "val")
 LONGEST = 100  # characters of the networks' names that the name of a feature table repeats
 TO = "-to-"  # stands between source and target, so no network's name may contain it
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # of networks, sets and experiments
+NAME_RULE = f"letters, digits, '_', '.' and '-' are allowed, {TO!r} is not"
 
 
 def pair_name(source: str, target: str) -> str:
@@ -108,9 +110,12 @@ class Layout:
         """The folder of all prediction tables."""
         return join_uri(self.folder, "predictions")
 
-    def predictions(self, source: str, target: str) -> str:
-        """Return the folder of the predictions of one network's classifier on its own or another's mapped features."""
-        return join_uri(self.all_predictions, pair_name(source, target))
+    def predictions(self, source: str, target: str, split: str = "val") -> str:
+        """Return the folder of the predictions of one network's classifier on its own or another's mapped features.
+
+        Those of a further evaluation set have a folder of their own.
+        """
+        return join_uri(self.all_predictions, *([] if split == "val" else [split]), pair_name(source, target))
 
     def curve_predictions(self, source: str, target: str) -> str:
         """Return the folder of the predictions with a pair's maps of low rank and of parts of the rows."""
@@ -125,6 +130,18 @@ class Layout:
     def results_manifest(self) -> str:
         """The file that says what results.json was made from."""
         return join_uri(self.folder, "results.manifest.json")
+
+    def set_results(self, name: str) -> str:
+        """Return the file with what results.json says of one evaluation set."""
+        return join_uri(self.folder, "eval", f"{name}.json")
+
+    def set_maps(self, name: str) -> str:
+        """Return the table with the results of every full map on one evaluation set."""
+        return join_uri(self.folder, "eval", f"{name}.parquet")
+
+    def set_manifest(self, name: str) -> str:
+        """Return the file that says what one evaluation set's results were made from."""
+        return join_uri(self.folder, "eval", f"{name}.manifest.json")
 
     @property
     def timings(self) -> str:

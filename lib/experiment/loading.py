@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lib.errors import ExperimentError, StorageError
+from lib.experiment.evaluation_sets import EvaluationSet
 from lib.experiment.network_settings import LIBRARIES, FeatureFiles, NetworkSettings, Preprocessing
 from lib.experiment.overrides import override
 from lib.experiment.sections import Section
@@ -24,9 +25,9 @@ from lib.experiment.settings import (
     Images,
     ProbeSettings,
     Published,
-    Split,
     TrackSettings,
 )
+from lib.experiment.splits import Split
 from lib.storage.files import read_bytes
 from lib.storage.uris import check_uri, check_uris
 
@@ -132,6 +133,7 @@ def _allowed(location: tuple[Any, ...]) -> list[str]:
         "images": Images,
         "images.train": Split,
         "images.val": Split,
+        "images.eval": EvaluationSet,
         "networks": NetworkSettings,
         "preprocessing": Preprocessing,
         "features": FeatureFiles,
@@ -144,6 +146,8 @@ def _allowed(location: tuple[Any, ...]) -> list[str]:
         "published": Published,
     }
     path = ".".join(str(part) for part in location)
+    if path not in tables:
+        path = path.rpartition(".")[0] if path.rpartition(".")[0] in tables else path
     if path not in tables:
         last = path.rpartition(".")[2]
         path = last if last in ("preprocessing", "features") else path.partition(".")[0]

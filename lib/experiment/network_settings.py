@@ -51,6 +51,8 @@ class FeatureFiles(Section):
     """A file, a folder, or a pattern such as s3://bucket/train-*.parquet: Parquet, .npy or .safetensors."""
     val: str
     """The same for the evaluation images."""
+    eval: dict[str, str] = {}
+    """The same for further evaluation sets, by name. One that is not named is looked for where both splits are."""
     key: str = "image_id"
     """The column of ids, in Parquet."""
     vector: str | None = None
@@ -69,7 +71,7 @@ class FeatureFiles(Section):
 
     def location(self, split: str) -> str:
         """Return where a split's vectors are."""
-        return self.train if split == "train" else self.val
+        return self.train if split == "train" else self.eval.get(split, self.val)
 
 
 def feature_fingerprint(weights: str, chosen: dict[str, Any]) -> str:

@@ -2,69 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from lib.experiment.layout import SPLITS, TO
+from lib.experiment.images import Images
+from lib.experiment.layout import NAME, NAME_RULE, SPLITS, TO
 from lib.experiment.network_settings import NetworkSettings
-from lib.experiment.sections import Fraction, Positive, Section
+from lib.experiment.sections import Positive, Section
+from lib.experiment.splits import Split as Split
 from lib.experiment.titles import Title, shown_titles
 
 Family = Literal["affine", "least_squares", "orthogonal", "classifiers"]
 FILE_WORDS = (*get_args(Family), "curve", "curves", "manifest", "started")  # behind a pair's name in its files' names
-
-
-class Split(Section):
-    """Where the labelled images of one split are. In the file, a plain string stands for `location` alone."""
-
-    location: str
-    """A path or URI: an ImageNet tree, a .csv or .parquet listing, a folder of .tar shards, Parquet with images, or the
-    images/<split> that another run has listed."""
-    format: Literal["auto", "tree", "listing", "webdataset", "parquet", "table"] = "auto"
-    """What is at the location. "auto" looks."""
-    base: str | None = None
-    """The folder to which a listing's paths are relative. None is the listing's own folder."""
-    image_column: str = "image"
-    """The column with the images' bytes, in Parquet with images."""
-    id_column: str | None = None
-    """The column with the images' ids, in Parquet with images; "#row" numbers the rows. None: image_id or key if there
-    is such a column, else the images' own paths, else row numbers."""
-    label_column: str = "label"
-    """The column with the labels, in listings and in Parquet with images."""
-
-    write_indexes: bool = False
-    """Write `<shard>.index.parquet` beside each .tar shard, so that no experiment reads the shard again to list it."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def from_string(cls, value: Any) -> Any:
-        """Take a plain string for the location."""
-        return {"location": value} if isinstance(value, str) else value
-
-
-class Images(Section):
-    """The images of both splits, and what is accepted of them."""
-
-    train: Split
-    """The images on which maps are fitted. Their labels are not used."""
-    val: Split
-    """The images on which everything is evaluated."""
-    classes: str | None = None
-    """A file of all class names (wnids), one on each line. None takes a tree's folders."""
-    class_order: Literal["file", "sorted"] | None = None
-    """How networks count the names in that file: as its lines, or sorted. None refuses a file that is not sorted."""
-    max_rejected: Fraction = 0.001
-    """The share of a split's images that may be unreadable."""
-    max_shared: Fraction = 0.001
-    """The share of the evaluation images that may be training images, too."""
-    max_pixels: Positive = 100_000_000
-    """Images with more pixels are rejected before they are decoded."""
-
-    def split(self, name: str) -> Split:
-        """Return the section of the split called `name`."""
-        return self.train if name == "train" else self.val
 
 
 class ExtractSettings(Section):
@@ -274,8 +226,8 @@ class Experiment(Section):
         if taken:
             raise ValueError(f"networks: {sorted(taken)} are names of the tables' other columns: choose others")
         for name in [self.name, *self.networks]:
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or TO in name:
-                raise ValueError(f"name {name!r}: letters, digits, '_', '.' and '-' are allowed, {TO!r} is not")
+            if not re.fullmatch(NAME, name) or TO in name:
+                raise ValueError(f"name {name!r}: {NAME_RULE}")
         for name in self.networks:
             for other in self.networks:
                 if other.startswith(f"{name}.") and other[len(name) + 1 :].split(".")[0] in FILE_WORDS:
@@ -301,15 +253,32 @@ class Experiment(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def check_given_features(self) -> Experiment:
+        """Refuse features that were computed elsewhere, if they are none of a further evaluation set's images."""
+        for network, name in itertools.product(self.networks, self.images.eval):
+            files = self.networks[network].features
+            shared = files is None or files.train == files.val or self.images.same_as_val(name)
+            if files is not None and not shared and name not in files.eval:
+                raise ValueError(f"networks.{network}.features.eval.{name}: name the vectors of images.eval.{name}")
+        return self
+
     def located(self, folder: str) -> Experiment:
         """Return the experiment with "{root}" in its locations replaced by `folder`, which is `<root>/<experiment>`."""
         values = self.model_dump()
         images, networks = values["images"], values["networks"]
         for table, key in [
-            *((images[split], key) for split in ("train", "val") for key in ("location", "base")),
+            *((images[split], key) for split in SPLITS for key in ("location", "base")),
+            *((one, key) for one in images["eval"].values() for key in ("location", "base", "classes", "labels")),
             (images, "classes"),
             *((network, key) for network in networks.values() for key in ("weights", "classifier")),
             *((network["features"], split) for network in networks.values() if network["features"] for split in SPLITS),
+            *(
+                (found["eval"], name)
+                for network in networks.values()
+                if (found := network["features"])
+                for name in found["eval"]
+            ),
             (values["track"], "tensorboard"),
         ]:
             table[key] = table[key] and table[key].replace("{root}", folder)

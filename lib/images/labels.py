@@ -31,13 +31,7 @@ def read_classes(images: Images) -> list[str] | None:
     uri = images.classes
     if uri is None:
         return None
-    try:
-        text = read_bytes(uri).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ListingError(f"{uri}: expected class names in UTF-8: {error}. Save the file as UTF-8") from error
-    names = [line.strip() for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
-    if not names:
-        raise ListingError(f"{uri}: expected one class name on each line, found none")
+    names = class_lines(uri)
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice:
         raise ListingError(f"{uri}: expected one class name on each line, each once; found twice: {twice[:5]}")
@@ -50,6 +44,20 @@ def read_classes(images: Images) -> list[str] | None:
     return sorted(names) if images.class_order == "sorted" else names
 
 
+def class_lines(uri: str) -> list[str]:
+    """Return the lines of a file of class names that are not empty. Raises ListingError if it has none, or is not
+    UTF-8.
+    """
+    try:
+        text = read_bytes(uri).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ListingError(f"{uri}: expected class names in UTF-8: {error}. Save the file as UTF-8") from error
+    names = [line.strip() for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
+    if not names:
+        raise ListingError(f"{uri}: expected one class name on each line, found none")
+    return names
+
+
 def class_names(images: Images) -> list[str] | None:
     """Return the classes' names in the order of their labels; None if neither a file nor a tree's folders tell them."""
     if images.classes:
@@ -57,18 +65,29 @@ def class_names(images: Images) -> list[str] | None:
     return tree_classes(images.val) or None if detect_format(images.val) == "tree" else None
 
 
-def tree_classes(split: Split) -> list[str]:
-    """Return the names of a tree's class folders in the order of their labels.
-
-    Whole numbers are ordered by value, other names as text. Hidden folders and those that archives leave do not count.
-    Raises ListingError if some names are whole numbers and others are not, or if the numbers are not 0, 1, 2, ...
-    """
+def class_folders(split: Split) -> list[str]:
+    """Return the names of a tree's class folders, sorted as text, without hidden ones and those that archives leave."""
     names = sorted(map(posixpath.basename, folders_in(split.location)))
-    names = [name for name in names if not name.startswith(".") and name not in NO_CLASSES]
+    return [name for name in names if not name.startswith(".") and name not in NO_CLASSES]
+
+
+def tree_classes(split: Split) -> list[str]:
+    """Return the names of a tree's class folders in the order of their labels: numbers by value, other names as text.
+
+    Raises ListingError if some names are whole numbers and others are not, if the numbers are not 0, 1, 2, ..., or if
+    names with numbers in them, such as class2 and class10, have another order as text.
+    """
+    names = class_folders(split)
     numbers = [name for name in names if name.isdecimal()]
-    if not numbers:
-        return names
     cure = "Give images.classes, a file of all class names in the order of their labels"
+    if not numbers:
+        for one, other in itertools.pairwise(names):
+            if _swapped(one, other):
+                raise ListingError(
+                    f"{split.location}: class folder {one!r} comes before {other!r} as text, but not by its number, so "
+                    f"that the labels are unknown. {cure}"
+                )
+        return names
     if len(numbers) < len(names):
         others = [name for name in names if name not in numbers]
         raise ListingError(
@@ -82,6 +101,14 @@ def tree_classes(split: Split) -> list[str]:
             f"{len(ordered) - 1}: the largest is {ordered[-1]}. {cure}"
         )
     return ordered
+
+
+def _swapped(one: str, other: str) -> bool:
+    """Return whether the first thing that tells two names apart are numbers, of which the greater one comes first."""
+    for ours, theirs in zip(re.split(r"(\d+)", one), re.split(r"(\d+)", other), strict=False):
+        if ours != theirs:
+            return ours.isdecimal() and theirs.isdecimal() and int(ours) > int(theirs)
+    return False
 
 
 def parse_labels(where: Callable[[int], str], labels: pa.Array | pa.ChunkedArray, place: dict[str, int]) -> pa.Array:

@@ -6,6 +6,7 @@ Listing one source may read it from end to end; many processes do that side by s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -37,11 +38,17 @@ class Sources:
     classes: tuple[str, ...] | None  # all class names in the order of their labels, a tree's folders if none are given
     sources: tuple[Source, ...]
     alone: bool = False  # whether the one source is a whole listing
+    folder_labels: Mapping[str, int] | None = None  # of a tree: the label of each class folder that has one
 
     @property
     def keeps_order(self) -> bool:
         """Whether neighbours are read together, so that the images keep the order in which they lie."""
         return self.kind in ("webdataset", "parquet", "table")
+
+    @property
+    def numbered(self) -> int:
+        """How many of a tree's class folders are numbers, which are their places; 0 if they have names."""
+        return sum(map(str.isdecimal, self.folder_labels or ()))
 
     @property
     def labels(self) -> dict[str, int]:

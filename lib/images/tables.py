@@ -72,6 +72,14 @@ class ListingTable:
         classes: list[str] | None = self.manifest["classes"]
         return classes
 
+    @property
+    def folder_labels(self) -> list[int] | None:
+        """The labels of a tree's class folders; None if the images lie in no tree, or if an earlier version listed
+        them.
+        """
+        labels: list[int] | None = self.manifest.get("folder_labels")
+        return labels
+
     def made_of(self) -> dict[str, str]:
         """Return digests of the images' ids and labels, and of the files that they lie in."""
         return {"images": self.manifest["images"], "image_files": self.manifest["image_files"]}

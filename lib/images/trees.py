@@ -8,6 +8,7 @@ from lib.errors import ListingError
 from lib.experiment.settings import Split
 from lib.images.labels import NO_CLASSES, tree_classes
 from lib.images.schemas import SUFFIXES
+from lib.images.set_classes import folder_labels
 from lib.images.sources import Listed, PassedOver, Source, Sources, images_table
 from lib.storage.uris import join_uri, resolve, uri_beside
 from lib.storage.versions import Versioned
@@ -20,8 +21,10 @@ def tree_sources(split: Split, classes: list[str] | None) -> Sources:
     """Return a tree's folders. The first source is the tree itself, of which only the files directly in it count."""
     root = resolve(split.location)[1].rstrip("/")
     folders = [f"{root}/{name}" for name in folders_directly_in(split.location)]
+    labels = folder_labels(split, classes)
     names = tuple(classes or tree_classes(split))
-    return Sources(split, "tree", root, names, tuple(Source(Versioned(path)) for path in (root, *folders)))
+    sources = tuple(Source(Versioned(path)) for path in (root, *folders))
+    return Sources(split, "tree", root, names, sources, folder_labels=labels)
 
 
 def list_folder(found: Sources, source: Source) -> Listed:
@@ -34,7 +37,7 @@ def list_folder(found: Sources, source: Source) -> Listed:
         files = walk_files(location, recursive=False)
     else:
         files = walk_files(join_uri(location, path[len(found.root) + 1 :]), above=location)
-    label = found.labels.get(path[len(found.root) + 1 :])
+    label = (found.folder_labels or {}).get(path[len(found.root) + 1 :])
     listed: list[Versioned] = []
     passed_over = PassedOver()
     for file in files:
@@ -46,7 +49,11 @@ def list_folder(found: Sources, source: Source) -> Listed:
         elif not folders:
             passed_over += PassedOver(no_folder=1)
         elif label is None:
-            raise ListingError(f"{location}: folder {folders[0]!r} is not among the {len(found.labels)} class names")
+            raise ListingError(
+                f"{location}: folder {folders[0]!r} is not among the {len(found.labels)} class names. If its images "
+                "belong to a class, name the folder after it, or list the images in a .csv file with the columns path "
+                "and label"
+            )
         else:
             listed.append(file)
     images = images_table(

@@ -20,6 +20,8 @@ from lib.report.loss_lines import Line, draw_loss_lines
 from lib.report.losses import MATRIX, chance_pairs
 from lib.report.principal_directions import draw_directions_r2
 from lib.report.region_diagram import draw_regions
+from lib.report.sets import set_figure, set_title
+from lib.report.shift_figure import draw_shift
 
 
 def draw_figures(findings: Findings) -> dict[str, Figure]:
@@ -28,6 +30,9 @@ def draw_figures(findings: Findings) -> dict[str, Figure]:
     drawn = {"losses": draw_heat_map(results)} if len(results["networks"]) >= MATRIX and results["mappings"] else {}
     if shows_features(results):
         drawn["features"] = draw_skills(list(results["networks"]), skills(results))
+    if len(results["networks"]) >= MATRIX and results["mappings"]:
+        for name, one in results.get("eval", {}).items():
+            drawn[set_figure(name)] = draw_shift(one["mappings"], set_title(results, name))
     if not findings.few:
         return drawn
     colours = network_colours(list(results["networks"]))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lib.report.blocks import Note, PairBrowser, Section, Table
-from lib.report.findings import Findings
+from lib.report.findings import FEW, Findings
 from lib.report.losses import losses_section
+from lib.report.sets import sets_section
 from lib.report.table1 import ENDS, ends_rows
 
 
@@ -14,7 +15,12 @@ def sections_of_many(findings: Findings, drawn: Mapping[str, str]) -> list[Secti
     """Return the sections that answer the question. `drawn` has the <svg> of each figure by its file name."""
     if not findings.results["mappings"]:
         return []
-    return [losses_section(findings, drawn.get("losses")), ends_section(findings), pairs_section(findings)]
+    return [
+        losses_section(findings, drawn.get("losses")),
+        ends_section(findings),
+        sets_section(findings.results, drawn, FEW),
+        pairs_section(findings),
+    ]
 
 
 def ends_section(findings: Findings) -> Section:

@@ -14,7 +14,7 @@ from lib.report.drawing import to_png, to_svg
 from lib.report.families import families_section
 from lib.report.feature_maps import features_section
 from lib.report.figures import draw_figures
-from lib.report.findings import Findings
+from lib.report.findings import FEW, Findings
 from lib.report.likeness import agreement_section, measures_section
 from lib.report.lookups import lookups_section
 from lib.report.losses import losses_section
@@ -23,6 +23,7 @@ from lib.report.page import render_page
 from lib.report.pair_numbers import pair_numbers
 from lib.report.principal_directions import directions_r2_section
 from lib.report.provenance import images_section, networks_section, settings_section, timings_section, versions_section
+from lib.report.sets import sets_markdown, sets_section
 from lib.report.table1 import table1_markdown, table1_section
 from lib.report.titles import experiment_title, titled_findings
 from lib.report.verdict import question, verdict
@@ -39,7 +40,7 @@ def write_report(findings: Findings, files: Layout) -> dict[str, FileRecord]:
     vectors = {name: to_svg(figure, f"f{place}") for place, (name, figure) in enumerate(drawn.items())}
     contents = {
         files.report: report_html(findings, vectors).encode(),
-        files.table1: f"{table1_markdown(findings.results)}\n".encode(),
+        files.table1: f"{table1_markdown(findings.results)}\n{sets_markdown(findings.results)}".encode(),
     }
     for name, figure in drawn.items():
         contents |= {files.figure(f"{name}.svg"): vectors[name].encode(), files.figure(f"{name}.png"): to_png(figure)}
@@ -78,6 +79,7 @@ def sections_of_few(findings: Findings, drawn: Mapping[str, str]) -> list[Sectio
     results = findings.results
     return [
         table1_section(results) if results["mappings"] else None,
+        sets_section(results, drawn, FEW),
         losses_section(findings, drawn.get("losses")),
         controls_section(results),
         variance_section(results),

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.evaluation.results import Results
+from lib.evaluation.results import Results, SetResults
 from lib.experiment.titles import shown_titles
 from lib.report.findings import Findings
 
@@ -42,9 +42,18 @@ def renamed(results: Results, titles: Mapping[str, str]) -> Results:
     if "feature_mappings" in results:
         both = NAMING["mappings"]
         found["feature_mappings"] = [renamed_row(row, both, titles) for row in results["feature_mappings"]]
+    if "eval" in results:
+        found["eval"] = {name: titled_set(one, titles) for name, one in results["eval"].items()}
     if "order" in results:
         found["order"] = [titles[name] for name in results["order"]]
     return cast(Results, found)
+
+
+def titled_set(one: SetResults, titles: Mapping[str, str]) -> dict[str, Any]:
+    """Return the results on an evaluation set, whose networks are called by their titles."""
+    networks = {titles[name]: network for name, network in one["networks"].items()}
+    mappings = [renamed_row(row, NAMING["mappings"], titles) for row in one["mappings"]]
+    return {**one, "networks": networks, "mappings": mappings}
 
 
 def titled_findings(findings: Findings) -> Findings:

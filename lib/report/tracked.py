@@ -28,6 +28,12 @@ def numbers(results: Results) -> Numbers:
         for metric in METRICS:
             value: float | None = mapping.get(metric)  # type: ignore[assignment] # of a key that is a variable
             found[f"{metric}/{pair_name(mapping['source'], mapping['target'])}"] = value
+    for split, one in results.get("eval", {}).items():
+        for name, own in one["networks"].items():
+            found[f"{split}/accuracy/{name}"] = own["accuracy"]
+        for row in one["mappings"]:
+            pair = pair_name(row["source"], row["target"])
+            found |= {f"{split}/accuracy/{pair}": row["accuracy"], f"{split}/loss/{pair}": row["loss"]}
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
