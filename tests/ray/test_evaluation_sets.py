@@ -11,6 +11,7 @@ from runs import path_of, run_of
 
 from jobs.cluster.runs import Run
 from jobs.planning.dry_run import Plan
+from jobs.validate import validate
 from lib.errors import ExperimentError, ListingError
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
@@ -151,6 +152,7 @@ def test_sets_are_judged_with_the_maps_that_are_there(
     assert low == -high < 0, "other files, taken as independent"
 
     judged_by_hand(run, results)
+    validated(run, results)
     assert stages(run_of(closed, root, *wanted)) == {"extract": 0, "fit": 0, "predict": 0, "evaluate": 0}
     Path(path_of(run, "eval", "part.parquet")).write_bytes(b"lost")
     repairing = Run(run.written, str(root), repair=True, begun=run.begun)
@@ -163,6 +165,18 @@ def test_sets_are_judged_with_the_maps_that_are_there(
     fewer = [value for value in wanted if "real" not in value and "open" not in value]
     assert stages(run_of(closed, root, *fewer))["evaluate"] == 1, "results.json alone"
     assert list(results_of(run)["eval"]) == ["same", "numbers", "part", "clean"]
+
+
+def validated(run: Run, results: dict[str, Any]) -> None:
+    """What jobs.validate counts of one network on a set is what results.json says."""
+    network = run.experiment.networks["a"]
+    for name, left_out in (("clean", "outside"), ("real", "unlabelled")):
+        counts, one = validate("a", network, run.experiment.images, split=name), results["eval"][name]
+        assert counts["top1"] == one["networks"]["a"]["correct"]
+        assert counts["total"] == one["networks"]["a"]["total"]
+        assert counts[left_out] == one[left_out] > 0
+        assert counts["top1"] < counts["topk"]
+    assert counts["topk"] < counts["total"]
 
 
 def judged_by_hand(run: Run, results: dict[str, Any]) -> None:

@@ -56,5 +56,9 @@ def test_networks_are_named_by_experiment_or_by_timm() -> None:
 def test_command_refuses_bad_arguments_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["paper:vgg", "somewhere"]) == 2
     assert "it has inception, resnet" in capsys.readouterr().err
+    assert main(["test_resnet", "images.eval.v2"]) == 2
+    assert "name NETWORK as EXPERIMENT:NAME" in capsys.readouterr().err
+    assert main(["paper:resnet", "images.eval.v2"]) == 2
+    assert "paper has no images.eval.v2: it has images.train, images.val" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         main(["paper:resnet", "somewhere", "--limit", "0"])
