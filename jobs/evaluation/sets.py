@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from lib.evaluation.results import Counted, SetMappingResults, SetResults
 from lib.evaluation.results_file import write_results
 from lib.evaluation.set_results import correct_set, set_mapping, set_network
 from lib.evaluation.shift import Changes, paired_variance
+from lib.experiment.evaluation_sets import EvaluationSet
 from lib.experiment.layout import Layout, manifest_in, pair_name
 from lib.experiment.settings import Experiment
 from lib.experiment.variants import Variant, full_variants
@@ -112,13 +113,15 @@ class SetWork:
 
     def made_from(self, by_split: Mapping[str, FeatureTables]) -> dict[str, Any]:
         """Return what the set's results are made from."""
-        networks = list(self.experiment.networks)
+        networks, files = list(self.experiment.networks), self.files
         settings = self.experiment.images.eval[self.name]
         return {
             "predictions": digest({folder: manifest["made_from"] for folder, manifest in self.manifests.items()}),
             "classes": self.classes,
             "restricted": settings.restricted,
-            "labels": None if settings.labels is None else ray.get(labels_digest.remote(self.files, self)),
+            "labels": None
+            if settings.labels is None
+            else ray.get(labels_digest.remote(self.files, self.name, settings)),
             "train": [by_split["train"].digest(network) for network in networks],
             "val": [by_split["val"].digest(network) for network in networks],
             "margin": self.experiment.evaluate.margin,
@@ -134,7 +137,7 @@ class SetWork:
         with_train = count_shared(by_split["train"], tables, networks)
         refuse_shared(with_train, self.experiment.images.max_shared, self.name)
         with_val = count_shared(by_split["val"], tables, networks)
-        tasks = [count_on_set.remote(self, target) for target in networks]
+        tasks = [count_on_set.remote(self.of_target(target), target) for target in networks]
         found: dict[str, OnSet] = dict(zip(networks, wait_for("evaluate", self.name, tasks), strict=True))
         by_pair = {(row["source"], row["target"]): row for one in found.values() for row in one.mappings}
         mappings = [by_pair[pair] for pair in self.experiment.pairs()]
@@ -161,6 +164,12 @@ class SetWork:
             files.set_results(self.name): FileRecord.of(write_results(files.set_results(self.name), results)),
         }
 
+    def of_target(self, target: str) -> SetWork:
+        """Return the same work with what is to be known of one target's predictions alone."""
+        sources = [network for network in self.experiment.networks if network != target]
+        folders = [self.files.predictions(source, target, self.name) for source in sources]
+        return replace(self, manifests={folder: {"maps": self.manifests[folder]["maps"]} for folder in folders})
+
     def say_left_out(self, results: SetResults) -> None:
         """Say which images are in no count."""
         for count, why in (
@@ -183,9 +192,9 @@ class SetWork:
 
 
 @ray.remote(num_cpus=1)
-def labels_digest(files: Layout, work: SetWork) -> str:
+def labels_digest(files: Layout, name: str, settings: EvaluationSet) -> str:
     """Return the digest of a set's file of right labels."""
-    found = right_labels(work.experiment.images.eval[work.name], ListingTable.load(files.images(work.name)))
+    found = right_labels(settings, ListingTable.load(files.images(name)))
     return "" if found is None else found.digest
 
 
