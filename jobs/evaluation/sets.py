@@ -31,7 +31,7 @@ from lib.evaluation.shift import Changes, paired_variance
 from lib.experiment.evaluation_sets import EvaluationSet
 from lib.experiment.layout import Layout, manifest_in, pair_name
 from lib.experiment.settings import Experiment
-from lib.experiment.variants import Variant, full_variants
+from lib.experiment.variants import Variant, full_variants, main_variant
 from lib.features.tables import FeatureTables
 from lib.images.tables import ListingTable
 from lib.storage.manifests import Artifact, begin_all, digest, read_manifests, read_records
@@ -60,7 +60,8 @@ def evaluate_sets(run: Run, by_split: Mapping[str, FeatureTables]) -> tuple[dict
 
     A set costs its own evaluation alone: what was measured on val is not looked at again.
     """
-    sets = {name: SetWork.of(run, name, by_split[name]) for name in run.experiment.images.eval}
+    names = run.experiment.images.eval if judged_pairs(run.experiment) else {}
+    sets = {name: SetWork.of(run, name, by_split[name]) for name in names}
     artifacts = {
         name: Artifact(
             manifest=run.files.set_manifest(name),
@@ -72,7 +73,7 @@ def evaluate_sets(run: Run, by_split: Mapping[str, FeatureTables]) -> tuple[dict
     missing = begin_all(artifacts, overwrite=True, search=search(run, "evaluate"))
     for name, artifact in missing.items():
         records = sets[name].evaluate(by_split)
-        artifact.finish(len(run.experiment.pairs()), records=records)
+        artifact.finish(len(judged_pairs(run.experiment)), records=records)
         say("evaluate", f"{name}: {run.files.set_results(name)} is written")
     return {name: digest(artifact.made_from) for name, artifact in artifacts.items()}, len(missing)
 
@@ -80,10 +81,15 @@ def evaluate_sets(run: Run, by_split: Mapping[str, FeatureTables]) -> tuple[dict
 def read_sets(run: Run) -> dict[str, SetResults]:
     """Return what is known of all sets, by name. Raises DamagedFile if a file is not what was written."""
     found = {}
-    for name in run.experiment.images.eval:
+    for name in run.experiment.images.eval if judged_pairs(run.experiment) else ():
         uri = run.files.set_results(name)
         found[name] = json.loads(read_recorded(uri, read_records(run.files.set_manifest(name)).get(uri)))
     return found
+
+
+def judged_pairs(experiment: Experiment) -> list[Pair]:
+    """Return the pairs whose target has a classifier."""
+    return [pair for pair in experiment.pairs() if experiment.networks[pair[1]].classifies]
 
 
 @dataclass(frozen=True)
@@ -99,8 +105,7 @@ class SetWork:
     @classmethod
     def of(cls, run: Run, name: str, tables: FeatureTables) -> SetWork:
         """Return a set's work. Raises StorageError if predictions are missing, ManifestMismatch if they are stale."""
-        networks = run.experiment.networks
-        pairs = [*((network, network) for network in networks), *run.experiment.pairs()]
+        pairs = [*((network, network) for network in run.experiment.networks), *judged_pairs(run.experiment)]
         folders = {run.files.predictions(*pair, name): pair for pair in pairs}
         manifests = read_manifests({folder: manifest_in(folder) for folder in folders})
         check_predictions(tables, ((folders[folder], manifest) for folder, manifest in manifests.items()))
@@ -113,15 +118,13 @@ class SetWork:
 
     def made_from(self, by_split: Mapping[str, FeatureTables]) -> dict[str, Any]:
         """Return what the set's results are made from."""
-        networks, files = list(self.experiment.networks), self.files
-        settings = self.experiment.images.eval[self.name]
+        networks, settings = list(self.experiment.networks), self.experiment.images.eval[self.name]
+        labels = labels_digest.remote(self.files, self.name, settings) if settings.labels is not None else None
         return {
             "predictions": digest({folder: manifest["made_from"] for folder, manifest in self.manifests.items()}),
             "classes": self.classes,
             "restricted": settings.restricted,
-            "labels": None
-            if settings.labels is None
-            else ray.get(labels_digest.remote(self.files, self.name, settings)),
+            "labels": None if labels is None else ray.get(labels),
             "train": [by_split["train"].digest(network) for network in networks],
             "val": [by_split["val"].digest(network) for network in networks],
             "margin": self.experiment.evaluate.margin,
@@ -137,12 +140,13 @@ class SetWork:
         with_train = count_shared(by_split["train"], tables, networks)
         refuse_shared(with_train, self.experiment.images.max_shared, self.name)
         with_val = count_shared(by_split["val"], tables, networks)
-        tasks = [count_on_set.remote(self.of_target(target), target) for target in networks]
-        found: dict[str, OnSet] = dict(zip(networks, wait_for("evaluate", self.name, tasks), strict=True))
+        targets = [name for name in networks if self.experiment.networks[name].classifies]
+        tasks = [count_on_set.remote(self.of_target(target), target) for target in targets]
+        found: dict[str, OnSet] = dict(zip(targets, wait_for("evaluate", self.name, tasks), strict=True))
         by_pair = {(row["source"], row["target"]): row for one in found.values() for row in one.mappings}
-        mappings = [by_pair[pair] for pair in self.experiment.pairs()]
+        mappings = [by_pair[pair] for pair in judged_pairs(self.experiment)]
         correct_set(mappings)
-        first = found[networks[0]]
+        first = found[targets[0]]
         results: SetResults = {
             "images": tables.table(networks[0]).manifest["images"],
             "unlabelled": first.unlabelled,
@@ -188,7 +192,7 @@ class SetWork:
     def maps_of(self, pair: Pair) -> list[Mapped]:
         """Return a pair's full maps, with what the manifest of its predictions says of them."""
         described = self.manifests[self.files.predictions(*pair, self.name)]["maps"]
-        return [mapped_of(variant, described[variant.column]) for variant in full_variants(self.experiment.fit)]
+        return [mapped_of(variant, described[variant.column]) for variant in full_variants(self.experiment, *pair)]
 
 
 @ray.remote(num_cpus=1)
@@ -212,7 +216,7 @@ def count_on_set(work: SetWork, target: str) -> OnSet:
             f"{work.name}: no image is counted: {labelling.unlabelled:,} have no right label, {labelling.outside:,} "
             "are of no class of the set"
         )
-    main, margin = full_variants(work.experiment.fit)[0], work.experiment.evaluate.margin
+    main, margin = main_variant(work.experiment), work.experiment.evaluate.margin
     mappings, maps = [], []
     own = Counted(correct=0, total=0, accuracy=0.0)
     for source in (network for network in work.experiment.networks if network != target):
@@ -224,6 +228,8 @@ def count_on_set(work: SetWork, target: str) -> OnSet:
         if work.paired:
             variance = paired_variance(changes(judged, main), changes(judge_val(work, pair, main), main))
         mappings.append(set_mapping(rows, main.name, variance))
+        if work.experiment.networks[target].classifier != "own":
+            mappings[-1]["classifier"] = work.experiment.networks[target].classifier
         maps += rows
         own = counted(judged.right(judged.target))
     return OnSet(own, labelling.unlabelled, labelling.outside, mappings, pa.Table.from_pylist(maps, schema=MAPS))

@@ -6,8 +6,8 @@ import pyarrow.fs as pafs
 
 from jobs.cluster.runs import Run
 from jobs.listing.splits import describe, of_sources
-from lib.images.labels import read_classes
 from lib.images.listing import find_sources, list_source
+from lib.images.set_classes import listed_classes
 from lib.images.sources import Sources
 from lib.images.summaries import Summary, summarise, together
 from lib.images.tables import ListingTable
@@ -29,7 +29,7 @@ def images_unchanged(run: Run, split: str) -> bool:
     in_files = table.manifest["local_files"]
     if in_files and (table.rows > MOST or not is_local(images.split(split).location)):
         return False
-    classes = read_classes(images)
+    classes = listed_classes(images, split)
     found = find_sources(images.split(split), classes)
     if in_files:
         limit = run.experiment.limit

@@ -26,7 +26,9 @@ def set_title(results: Results, name: str) -> str:
 def results_on(results: Results, name: str) -> Results:
     """Return results with those on a set in place of those on val, as Table 1 takes them."""
     one = results["eval"][name]
-    networks = {network: {**results["networks"][network], **found} for network, found in one["networks"].items()}
+    networks = {
+        network: {**known, **one["networks"].get(network, {})} for network, known in results["networks"].items()
+    }
     found: Any = {**results, "networks": networks, "mappings": one["mappings"], "published": []}
     return cast(Results, found)
 
