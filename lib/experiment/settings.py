@@ -267,18 +267,14 @@ class Experiment(Section):
         """Return the experiment with "{root}" in its locations replaced by `folder`, which is `<root>/<experiment>`."""
         values = self.model_dump()
         images, networks = values["images"], values["networks"]
+        given = [network["features"] for network in networks.values() if network["features"]]
         for table, key in [
             *((images[split], key) for split in SPLITS for key in ("location", "base")),
             *((one, key) for one in images["eval"].values() for key in ("location", "base", "classes", "labels")),
             (images, "classes"),
             *((network, key) for network in networks.values() for key in ("weights", "classifier")),
-            *((network["features"], split) for network in networks.values() if network["features"] for split in SPLITS),
-            *(
-                (found["eval"], name)
-                for network in networks.values()
-                if (found := network["features"])
-                for name in found["eval"]
-            ),
+            *((files, split) for files in given for split in SPLITS),
+            *((files["eval"], name) for files in given for name in files["eval"]),
             (values["track"], "tensorboard"),
         ]:
             table[key] = table[key] and table[key].replace("{root}", folder)

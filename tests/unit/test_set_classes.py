@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from lib.evaluation.labelling import NO_CLASS, Labelling
 from lib.evaluation.predictions import best_class, best_classes
 from lib.experiment.evaluation_sets import EvaluationSet
 from lib.experiment.loading import load_experiment
-from lib.experiment.settings import Images, Split
+from lib.experiment.settings import Experiment, Images, Split
 from lib.images.labels import tree_classes
 from lib.images.listing import find_sources, list_images
 from lib.images.right_labels import RightLabels
@@ -203,6 +204,27 @@ def test_sets_stand_in_the_file_or_on_the_command_line(tmp_path: Path) -> None:
     assert [images.same_as_val(name) for name in images.eval] == [False, False, True]
     with pytest.raises(Exception, match=r"images.eval.v2.lables: unknown key. Did you mean 'labels'\?"):
         load_experiment(str(file), ["images.eval.v2.lables=r.json"])
+
+
+def test_given_features_name_the_vectors_of_a_set(tmp_path: Path) -> None:
+    """Ids of another set may be those of val, whose vectors would be taken without a word."""
+    images: dict[str, Any] = {
+        "train": "t",
+        "val": "v",
+        "eval": {"v2": "w", "real": {"location": "v", "labels": "r.json"}},
+    }
+
+    def experiment(features: Any) -> Experiment:
+        networks = {"a": {"features": features}, "b": {"model": "x"}}
+        return Experiment.model_validate({"name": "e", "images": images, "networks": networks})
+
+    with pytest.raises(ValidationError, match=r"networks\.a\.features\.eval\.v2: name the vectors of images\.eval\.v2"):
+        experiment({"train": "t.npy", "val": "v.npy"})
+    for features, place in (("all.npy", "all.npy"), ({"train": "t", "val": "v", "eval": {"v2": "{root}/w"}}, "F/w")):
+        found = experiment(features).located("F").networks["a"].features
+        assert found is not None
+        assert found.location("v2") == place
+        assert found.location("real") == found.location("val")
 
 
 @pytest.mark.parametrize("name", ["val", "train", "a-to-b", "../a", "a b", ""])
