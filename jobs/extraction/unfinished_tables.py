@@ -30,7 +30,7 @@ from lib.storage.manifests import Artifact, State, record_matches
 from lib.storage.parquet import read_schema
 from lib.storage.parts import list_parts
 
-ROUND = 2**16  # parts that one stream of Ray Data computes, at most
+ROUND = 2**14  # parts that one stream of Ray Data computes, at most
 
 
 @dataclass(frozen=True)
