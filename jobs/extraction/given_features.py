@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import ray
 
 from jobs.cluster.capacity import READ_CPUS, WRITE_CPUS
-from jobs.cluster.in_turn import in_turn
+from jobs.cluster.in_turn import answer, in_turn
 from jobs.cluster.runs import Run, say
-from jobs.extraction.matching import FEW, MISSING, Matching, Rejects, match_by_id
+from jobs.extraction.matching import FEW, MISSING, Matching, Rejects, count_buckets, match_by_id, match_few
 from jobs.extraction.parts import rows_named
 from jobs.extraction.passes import Pass
 from jobs.extraction.sink import TableSink
@@ -26,7 +26,7 @@ from lib.features.schemas import REJECTS
 from lib.images.batches import REASON
 from lib.storage.parquet import parquet_files, read_table
 from lib.storage.uris import join_uri
-from lib.storage.vector_files import vector_files, vector_size
+from lib.storage.vector_files import Piece, vector_files, vector_size
 
 
 def import_pass(run: Run, plan: Pass) -> None:
@@ -51,20 +51,27 @@ def write_parts(plan: Pass, files: FeatureFiles, parts: Sequence[int], dtype: st
     say("extract", f"{plan.split}: vectors of {plan.name} are read from {location}")
     named = vector_files(location)
     size = vector_size(named[0], files.key, files.vector)
-    matched = match_by_id(
-        Matching(plan, rejects_of_others(plan), size, dtype), parts, pieces_there(named, files.key, files.vector)
-    )
+    pieces = pieces_there(named, files.key, files.vector)
+    matching = Matching(plan, rejects_of_others(plan), size, dtype)
     sink = TableSink({plan.split: (plan.folder, plan.rejects)}, plan.name, plan.share.size)
-    written = matched.groupby("part", num_partitions=len(parts)).map_groups(
-        partial(write_part, sink=sink), batch_format="pyarrow", num_cpus=WRITE_CPUS
-    )
-    for _ in written.iter_batches(batch_size=None):  # their numbers alone
-        pass
+    if count_buckets(matching, parts, pieces) == 1:
+        answer(write_few.remote(matching, parts, pieces, sink))
+    else:
+        written = match_by_id(matching, parts, pieces).groupby("part", num_partitions=len(parts))
+        numbers = written.map_groups(partial(write_rows, sink=sink), batch_format="pyarrow", num_cpus=WRITE_CPUS)
+        for _ in numbers.iter_batches(batch_size=None):
+            pass
     refuse_missing(plan, location)
 
 
-def write_part(rows: pa.Table, sink: TableSink) -> pa.Table:
-    """Write a part in the listing's order, and return its number."""
+@ray.remote(num_cpus=1)
+def write_few(matching: Matching, parts: Sequence[int], pieces: Sequence[Piece], sink: TableSink) -> None:
+    """Write parts of so few rows that one process holds them."""
+    write_rows(match_few(matching, parts, pieces), sink)
+
+
+def write_rows(rows: pa.Table, sink: TableSink) -> pa.Table:
+    """Write whole parts in the listing's order, and return one's number."""
     sink.write([rows.drop_columns("part").sort_by("row")], None)
     return rows.select(["part"]).slice(0, 1)
 

@@ -1,11 +1,12 @@
 """Feature tables in chunks that fit into a worker's memory, with the columns of several networks row by row.
 
 Networks of one table stand in the same files. Networks of other tables have files of their own, in which a chunk's
-rows are found by image_id.
+rows are found by image_id: in the file of the same part, or, where tables are cut otherwise, in any file.
 """
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from lib.features.schemas import IMAGES
 from lib.features.tables import FeatureTable, FeatureTables
 from lib.storage.parts import Part, read_part
 
+AT = "@"  # in a part's name before what its rows are
 SUMMED_ROWS = 1024  # of a chunk whose products are summed: a few large products are faster than many small ones
 
 
@@ -46,8 +48,16 @@ def split_into_chunks(tables: FeatureTables, networks: Sequence[str], rows: int 
     files = max(1, round(len(parts) * rows / max(1, first.rows)))
     groups = [tuple(parts[start : start + files]) for start in range(0, len(parts), files)]
     found: list[list[ChunkSource]] = [[ChunkSource(first.folder, group, tuple(columns))] for group in groups]
-    ids = [_ids(first.folder, group) for group in groups] if others else []
+    ids: list[pa.ChunkedArray] = []
     for table, theirs in others:
+        if table.rows != first.rows:
+            raise TableError(f"{table.folder}: its images are not those of {first.folder}")
+        twins = _twins(first, parts, table)
+        if twins is not None:
+            for sources, group in zip(found, groups, strict=True):
+                sources.append(ChunkSource(table.folder, tuple(twins[part] for part in group), tuple(theirs)))
+            continue
+        ids = ids or [_ids(first.folder, group) for group in groups]
         places = _places(table)
         if len(places) != sum(map(len, ids)):
             raise TableError(f"{table.folder}: its images are not those of {first.folder}")
@@ -63,6 +73,27 @@ def split_into_chunks(tables: FeatureTables, networks: Sequence[str], rows: int 
 def _ids(folder: str, files: Sequence[Part]) -> pa.ChunkedArray:
     tables = [read_part(folder, file, ["image_id"])["image_id"] for file in files]
     return pa.chunked_array([chunk for table in tables for chunk in table.chunks], pa.string())
+
+
+def _twins(first: FeatureTable, parts: Sequence[Part], other: FeatureTable) -> dict[Part, Part] | None:
+    """Return for each part of a table the part of the other with the same rows; None if tables are cut otherwise.
+
+    Parts of the same numbered rows have names that end alike, as jobs.extraction.parts makes them. Ids are compared in
+    the first and the last part alone, which an order of its own would change; `read_chunk` compares all that it reads.
+    So ids need not be held, however many images there are.
+    """
+    ends = {name.rpartition(AT)[2]: part for part in other.parts() if AT in (name := _name(part))}
+    found = {part: ends[end] for part in parts if (end := _name(part).rpartition(AT)[2]) in ends}
+    if len(found) != len(parts) or len(ends) != len(parts):
+        return None
+    for part in {parts[0], parts[-1]}:
+        if set(_ids(first.folder, [part]).to_pylist()) != set(_ids(other.folder, [found[part]]).to_pylist()):
+            return None
+    return found
+
+
+def _name(part: Part) -> str:
+    return posixpath.basename(part.path)
 
 
 def _places(table: FeatureTable) -> dict[str, Part]:

@@ -9,6 +9,7 @@ import pytest
 from runs import path_of, run_of
 
 from jobs.cluster.runs import Run
+from jobs.extraction import matching
 from jobs.planning.finished import inputs
 from lib.errors import ManifestMismatch, TableError
 from lib.features.reading import read_features
@@ -58,6 +59,20 @@ def test_a_table_of_features_has_the_images_rows_in_the_same_files(given: Run) -
             for folder in [tables.table(name).folder]
         }
         assert ids["a"] == ids["table"], "so that chunks of several tables read whole files of each"
+
+
+def test_many_rows_are_grouped_by_ray_data_and_come_out_the_same(given: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above, with buckets of 20 rows: images in parts that other vectors' buckets fill, and two files of vectors."""
+    from jobs.extract import extract
+
+    folder = Path(FeatureTables.open(given.files.features("val")).table("table").folder)
+    before = {path.name: pq.read_table(path) for path in folder.glob("*.parquet")}
+    shutil.rmtree(folder)
+    monkeypatch.setattr(matching, "BUCKET_ROWS", 20)
+    assert extract(Run(given.written, given.root, begun=given.begun)) == 1
+    after = {path.name: pq.read_table(path) for path in folder.glob("*.parquet")}
+    assert len(before) > 2
+    assert after == before
 
 
 def test_results_are_those_of_the_network_itself(given: Run) -> None:

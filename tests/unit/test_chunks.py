@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from project import EXPERIMENTS
 
 from lib.errors import TableError
+from lib.experiment.loading import load_experiment
 from lib.experiment.settings import FitSettings
 from lib.experiment.variants import PARTS, SHARES, MapKey, Variant, assign_parts, part_edges, subsets, variants
+from lib.features import chunks
 from lib.features.chunks import read_chunk, split_into_chunks
 from lib.features.schemas import feature_schema
 from lib.features.tables import FeatureTables
@@ -49,6 +52,46 @@ def test_rows_of_several_passes_are_matched_by_id(tmp_path: Path, files: int) ->
         seen += numbers
     assert sorted(seen) == list(range(N))
     assert len(work) == -(-4 // files), "chunks of the first network's pass"
+
+
+def name_as_parts(folder: Path, size: int) -> None:
+    """Give the files the names of parts of numbered rows."""
+    for number, path in enumerate(sorted(folder.glob("*.parquet"))):
+        path.rename(folder / f"{folder.name}@{size}-{number:08d}.parquet")
+
+
+def test_equal_parts_are_matched_by_their_names_without_reading_all_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pass(tmp_path, ["a"], np.arange(N), 6)
+    mixed = np.concatenate(
+        [np.random.default_rng(k).permutation(rows) for k, rows in enumerate(np.split(np.arange(N), 6))]
+    )
+    write_pass(tmp_path, ["b"], mixed, 6)
+    for name in ("a", "b"):
+        name_as_parts(tmp_path / name, 5)
+    asked = list[str]()
+    read = chunks.read_part
+    monkeypatch.setattr(chunks, "read_part", lambda folder, *rest: asked.append(folder) or read(folder, *rest))
+    work = split_into_chunks(FeatureTables.open(str(tmp_path)), ["a", "b"], 10)
+    assert len(asked) == 4, "the first and the last part of each table"
+    assert [len(source.files) for chunk in work for source in chunk.sources] == [2] * 6
+    for chunk in work:
+        rows = read_chunk(chunk)
+        numbers = [int(image_id[1:]) for image_id in rows["image_id"].to_pylist()]
+        for name in ("a", "b"):
+            np.testing.assert_array_equal(column_vectors(rows, name), FEATURES[name][numbers])
+
+
+def test_parts_of_another_order_are_matched_by_id(tmp_path: Path) -> None:
+    write_pass(tmp_path, ["a"], np.arange(N), 6)
+    write_pass(tmp_path, ["b"], np.arange(N)[::-1], 6)
+    for name in ("a", "b"):
+        name_as_parts(tmp_path / name, 5)
+    for chunk in split_into_chunks(FeatureTables.open(str(tmp_path)), ["a", "b"], 10):
+        rows = read_chunk(chunk)
+        numbers = [int(image_id[1:]) for image_id in rows["image_id"].to_pylist()]
+        np.testing.assert_array_equal(column_vectors(rows, "b"), FEATURES["b"][numbers])
 
 
 def test_passes_of_other_images_are_refused(tmp_path: Path) -> None:
@@ -98,12 +141,19 @@ def test_subsets_are_other_draws_of_whole_sixteenths() -> None:
 
 
 def test_variants_of_a_pair_have_names_of_their_own() -> None:
-    fit = FitSettings(seeds=3, ranks=[64, 8, 1000])
-    found = variants(fit, 512)
-    names = [MapKey("a", "b", variant).name for variant in found]
+    pair = ("lite0", "lite2")
+
+    def names_of(*overrides: str) -> list[str]:
+        found = variants(load_experiment("lite", list(overrides), EXPERIMENTS), *pair, 512)
+        return [MapKey("a", "b", variant).name for variant in found]
+
+    names = names_of("fit.seeds=3", "fit.ranks=[64, 8, 1000]")
     assert len(set(names)) == len(names)
     assert names[0] == "a-to-b"
-    assert {"a-to-b.affine.seed2", "a-to-b.least_squares.rank8", "a-to-b.least_squares.1of16rows"} < set(names)
+    joined = "a-to-b.classifiers"
+    assert {joined, "a-to-b.affine.seed2", "a-to-b.least_squares.rank8", "a-to-b.least_squares.1of16rows"} < set(names)
+    bare = names_of("fit.seeds=3", "fit.ranks=[64, 8, 1000]", "networks.lite0.classifier=none")
+    assert bare == [name for name in names if name != joined], "without a classifier nothing is made from both"
     assert not any("rank1000" in name for name in names), "no larger rank than there is"
-    only = FitSettings(families=["least_squares", "affine"], ranks=[], learning_curve=False)
-    assert [MapKey("a", "b", variant).name for variant in variants(only, 512)] == ["a-to-b.least_squares", "a-to-b"]
+    only = names_of('fit.families=["least_squares", "affine"]', "fit.ranks=[]", "fit.learning_curve=false")
+    assert only == ["a-to-b.least_squares", "a-to-b"]
