@@ -5,8 +5,9 @@ python -m jobs.benchmark extract --images photos/val.csv --json extract.json
 python -m jobs.benchmark peers --pictures 200 2000 --repeats 1
 
 PART: decode (JPEG to pixels), extract (images to features), tables (features to memory), fit (features to maps),
-networks (pixels to features), peers (whole commands beside scripts that people write instead). Project and reference
-run by turns; the ratio is the median of the repeats' ratios.
+networks (pixels to features), maps (in closed form), measures (predictions to results, neighbours), peers (whole
+commands beside scripts that people write instead). Project and reference run by turns; the ratio is the median of the
+repeats' ratios.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from lib.networks.memory import ONE_HEAP
 from lib.storage.files import write_bytes
 from lib.storage.manifests import versions
 
-PARTS = ("decode", "extract", "tables", "fit", "networks", "peers")
+PARTS = ("decode", "extract", "tables", "fit", "networks", "maps", "measures", "peers")
 WITH_IMAGES = {"decode", "extract", "networks"}  # parts that are timed on images
 FEW = 50  # images, of the user's or drawn
 PICTURES = [200, 2000]  # that peers have
@@ -80,6 +81,14 @@ def time_part(part: str, images: list[bytes], repeats: int) -> list[Timing]:
         from lib.benchmarks.fitting import time_fits
 
         return time_fits(repeats)
+    if part == "maps":
+        from lib.benchmarks.closed_forms import time_closed_forms
+
+        return time_closed_forms(repeats)
+    if part == "measures":
+        from lib.benchmarks.measures import time_measures
+
+        return time_measures(repeats)
     from lib.benchmarks.networks import time_networks
 
     return time_networks(images, repeats)

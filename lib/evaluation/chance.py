@@ -13,12 +13,12 @@ LEVEL = 0.05
 def chance_level(label: np.ndarray, answers: np.ndarray) -> float:
     """Return the accuracy by chance: sum_c pi(c) q(c), of the shares of each class c among labels and among answers.
 
-    Both are (n,). It is what these answers would get right on average if they were dealt to the images at random.
+    Both are (n,), classes by their numbers from 0 on. It is what these answers would get right on average if they were
+    dealt to the images at random.
     """
-    classes, counts = np.unique(label, return_counts=True)
-    place = np.minimum(np.searchsorted(classes, answers), len(classes) - 1)
-    found = np.bincount(place[classes[place] == answers], minlength=len(classes))
-    return float(counts @ found) / len(label) ** 2
+    counts = np.bincount(label)
+    known = answers[(answers >= 0) & (answers < len(counts))]
+    return float(counts @ np.bincount(known, minlength=len(counts))) / len(label) ** 2
 
 
 def chance_p(correct: int, total: int, chance: float) -> float:

@@ -72,6 +72,8 @@ def test_every_part_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         "tables": "lib.benchmarks.tables.time_tables",
         "fit": "lib.benchmarks.fitting.time_fits",
         "networks": "lib.benchmarks.networks.time_networks",
+        "maps": "lib.benchmarks.closed_forms.time_closed_forms",
+        "measures": "lib.benchmarks.measures.time_measures",
     }
     assert {*timed, "peers"} == set(PARTS)
     monkeypatch.setattr("jobs.benchmarks.peers.time_peers", lambda *given: [given])
