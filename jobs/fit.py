@@ -21,9 +21,8 @@ from jobs.fitting.streaming import streamed_pairs
 from jobs.fitting.works import ClosedFormWork, Curves, Pair, Work
 from lib.errors import RunError
 from lib.evaluation.belonging import check_weights
-from lib.evaluation.retrieval import CURVE_ROWS
 from lib.experiment.layout import manifest_in, map_name
-from lib.experiment.variants import MapKey, curve_variants, full_variants, pairs_with_points, subsets
+from lib.experiment.variants import CURVE_ROWS, MapKey, curve_variants, full_variants, pairs_with_points, subsets
 from lib.features.tables import FeatureTables
 from lib.maps.curves import read_curve
 from lib.networks.classifier_records import classifier_digest

@@ -60,6 +60,9 @@ def pipeline(run: Run) -> int:
 
 def import_ahead() -> None:
     """Import what the stages after Adam's fits need, while Ray Train starts its processes."""
+    import jobs.evaluate
+    import jobs.fitting.closed_forms
+    import jobs.predict  # noqa: F401
     import lib.report.report  # noqa: F401
 
 

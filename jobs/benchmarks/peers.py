@@ -23,7 +23,7 @@ from lib.demo.pictures import CLASSES, draw_split
 from lib.experiment.layout import Layout
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
-from lib.networks.classifiers import load_classifier
+from lib.networks.classifiers import needed_classifier
 
 PROJECT = Path(__file__).parents[2]
 MODELS = {"one": "lcnet_050", "two": "mobilenetv3_small_050"}  # of one geometry
@@ -166,7 +166,7 @@ def hand_over(files: Layout, folder: Path) -> None:
             np.save(folder / f"{split}-{name}.npy", features.vectors[name])
         np.save(folder / "label.npy", features.label.to_numpy())  # at last those of val
     for name in MODELS:
-        C = load_classifier(files, name)
+        C = needed_classifier(files, name)
         np.savez(folder / f"classifier-{name}.npz", weight=C.weight.numpy(), bias=C.bias.numpy())
 
 

@@ -16,7 +16,7 @@ from lib.evaluation.judging import Mapped, evaluate_map
 from lib.evaluation.neighbours import nearest_neighbours
 from lib.evaluation.predictions import PREDICTIONS, mapped_schema
 from lib.experiment.settings import FitSettings
-from lib.experiment.variants import Variant, curve_variants, full_variants
+from lib.experiment.variants import Variant, curve_variants
 
 CLASSES, SIZE, NEAREST = 1000, 2048, 10
 
@@ -29,7 +29,8 @@ def time_measures(repeats: int, images: int = 50_000, neighbours: int = 10_000) 
 
 def beside_numpy(images: int, repeats: int) -> Timing:
     """Time what is counted of all kinds of map of a pair, from its prediction tables."""
-    kinds = [*full_variants(FitSettings()), *curve_variants(FitSettings(), SIZE)]
+    fit = FitSettings()
+    kinds = [*(Variant(family) for family in fit.families), *curve_variants(fit, SIZE)]
     own, source, mapped = made_up_predictions(images, kinds)
     directions = Directions(images, np.ones(SIZE), images)
 
