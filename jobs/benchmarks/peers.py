@@ -84,6 +84,7 @@ def time_peers(pictures: Sequence[int], repeats: int, busy: bool) -> list[Timing
             for repeat in range(repeats):
                 for part, peer, mine, theirs in compared(Path(folder) / str(repeat), Path(folder), busy):
                     project, others = found.setdefault((part, peer), ([], []))
+                    print(f"{part}, {number:,} pictures: {mine}; {peer}: {theirs}", file=sys.stderr, flush=True)
                     project.append(mine)
                     others.append(theirs)
         rows += [Row(*key, number, tuple(project), tuple(others)) for key, (project, others) in found.items()]

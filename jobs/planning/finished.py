@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.fs as pafs
 
@@ -27,7 +28,14 @@ from lib.storage.versions import version_of
 
 PACKAGE = "package:"
 # Settings that name no files, or those with images, which are compared with their listings.
-NO_INPUTS = {"images": {"train", "val"}, "name": True, "title": True, "published": True, "track": True, "fit": True}
+NO_INPUTS: Any = {
+    "images": {"train", "val"},
+    "name": True,
+    "title": True,
+    "published": True,
+    "track": True,
+    "fit": True,
+}
 PROJECT = Path(__file__).parents[2]
 
 Inputs = dict[str, str] | None  # the version of each file that the settings name; None if one cannot be known
