@@ -1,6 +1,7 @@
 """What would never end: a batch that always kills its process, and tasks without progress."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def test_a_run_without_progress_ends_and_says_what_it_waits_for(local_ray: None)
     hanging, passed = hang.remote(), pass_.remote()
     ray.wait([passed])
     set_patience(5.0)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background begin by ignoring it
     begin = time.monotonic()
     said = r"predict: no progress for .* s: it waits for Ray's tasks, 1 of 2 parts are done\. Free are .* CPUs"
     try:
@@ -34,6 +36,7 @@ def test_a_run_without_progress_ends_and_says_what_it_waits_for(local_ray: None)
             wait_for("predict", "parts", [passed, hanging])
     finally:
         set_patience(PATIENCE)
+        signal.signal(signal.SIGINT, before)
         ray.cancel(hanging, force=True)
     assert time.monotonic() - begin < 60
 
