@@ -5,6 +5,8 @@ python -m jobs.extract lite --set images.train=photos/train.csv --set images.val
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jobs.cluster.commands import main
 from jobs.cluster.damage import search
 from jobs.cluster.runs import Run, say
@@ -30,8 +32,9 @@ from lib.images.labels import read_classes
 from lib.images.tables import ListingTable
 from lib.networks.descriptions import Description
 from lib.storage.files import write_bytes
-from lib.storage.manifests import Artifact, begin_all
+from lib.storage.manifests import Artifact, begin_all, digest
 from lib.storage.records import FileRecord
+from lib.storage.vector_files import file_versions, vector_files
 
 
 def extract(run: Run) -> int:
@@ -79,10 +82,21 @@ def plan_imports(
 ) -> list[Plan]:
     """Return what is missing of the tables of features that were computed elsewhere, one for each network and split."""
     return [
-        plan_pass(run, split, images[split], {name: network}, tables[split])
+        plan_pass(run, split, images[split], {name: with_versions(run, split, name, network)}, tables[split])
         for name, network in given.items()
         for split in images
     ]
+
+
+def with_versions(run: Run, split: str, name: str, network: Description) -> Description:
+    """Return the description of features that were computed elsewhere, for one split.
+
+    Its fingerprint is of the vectors of train and val. Those of a further evaluation set have versions of their own.
+    """
+    files = run.experiment.networks[name].features
+    if split in SPLITS or files is None:
+        return network
+    return replace(network, preprocessing={"vectors": digest(file_versions(vector_files(files.location(split))))})
 
 
 def numbered_images(listings: dict[str, ListingTable]) -> dict[str, ListedSplits]:

@@ -23,6 +23,7 @@ from jobs.tracking.trackers import refuse_missing
 from lib.errors import BadURI, ExperimentError, StorageError, UserError
 from lib.experiment.network_settings import NetworkSettings
 from lib.experiment.settings import Images
+from lib.images.timm_files import file_named
 from lib.storage.leases import hold
 from lib.storage.patterns import folder_of, is_pattern
 from lib.storage.probes import check_readable, check_writable
@@ -121,7 +122,7 @@ def refuse_unreadable(images: Images, networks: dict[str, NetworkSettings]) -> N
         if "{root}" in uri:
             continue
         try:
-            check_readable(uri)
+            check_readable(file_named(uri))
         except StorageError as error:
             raise ExperimentError(f"{field}: {error}") from error
 

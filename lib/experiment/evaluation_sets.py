@@ -14,13 +14,14 @@ class EvaluationSet(Split):
     title: Title | None = None
     """What the page and Table 1 call it. None: its name."""
     classes: str | None = None
-    """A file of the set's classes: names or labels, one on each line. Images of other classes are not counted. None: a
-    tree's folders, else all of the networks' classes."""
+    """A file of the set's classes: names or labels, one on each line, such as "timm:imagenet_a_indices.txt". Images of
+    other classes are not counted. None: a tree's folders, else all of the networks' classes."""
     restricted: bool = True
     """Answers are the best of the set's classes, as in timm's results for ImageNet-A and -R. false: of all classes."""
     labels: str | None = None
-    """A file with all right labels of each image, instead of the listing's: ReaL's real.json, a JSON object by image,
-    or a .parquet or .csv file with the columns path and label. An image with none is not counted."""
+    """A file with all right labels of each image, instead of the listing's: ReaL's real.json, which is
+    "timm:imagenet_real_labels.json", a JSON object by image, or .parquet or .csv with the columns path and label. An
+    image with none is not counted."""
 
 
 def same_images(one: Split, other: Split) -> bool:

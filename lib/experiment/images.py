@@ -23,7 +23,8 @@ class Images(Section):
     eval: dict[str, EvaluationSet] = {}
     """More images on which the same maps are judged, each set by its name: [images.eval.NAME]."""
     classes: str | None = None
-    """A file of all class names (wnids), one on each line. None takes a tree's folders."""
+    """A file of all class names (wnids), one on each line, such as "timm:imagenet_synsets.txt". None takes a tree's
+    folders."""
     class_order: Literal["file", "sorted"] | None = None
     """How networks count the names in that file: as its lines, or sorted. None refuses a file that is not sorted."""
     max_rejected: Fraction = 0.001

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from lib.errors import ListingError
 from lib.experiment.settings import Images, Split
 from lib.images.formats import detect_format
+from lib.images.timm_files import file_named
 from lib.storage.files import folders_in, read_bytes
 
 NO_CLASSES = {"__MACOSX", "lost+found"}  # folders that archives and file systems leave beside class folders
@@ -49,7 +50,7 @@ def class_lines(uri: str) -> list[str]:
     UTF-8.
     """
     try:
-        text = read_bytes(uri).decode("utf-8-sig")
+        text = read_bytes(file_named(uri)).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ListingError(f"{uri}: expected class names in UTF-8: {error}. Save the file as UTF-8") from error
     names = [line.strip() for line in re.split(r"\r\n|\r|\n", text) if line.strip()]

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from lib.errors import ListingError
 from lib.images.labels import parse_labels
+from lib.images.timm_files import file_named
 from lib.storage.files import read_bytes
 from lib.storage.manifests import digest
 from lib.storage.records import digest_of_bytes
@@ -47,7 +48,7 @@ class RightLabels:
         Raises ListingError if the file is not one of FORMATS, if a label is no class, or if an image stands there
         twice.
         """
-        data = read_bytes(uri)
+        data = read_bytes(file_named(uri))
         try:
             names, lists = _read(uri, data)
         except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:

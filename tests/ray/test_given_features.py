@@ -12,6 +12,7 @@ from jobs.cluster.runs import Run
 from jobs.extraction import matching
 from jobs.planning.finished import inputs
 from lib.errors import ManifestMismatch, TableError
+from lib.experiment.evaluation_sets import EvaluationSet
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
 from lib.storage.files import read_json
@@ -117,3 +118,21 @@ def test_missing_and_repeated_ids_are_named(experiment: Path, given: Run, tmp_pa
 def ids_first(given: Run) -> str:
     """The id of the first row of train.npy."""
     return (Path(given.root) / "train.txt").read_text().splitlines()[0]
+
+
+def test_a_further_set_has_given_features_and_no_targets_without_a_classifier(given: Run) -> None:
+    """val's very images once more: what is found on them is what is found on val."""
+    from jobs.pipeline import pipeline
+
+    again = EvaluationSet(location=given.written.images.val.location)
+    images = given.written.images.model_copy(update={"eval": {"again": again}})
+    run = Run(given.written.model_copy(update={"images": images}), given.root, begun=given.begun)
+    assert pipeline(run) > 0
+    results = read_json(run.files.results)
+    one = results["eval"]["again"]
+    assert set(one["networks"]) == {"a", "b", "table"}
+    keys = ("source", "target", "correct", "loss", "loss_ci95", "regions", "p_holm", "classifier")
+    assert [[row.get(key) for key in keys] for row in one["mappings"]] == [
+        [row.get(key) for key in keys] for row in results["mappings"]
+    ]
+    assert {row["source"] for row in one["mappings"]} == {"a", "b", "table", "npy"}

@@ -83,7 +83,7 @@ def test_unknown_experiment_names_those_that_exist() -> None:
     with pytest.raises(
         ExperimentError,
         match=r"Did you mean 'lite'\? Give a TOML file, or one of these names: demo, foundation, layers, lite, paper, "
-        r"sources, vectors",
+        r"shift, sources, vectors",
     ):
         load_experiment("litt", [], EXPERIMENTS)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from project import EXPERIMENTS
 from pydantic import ValidationError
 
 from lib.errors import ListingError
@@ -117,6 +118,22 @@ def test_a_subset_is_read_by_names_or_labels(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(ListingError, match=match):
             read_subset(str(file), ["ant", "cat", "dog"])
+
+
+def test_timms_own_files_are_named_without_their_place() -> None:
+    """What timm's validate.py takes for ImageNet-A and for ReaL."""
+    classes = known_classes(load_experiment("shift", [], EXPERIMENTS).images.model_copy())
+    assert classes is not None
+    assert (len(classes), classes[0], classes[-1]) == (1000, "n01440764", "n15075141")
+    subset = read_subset("timm:imagenet_a_indices.txt", classes)
+    assert (len(subset), [classes[label] for label in subset[:2]]) == (200, ["n01498041", "n01531178"])
+    assert sorted(read_subset("timm:imagenet_a_synsets.txt", classes)) == sorted(subset)
+    real = RightLabels.read("timm:imagenet_real_labels.json", classes)
+    images = pa.array([f"ILSVRC2012_val_{k:08d}.JPEG" for k in range(1, 50_001)])
+    found = Labelling.of(pa.table({"image_id": images, "label": pa.nulls(50_000, pa.int32())}), None, real)
+    assert found.unlabelled == 3163, "ReaL has no label for so many"
+    with pytest.raises(ListingError, match=r"timm carries no file 'imagenet_x\.txt', but .*imagenet_a_indices\.txt"):
+        read_subset("timm:imagenet_x.txt", classes)
 
 
 def test_several_labels_come_in_each_format(tmp_path: Path) -> None:
