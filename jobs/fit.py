@@ -16,18 +16,16 @@ from jobs.cluster.commands import main
 from jobs.cluster.damage import search
 from jobs.cluster.runs import Run, say
 from jobs.evaluation.shared_images import count_shared, refuse_shared
-from jobs.fitting.closed_forms import ClosedFormWork, start_closed_forms
-from jobs.fitting.curves import Curves
 from jobs.fitting.progress import finished_maps, map_progress
 from jobs.fitting.streaming import streamed_pairs
+from jobs.fitting.works import ClosedFormWork, Curves, Pair, Work
 from lib.errors import RunError
 from lib.evaluation.belonging import check_weights
-from lib.evaluation.retrieval import CURVE_ROWS
 from lib.experiment.layout import manifest_in, map_name
-from lib.experiment.variants import MapKey, curve_variants, full_variants, pairs_with_points, subsets
+from lib.experiment.variants import CURVE_ROWS, MapKey, curve_variants, full_variants, pairs_with_points, subsets
 from lib.features.tables import FeatureTables
 from lib.maps.curves import read_curve
-from lib.networks.classifiers import classifier_digest
+from lib.networks.classifier_records import classifier_digest
 from lib.storage.files import delete
 from lib.storage.manifests import Artifact, begin_all
 
@@ -38,8 +36,6 @@ NOT_RECORDED = {
     "families", "seeds", "ranks", "learning_curve", "subsets", "controls", "keep",
 }  # fmt: skip
 SAID = 12  # maps or pairs that have lines of their own
-
-Pair = tuple[str, str]
 
 
 def fit(run: Run) -> int:
@@ -166,7 +162,7 @@ def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Arti
     """Fit all these maps in one run of Ray Train, as many at a time as there is room for."""
     if not artifacts:
         return
-    from jobs.fitting.training import Work, train_maps  # imports Ray Train, which takes seconds
+    from jobs.fitting.launching import train_maps  # imports Ray Train, which takes seconds
 
     settings = run.experiment.fit
     streamed = streamed_pairs(settings, tables, sorted({key.pair for key in artifacts}))
@@ -190,6 +186,8 @@ def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Arti
 
 def fit_in_closed_form(run: Run, work: ClosedFormWork) -> None:
     """Fit each source's maps in tasks of its own."""
+    from jobs.fitting.closed_forms import start_closed_forms  # with torch, which fits by Adam need not wait for
+
     with map_progress(run.files, work.maps):
         ray.get(start_closed_forms(run.experiment.fit, work))
     names: dict[Pair, list[str]] = {}

@@ -6,6 +6,7 @@ python -m jobs.pipeline lite --set images.train=photos/train.csv --set images.va
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -22,7 +23,8 @@ from lib.storage.files import is_file, read_json, write_json
 def pipeline(run: Run) -> int:
     """Run all stages in order and return how many tables, maps and reports they made.
 
-    Each stage is imported when its turn comes: together they import torch, scipy and matplotlib, which takes 3 seconds.
+    Each stage is imported when its turn comes, or while others work: together they import torch, scipy and matplotlib,
+    which takes 3 seconds.
     """
     before = inputs(run)
     if not is_file(run.files.results):
@@ -38,6 +40,7 @@ def pipeline(run: Run) -> int:
     made += timed("probe", probe, run)
     from jobs.fit import fit
 
+    threading.Thread(target=import_ahead, daemon=True).start()
     made += timed("fit", fit, run)
     from jobs.predict import predict
 
@@ -53,6 +56,14 @@ def pipeline(run: Run) -> int:
     made += report(run)  # not timed, so that the answer is the last thing on the screen
     write_seal(run, before)
     return made
+
+
+def import_ahead() -> None:
+    """Import what the stages after Adam's fits need, while Ray Train starts its processes."""
+    import jobs.evaluate
+    import jobs.fitting.closed_forms
+    import jobs.predict  # noqa: F401
+    import lib.report.report  # noqa: F401
 
 
 def answer(run: Run) -> bool:

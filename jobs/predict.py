@@ -38,7 +38,8 @@ from lib.experiment.variants import MapKey, Variant, full_variants, tiles, varia
 from lib.features.chunks import Chunk, read_chunk, split_into_chunks
 from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
-from lib.networks.classifiers import classifier_digest, load_classifier
+from lib.networks.classifier_records import classifier_digest
+from lib.networks.classifiers import load_classifier
 from lib.networks.devices import best_device
 from lib.storage.files import delete_files, folders_in, for_all
 from lib.storage.manifests import Artifact, begin_all, digest, read_manifests

@@ -26,13 +26,6 @@ def descendants(*ancestors: int) -> set[int]:
     return found
 
 
-def pids_of(title: str) -> set[int]:
-    """The processes whose command lines begin so."""
-    lines = subprocess.run(["ps", "-wweo", "pid=,args="], capture_output=True, text=True).stdout.splitlines()
-    rows = [line.strip().partition(" ") for line in lines]
-    return {int(pid) for pid, _, command in rows if command.strip().startswith(title)}
-
-
 def kill(chosen: Collection[int]) -> None:
     """As a machine that loses its power: none of them learns of it."""
     for pid in chosen:

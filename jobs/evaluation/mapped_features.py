@@ -19,10 +19,10 @@ from lib.errors import TableError
 from lib.evaluation.principal_directions import PrincipalDirections
 from lib.evaluation.result_tables import DIRECTIONS
 from lib.evaluation.results import FeatureFit, Retrieval
-from lib.evaluation.retrieval import CURVE_ROWS, nearest_others, retrieval
+from lib.evaluation.retrieval import nearest_others, retrieval
 from lib.evaluation.within_class import within_class_r2
 from lib.experiment.layout import Layout
-from lib.experiment.variants import MapKey, Variant, tiles
+from lib.experiment.variants import CURVE_ROWS, MapKey, Variant, tiles
 from lib.features.reading import Features
 from lib.features.sampling import read_sample
 from lib.features.tables import FeatureTables

@@ -8,6 +8,7 @@ from itertools import pairwise
 import ray
 
 from jobs.cluster.capacity import one_machine
+from jobs.cluster.in_turn import answer
 from lib.errors import ExperimentError, RunError
 from lib.experiment.network_settings import NetworkSettings
 from lib.experiment.settings import FitSettings, Split
@@ -24,13 +25,14 @@ FOLDERS_TELL_LABELS = "A folder's place among all classes is its label: give ima
 def describe_all(networks: dict[str, NetworkSettings], begun: Describing | None = None) -> dict[str, Description]:
     """Return each network's description.
 
-    On one machine it is made by a process there, which may have `begun`. On a cluster the nodes make it, since weights
-    may lie on the nodes alone.
+    A process that has `begun` on this machine makes it, else tasks: on a cluster weights may lie on the nodes alone,
+    and processes that have just trained the demo's networks have torch and timm already.
     """
-    if one_machine():
-        return (begun or Describing(networks)).descriptions
+    if begun is not None and one_machine():
+        return begun.descriptions
     there = ray.remote(num_cpus=1)(describe_network)
-    return dict(zip(networks, ray.get([there.remote(*named) for named in networks.items()]), strict=True))
+    tasks = [there.remote(*named) for named in networks.items()]
+    return dict(zip(networks, map(answer, tasks), strict=True))
 
 
 def classifying(described: Mapping[str, Description]) -> dict[str, Description]:

@@ -6,7 +6,6 @@ A task reads the training rows once, sums, and fits the maps. Nothing but what m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
@@ -17,11 +16,12 @@ import torch
 
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.memory import FILL, memory_of_a_task
-from jobs.fitting.curves import Curves, FittedCurves, finish_curves, judge_curves, rank_images
+from jobs.fitting.curves import FittedCurves, finish_curves, judge_curves, rank_images
 from jobs.fitting.points import PointCounter, points_of
+from jobs.fitting.works import ClosedFormWork, Pair, PairWork
 from lib.experiment.layout import Layout
 from lib.experiment.settings import FitSettings
-from lib.experiment.variants import FEW_ROWS, PARTS, MapKey, Variant, assign_parts, by_source, part_edges
+from lib.experiment.variants import FEW_ROWS, PARTS, MapKey, assign_parts, by_source, part_edges
 from lib.features.chunks import read_chunk, split_into_chunks
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
@@ -38,34 +38,6 @@ BASES = 2 * 20  # matrices of a source besides its sums: its bases, and held-out
 CHUNK_ROWS = 4096  # of a chunk whose products are summed part by part
 SOURCES = 16  # whose classifiers are joined with a target's at once
 JUDGED = 0.2  # share of a task's memory that evaluation features may fill
-
-Pair = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class ClosedFormWork:
-    """What is to be fitted in closed form, and to which features."""
-
-    files: Layout
-    train: FeatureTables
-    val: FeatureTables
-    maps: Mapping[MapKey, Artifact]
-    curves: Mapping[Pair, Curves]
-
-
-@dataclass(frozen=True)
-class PairWork:
-    """What is to be fitted from the sums of one pair."""
-
-    source: str
-    target: str
-    maps: dict[Variant, Artifact] = field(default_factory=dict)
-    curves: list[Curves] = field(default_factory=list)  # one or none
-
-    @property
-    def variants(self) -> list[Variant]:
-        """All kinds of map that are fitted."""
-        return [*self.maps, *(variant for curves in self.curves for variant in curves.variants)]
 
 
 def start_closed_forms(settings: FitSettings, work: ClosedFormWork) -> list[ray.ObjectRef]:

@@ -10,33 +10,18 @@ import pyarrow as pa
 import torch
 from torch.nn.functional import normalize
 
+from jobs.fitting.works import Curves
 from lib.evaluation.predictions import FILE_ROWS, SLICE, PredictMapped, mapped_schema, slices
 from lib.evaluation.retrieval import nearest_others, retrieval
 from lib.experiment.layout import Layout, map_name, part_in
-from lib.experiment.variants import Subset, Variant
+from lib.experiment.variants import Variant
 from lib.features.chunks import read_chunk, split_into_chunks
 from lib.features.sampling import read_sample
 from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
 from lib.networks.classifiers import load_classifier
-from lib.storage.manifests import Artifact
 from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord
-
-
-@dataclass(frozen=True)
-class Curves:
-    """One pair's points of curves, and the table of their predictions. A network beside itself has a control alone."""
-
-    source: str
-    target: str
-    variants: Sequence[Variant]
-    artifact: Artifact
-    keep: bool = False  # whether the maps are kept, too
-    subsets: Sequence[Subset] = ()  # which are only counted
-    controls: bool = False  # whether controls are counted, too
-    seed: int = 0  # the experiment's
-    ranked: int = 0  # evaluation images among which mapped vectors look for their own
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from jobs.fitting.curves import Curves
+from jobs.fitting.works import Curves
 from lib.evaluation.points import CountPoints
 from lib.evaluation.predictions import FILE_ROWS, SLICE, PredictMapped, slices
 from lib.experiment.layout import Layout

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import ray
 
 from jobs.cluster.progress import SECONDS, Progress, time_left
 from lib.experiment.layout import Layout
 from lib.experiment.variants import MapKey
-from lib.maps.adam import AdamFits
 from lib.storage.files import files_below
 from lib.storage.manifests import Artifact
 from lib.storage.uris import resolve
+
+if TYPE_CHECKING:  # the driver needs no torch
+    from lib.maps.adam import AdamFits
 
 
 def finished_maps(files: Layout, artifacts: Mapping[MapKey, Artifact]) -> set[MapKey]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
@@ -15,8 +15,10 @@ from jobs.cluster.memory import FILL, memory_of_a_task
 from lib.experiment.settings import FitSettings
 from lib.features.chunks import Chunk, read_chunk, split_into_chunks
 from lib.features.tables import FeatureTables
-from lib.maps.batches import Block, Share
 from lib.storage.columns import column_vectors
+
+if TYPE_CHECKING:  # the driver needs no torch
+    from lib.maps.batches import Block, Share
 
 SMALL = 2**30  # bytes that every machine has
 SEGMENT = 512  # files that one Dataset reads: it takes half a second to start, and its plan stays small

@@ -7,94 +7,31 @@ costs only what was in flight: all workers start anew, share the maps out as bef
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import ray
 import ray.train
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
 
-from jobs.cluster.capacity import Capacity, one_machine
 from jobs.cluster.memory import FILL, worker_memory
 from jobs.fitting.plan import bytes_of, group, share_out
 from jobs.fitting.progress import GroupProgress, finished_maps
-from jobs.fitting.retries import EndWhatWouldFailAgain
 from jobs.fitting.streaming import stream_rows
-from lib.experiment.layout import Layout
-from lib.experiment.settings import FitSettings
+from jobs.fitting.works import Work
 from lib.experiment.variants import MapKey
 from lib.features.reading import read_features
-from lib.features.tables import FeatureTables
 from lib.maps.adam import AdamFits
 from lib.maps.batches import ResidentRows, Rows, Share, StreamedRows
 from lib.maps.curves import CURVE, write_curve
 from lib.maps.settling import shape_of
 from lib.networks.devices import best_device
 from lib.storage.files import delete, files_below, read_bytes, write_bytes
-from lib.storage.manifests import Artifact
 from lib.storage.uris import resolve
 
 
-@dataclass(frozen=True)
-class Work:
-    """All that the workers need to know."""
-
-    settings: FitSettings
-    seed: int  # the experiment's
-    files: Layout
-    tables: FeatureTables
-    artifacts: Mapping[MapKey, Artifact]  # the maps to fit
-    board: ray.actor.ActorHandle  # where workers write how far they are
-    streamed: frozenset[tuple[str, str]] = frozenset()  # pairs whose rows no worker's memory holds
-    teams: int = 1  # that fit side by side, if there is room; each has settings.workers workers
-
-
-def train_maps(work: Work) -> None:
-    """Run Ray Train until all maps, their curves and their manifests are written."""
-    quicken_ray_train()
-    gpu = Capacity.now().gpus > 0
-    workers, most = work.settings.workers, work.settings.workers * work.teams
-    num_workers = most if one_machine() or most == workers else (workers, most)  # clusters grow and shrink
-    filesystem, path = resolve(work.files.checkpoints)
-    trainer = TorchTrainer(
-        fit_share,
-        train_loop_config={"work": work},
-        torch_config=TorchConfig(backend=None if workers > 1 else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=num_workers,  # type: ignore[arg-type] # mypy sees version 1
-            use_gpu=gpu,
-            resources_per_worker={"CPU": work.settings.cpus, **({"GPU": 1} if gpu else {})},
-        ),
-        run_config=RunConfig(  # type: ignore[call-arg] # mypy sees version 1
-            name="maps",
-            storage_path=path,
-            storage_filesystem=filesystem,
-            failure_config=FailureConfig(max_failures=work.settings.max_failures),
-            callbacks=[EndWhatWouldFailAgain()],  # type: ignore[list-item] # mypy sees version 1
-            worker_runtime_env={"env_vars": {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0"}},  # it prints every line twice
-        ),
-    )
-    trainer.fit()
-
-
-def quicken_ray_train() -> None:
-    """Set environment variables that Ray Train reads, unless the user has set them.
-
-    Its controller asks every 2 seconds how the workers are; it asks more often here, so that small fits end soon. On
-    one machine it needs no process that watches for machines about to be taken away.
-    """
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
-    if one_machine():
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-
-
-def fit_share(config: dict[str, Work]) -> None:
-    """Fit one worker's share of the maps, group after group. It is what each of Ray Train's workers does."""
-    work = config["work"]
+def fit_share_of(work: Work) -> None:
+    """Fit one worker's share of the maps, group after group."""
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     team = Team.of(rank, world, work.settings.workers)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from jobs.cluster.progress import time_left
 from jobs.cluster.runs import Run
+from jobs.planning.counting import Count, count_images
 from lib.experiment.layout import manifest_in
 from lib.experiment.variants import MapKey, full_variants, pairs_with_points
 from lib.features.tables import FeatureTables
-from lib.images.listing import list_images
 from lib.images.set_classes import listed_classes
 from lib.images.tables import ListingTable
 from lib.storage.files import files_below, is_file
@@ -32,9 +32,14 @@ WIDTH = 100  # characters of a line
 class SplitPlan:
     """What is missing of one split's features."""
 
-    listed: int
+    listed: Count
     done: int  # images that an unfinished table has
     networks: tuple[str, ...]  # without a finished table
+
+    @property
+    def left(self) -> int:
+        """The number of images that are still to be done."""
+        return max(0, self.listed.images - self.done)
 
 
 class Plan:
@@ -70,16 +75,16 @@ class Plan:
             found[split] = SplitPlan(self.listed(split), done, missing)
         return found
 
-    def listed(self, split: str) -> int:
+    def listed(self, split: str) -> Count:
         """Return how many images a split has."""
         limit = self.experiment.limit
         if split in self.pictures:
-            return min(self.pictures[split], limit or self.pictures[split])
+            return Count(min(self.pictures[split], limit or self.pictures[split]))
         table = ListingTable.open(self.files.images(split))
         if table is not None:
-            return table.rows
+            return Count(table.rows)
         images = self.experiment.images
-        return len(list_images(images.split(split), listed_classes(images, split), limit))
+        return count_images(images.split(split), listed_classes(images, split), limit)
 
     @cached_property
     def probes(self) -> list[str]:
@@ -150,7 +155,7 @@ class Plan:
                 yield "extract", f"{split}: all features are finished"
                 continue
             done = f" ({plan.done:,} are already done)" if plan.done else ""
-            images = f"{plan.listed - plan.done:,} of {plan.listed:,} images{done}"
+            images = f"{replace(plan.listed, images=plan.left)} of {plan.listed} images{done}"
             yield "extract", f"{split}: {images}, a table with features of {', '.join(plan.networks)}"
         if self.probes:
             yield "probe", f"fit classifiers of {', '.join(self.probes)} to labels"
@@ -181,7 +186,7 @@ class Plan:
 
         costs = {name: network_cost(name, network) for name, network in self.experiment.networks.items()}
         extraction = sum(
-            extraction_seconds(plan.listed - plan.done, sum(costs[name].multiply_adds for name in plan.networks), cores)
+            extraction_seconds(plan.left, sum(costs[name].multiply_adds for name in plan.networks), cores)
             for plan in self.splits.values()
             if plan.networks
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.fs as pafs
 
@@ -20,11 +21,22 @@ from lib.networks.weight_files import package_file
 from lib.storage.files import file_version, is_file, is_folder, naming_uri
 from lib.storage.leases import lease_in
 from lib.storage.manifests import Artifact, digest, versions
+from lib.storage.patterns import is_pattern
 from lib.storage.uris import resolve
 from lib.storage.vector_files import file_versions, vector_files
 from lib.storage.versions import version_of
 
 PACKAGE = "package:"
+# Settings that name no files, or those with images or vectors, which are looked at by themselves.
+NO_INPUTS: Any = {
+    "images": {"train": True, "val": True, "eval": {"__all__": {"location", "base"}}},
+    "networks": {"__all__": {"features"}},
+    "name": True,
+    "title": True,
+    "published": True,
+    "track": True,
+    "fit": True,
+}
 PROJECT = Path(__file__).parents[2]
 
 Inputs = dict[str, str] | None  # the version of each file that the settings name; None if one cannot be known
@@ -66,22 +78,22 @@ def seal(run: Run, given: Inputs) -> Artifact | None:
 def inputs(run: Run) -> Inputs:
     """Return the version of each file outside the run's folder that holds weights, vectors, class names or the like.
 
-    None if the settings name a folder besides the images', or a package that is not there.
+    None if the settings name a folder or a pattern besides images and vectors, a network of the hub, or a package that
+    is not there.
     """
     experiment, found = run.experiment, dict[str, str]()
-    named = [network.model_dump(mode="json", exclude={"features"}) for network in experiment.networks.values()]
     if any(network.model.startswith("transformers:") for network in experiment.networks.values()):
         return None  # a folder, or a repository of the hub, whose files may change
+    settings = experiment.model_dump(mode="json", exclude=NO_INPUTS)
     try:
         for files in [network.features for network in experiment.networks.values() if network.features is not None]:
             for split in experiment.images.splits:
                 found |= {file: version for file, version in file_versions(vector_files(files.location(split)))}
-        sets = [[one.classes, one.labels] for one in experiment.images.eval.values()]
-        for text in filter(None, texts_in([*named, experiment.images.classes, *sets])):
+        for text in filter(None, texts_in(settings)):
             path = str(package_file("", text.removeprefix(PACKAGE))) if text.startswith(PACKAGE) else text
             if path.startswith(run.files.folder):
                 continue  # what it holds is among the folder's files
-            if is_folder(path):
+            if is_pattern(path) or is_folder(path):
                 return None
             if is_file(path):
                 found[path] = file_version(path)

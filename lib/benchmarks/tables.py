@@ -1,4 +1,6 @@
-"""How small feature tables are, and how fast they are read, beside the raw numbers and one thread of pyarrow."""
+"""How small feature tables are, and how fast they are written and read, beside the raw numbers, one thread of pyarrow,
+and zstd alone.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +20,25 @@ from lib.features.schemas import feature_schema
 from lib.features.tables import FeatureTables
 from lib.storage.columns import vector_column
 from lib.storage.manifests import Artifact
-from lib.storage.parquet import write_table
+from lib.storage.parquet import byte_planes, write_table
 
 PART = 1024  # rows of a file, extract.rows_per_file
 DTYPES = ("float32", "float16")
 
 
 def time_tables(repeats: int, rows: int = 16 * PART, size: int = 1536) -> list[Timing]:
-    """Return three rows for each type of number. It takes some 15 s for 100 MB with five repeats."""
+    """Return five rows for each type of number, and three that compare encodings.
+
+    It takes some 30 s for 100 MB with five repeats.
+    """
     found = []
     for dtype in DTYPES:
         vectors = half_zero(rows, size, dtype)
         with TemporaryDirectory() as folder:
             write_made_up(folder, vectors)
             found += [time_stored(folder, vectors), *time_reading(folder, vectors, repeats)]
+        found += time_codec(vectors[: 4 * PART], repeats)
+    found += [planes_beside_plain(vectors, name) for name, vectors in kinds_of_features(4 * PART, size).items()]
     return found
 
 
@@ -89,3 +96,70 @@ def time_reading(folder: str, vectors: np.ndarray, repeats: int) -> list[Timing]
         Timing(what, "GB/s", "one thread of pyarrow", *one_thread, goal=0.9 * cores, note=note),
         Timing(what, "GB/s", f"{cores} threads of pyarrow", *all_threads, goal=0.9),
     ]
+
+
+def time_codec(vectors: np.ndarray, repeats: int) -> list[Timing]:
+    """Time one file's way to bytes and back, in one thread, beside zstd's for the same numbers."""
+    table = pa.table({"made": vector_column(vectors)})
+    codec, raw, gigabytes = pa.Codec("zstd", 1), pa.py_buffer(vectors), vectors.nbytes / 1e9
+    written, packed = table_bytes(table), codec.compress(raw)
+    ways = {
+        "write": (lambda: table_bytes(table), lambda: codec.compress(raw)),
+        "read": (
+            lambda: pq.read_table(pa.BufferReader(written), use_threads=False),
+            lambda: codec.decompress(packed, raw.size),
+        ),
+    }
+    note = "the rest is Parquet's: where each vector begins and ends, checksums, and the bytes' planes of float32"
+    return [
+        Timing(f"{what} a table's bytes, {vectors.dtype}", "GB/s a core", "zstd alone",
+               *by_turns(project, reference, gigabytes, repeats), goal=0.9, note=note)
+        for what, (project, reference) in ways.items()
+    ]  # fmt: skip
+
+
+def table_bytes(table: pa.Table, planes: bool | None = None) -> pa.Buffer:
+    """Return a table as the bytes of a Parquet file as lib.storage.parquet writes it; with or without `planes`."""
+    sink = pa.BufferOutputStream()
+    encoding = byte_planes(table.schema) if planes is None else {"made.list.element": "BYTE_STREAM_SPLIT"}
+    with pq.ParquetWriter(
+        sink,
+        table.schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,
+        column_encoding=encoding if planes is not False else {},
+        write_page_checksum=True,
+    ) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def kinds_of_features(rows: int, size: int) -> dict[str, np.ndarray]:
+    """Return features of float32 as networks have them: half of them zero, or none."""
+    dense = np.random.default_rng(0).standard_normal((rows, size), np.float32)
+    return {"half zero": half_zero(rows, size, "float32"), "none zero": dense / (1 + np.exp(-dense))}
+
+
+def planes_beside_plain(vectors: np.ndarray, name: str) -> Timing:
+    """Compare the sizes of tables of the same numbers: planes of bytes beside the numbers as they are.
+
+    bfloat16 stands in the note: Parquet has no such type, so that readers would see bytes in place of numbers.
+    """
+    sizes: dict[str, tuple[int, int]] = {}
+    halves = (vectors.view(np.uint32) >> 16).astype(np.uint16)
+    columns = {dtype: vector_column(vectors.astype(dtype)) for dtype in DTYPES}
+    two_bytes = pa.FixedSizeBinaryArray.from_buffers(pa.binary(2), halves.size, [None, pa.py_buffer(halves)])
+    columns["bfloat16"] = pa.FixedSizeListArray.from_arrays(two_bytes, vectors.shape[1])
+    for dtype, column in columns.items():
+        table = pa.table({"made": column})
+        sizes[dtype] = (len(table_bytes(table, True)), len(table_bytes(table, False)))
+    said = (
+        f"{dtype} {planes / vectors.size:.2f} beside {plain / vectors.size:.2f}"
+        for dtype, (planes, plain) in sizes.items()
+    )
+    planes, plain = sizes["float32"]
+    return Timing(
+        f"planes of bytes, {name}", "numbers/byte", "the numbers as they are", (vectors.size / planes,),
+        (vectors.size / plain,), goal=1.0, note=f"bytes a number: {', '.join(said)}",
+    )  # fmt: skip

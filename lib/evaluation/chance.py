@@ -13,13 +13,13 @@ LEVEL = 0.05
 def chance_level(label: np.ndarray, answers: np.ndarray) -> float:
     """Return the accuracy by chance: sum_c pi(c) q(c), of the shares of each class c among labels and among answers.
 
-    Both are (n,); `label` may be (n, k) right labels of each image, whose shares are then of the images for which they
-    are right. It is what these answers would get right on average if they were dealt to the images at random.
+    Both are (n,), classes by their numbers from 0 on; `label` may be (n, k) right labels of each image, whose shares
+    are then of the images for which they are right. It is what these answers would get right on average if they were
+    dealt to the images at random.
     """
-    classes, counts = np.unique(label, return_counts=True)
-    place = np.minimum(np.searchsorted(classes, answers), len(classes) - 1)
-    found = np.bincount(place[classes[place] == answers], minlength=len(classes))
-    return float(counts @ found) / len(answers) ** 2
+    counts = np.bincount(label[label >= 0])
+    known = answers[(answers >= 0) & (answers < len(counts))]
+    return float(counts @ np.bincount(known, minlength=len(counts))) / len(answers) ** 2
 
 
 def chance_p(correct: int, total: int, chance: float) -> float:

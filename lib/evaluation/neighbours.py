@@ -29,9 +29,24 @@ def nearest_neighbours(F: np.ndarray, k: int, first: int = 0, last: int | None =
         similar[numbers[None] == np.arange(first, last)[:, None]] = -np.inf  # oneself
         similar = np.concatenate([best, similar], 1)
         candidates = np.concatenate([rows, np.broadcast_to(numbers, (len(queries), len(numbers)))], 1)
-        order = np.argsort(-similar, axis=1, kind="stable")[:, :k]  # what was found before stands first, by number
+        order = largest(similar, k)  # what was found before stands first, by number
         best, rows = np.take_along_axis(similar, order, 1), np.take_along_axis(candidates, order, 1)
     return rows
+
+
+def largest(values: np.ndarray, k: int) -> np.ndarray:
+    """Return the places of each row's k largest values (n, m), the largest first: (n, k). Of equal ones the first
+    counts as larger.
+    """
+    least = np.partition(values, values.shape[1] - k, axis=1)[:, -k, None]
+    taken = values >= least
+    tied = np.flatnonzero(taken.sum(1) > k)  # more than k values are as large as the last one
+    for row in tied:
+        equal = np.flatnonzero(values[row] == least[row])
+        taken[row, equal[k - int((values[row] > least[row]).sum()) :]] = False
+    places = np.nonzero(taken)[1].reshape(len(values), k)
+    order = np.argsort(-np.take_along_axis(values, places, 1), axis=1, kind="stable")
+    return np.take_along_axis(places, order, 1)
 
 
 def neighbour_overlap(neighbours_A: np.ndarray, neighbours_B: np.ndarray) -> np.ndarray:

@@ -16,7 +16,6 @@ from lib.evaluation.results import Retrieval
 
 BLOCK = 2048  # queries whose likeness to all images is held at once
 NEAR = 10  # nearest other images
-CURVE_ROWS = 2000  # images, at most, among which maps from parts of the training rows look for their own
 
 
 def ranks_of_own(mapped: torch.Tensor, own: torch.Tensor, block: int = BLOCK) -> np.ndarray:

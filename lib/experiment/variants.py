@@ -21,6 +21,7 @@ SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 
 SELF, LABEL_ONLY = "self", "label_only"  # controls: maps to oneself, and from features that hold the label alone
 
+CURVE_ROWS = 2000  # images, at most, among which maps from parts of the training rows look for their own
 FEW_ROWS = 10_000  # of which a part chosen by chance alone might be empty, or far from its share
 
 

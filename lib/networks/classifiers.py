@@ -9,8 +9,7 @@ import torch
 
 from lib.errors import StorageError
 from lib.experiment.layout import Layout
-from lib.storage.files import is_file
-from lib.storage.manifests import read_manifests, read_records
+from lib.networks.classifier_records import classifier_record, has_classifier
 from lib.storage.records import FileRecord, read_recorded
 from lib.storage.tensors import metadata_of, parse_tensors
 
@@ -59,7 +58,7 @@ def load_classifier(files: Layout, network: str) -> Classifier | None:
     """
     if not has_classifier(files, network):
         return None
-    return Classifier.load(files.classifier(network), _record(files, network))
+    return Classifier.load(files.classifier(network), classifier_record(files, network))
 
 
 def needed_classifier(files: Layout, network: str) -> Classifier:
@@ -68,20 +67,3 @@ def needed_classifier(files: Layout, network: str) -> Classifier:
     if found is None:
         raise StorageError(f"network {network!r} has no classifier, says {files.classifier_manifest(network)}")
     return found
-
-
-def has_classifier(files: Layout, network: str) -> bool:
-    """Return whether a network has a classifier: its manifest counts the classes, and there are none without one."""
-    manifest = files.classifier_manifest(network)
-    return not is_file(manifest) or bool(read_manifests({"": manifest})[""]["rows"])
-
-
-def classifier_digest(files: Layout, network: str) -> str | None:
-    """Return the digest of a network's classifier's file, None if it has none. Raises as `load_classifier` does."""
-    if not has_classifier(files, network):
-        return None
-    return FileRecord.of(read_recorded(files.classifier(network), _record(files, network))).digest
-
-
-def _record(files: Layout, network: str) -> FileRecord | None:
-    return read_records(files.classifier_manifest(network)).get(files.classifier(network))

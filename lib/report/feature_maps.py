@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from lib.evaluation.results import FeatureMappingResults, MappingResults, Results
+from lib.evaluation.results import Results
 from lib.report.blocks import Block, FigureBlock, Note, Section, Table
 from lib.report.cells import direction, number
 from lib.report.drawing import plain_name
+from lib.report.findings import all_mappings
 
 MATRIX = 3  # networks from which a heat map says more than a table
 WORDED = 16  # networks at most whose cells have words
@@ -19,11 +20,6 @@ LISTED = 400  # directions at most that stand in the table
 CELL, SMALL_CELL, WIDTH = 0.62, 0.12, 8.0  # inches: cells with words, without at least, all of those together
 READING = "a row is the network that gives its features, a column the network whose features they are mapped to."
 Pair = tuple[str, str]
-
-
-def all_mappings(results: Results) -> list[MappingResults | FeatureMappingResults]:
-    """Return the main map of every pair, whether its target has a classifier or not."""
-    return [*results["mappings"], *results.get("feature_mappings", [])]
 
 
 def shows_features(results: Results) -> bool:

@@ -13,8 +13,8 @@ from lib.report.cells import direction, fitted
 from lib.report.directions import region_figure
 from lib.report.drawing import direction_styles, network_colours
 from lib.report.error_curves import draw_error_curves
-from lib.report.feature_maps import all_mappings, draw_skills, shows_features, skills
-from lib.report.findings import Curve, Findings
+from lib.report.feature_maps import draw_skills, shows_features, skills
+from lib.report.findings import Curve, Findings, all_mappings
 from lib.report.heat_map import draw_losses
 from lib.report.loss_lines import Line, draw_loss_lines
 from lib.report.losses import MATRIX, chance_pairs

@@ -14,7 +14,15 @@ import pyarrow.compute as pc
 
 from lib.errors import DamagedFile, TableError
 from lib.evaluation.result_tables import CLASSES, DIRECTIONS, EXAMPLES, MAPS, RETRIEVAL, SUBSETS, THUMBNAILS
-from lib.evaluation.results import ClassCounts, Example, MapResults, Results, StageTiming
+from lib.evaluation.results import (
+    ClassCounts,
+    Example,
+    FeatureMappingResults,
+    MappingResults,
+    MapResults,
+    Results,
+    StageTiming,
+)
 from lib.experiment.layout import Layout
 from lib.experiment.variants import MapKey, Variant
 from lib.maps.curves import read_curve
@@ -132,6 +140,11 @@ class Findings:
         chosen = pc.and_(pc.equal(self.examples["source"], source), pc.equal(self.examples["target"], target))
         rows: list[Example] = self.examples.filter(chosen).to_pylist()
         return rows
+
+
+def all_mappings(results: Results) -> list[MappingResults | FeatureMappingResults]:
+    """Return the main map of every pair, whether its target has a classifier or not."""
+    return [*results["mappings"], *results.get("feature_mappings", [])]
 
 
 def read_results(files: Layout, records: Records | None = None) -> Results:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lib.evaluation.results import FeatureMappingResults, MappingResults, Results
 from lib.report.cells import direction, named
-from lib.report.feature_maps import all_mappings
+from lib.report.findings import all_mappings
 
 AnyMapping = MappingResults | FeatureMappingResults
 

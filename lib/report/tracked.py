@@ -8,8 +8,7 @@ import numpy as np
 
 from lib.evaluation.results import Results
 from lib.experiment.layout import pair_name
-from lib.report.feature_maps import all_mappings
-from lib.report.findings import Findings
+from lib.report.findings import Findings, all_mappings
 
 POINTS = 500  # of each error curve
 METRICS = (  # of each direction

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from jobs.cluster.board import start_board
+from jobs.fitting.launching import train_maps
 from jobs.fitting.streaming import shuffled, stream_rows, streamed_pairs
-from jobs.fitting.training import Work, train_maps
+from jobs.fitting.works import Work
 from lib.experiment.layout import Layout
 from lib.experiment.settings import FitSettings
 from lib.experiment.variants import MapKey, Variant

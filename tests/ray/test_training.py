@@ -11,7 +11,9 @@ from ray.train import ControllerError
 
 from jobs.cluster.board import start_board
 from jobs.cluster.failures import causes_of
-from jobs.fitting.training import Work, train_maps, write_state
+from jobs.fitting.launching import train_maps
+from jobs.fitting.training import write_state
+from jobs.fitting.works import Work
 from lib.errors import UserError
 from lib.experiment.layout import Layout
 from lib.experiment.settings import Experiment, FitSettings

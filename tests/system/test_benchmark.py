@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from project import PROJECT
 
-from jobs.benchmark import PARTS, WITH_IMAGES, main, some_images, time_part
+from jobs.benchmark import PARTS, WITH_IMAGES, benchmark, main, some_images, time_part
 from jobs.benchmarks.bare_start import SIDES, time_bare_start
 from jobs.benchmarks.extraction import (
     HEAVY,
@@ -72,8 +72,12 @@ def test_every_part_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         "tables": "lib.benchmarks.tables.time_tables",
         "fit": "lib.benchmarks.fitting.time_fits",
         "networks": "lib.benchmarks.networks.time_networks",
+        "maps": "lib.benchmarks.closed_forms.time_closed_forms",
+        "measures": "lib.benchmarks.measures.time_measures",
     }
-    assert timed.keys() == set(PARTS)
+    assert {*timed, "peers"} == set(PARTS)
+    monkeypatch.setattr("jobs.benchmarks.peers.time_peers", lambda *given: [given])
+    assert benchmark(["peers"], [], 2, [200], True) == [([200], 2, True)]
     for part, function in timed.items():
         module, _, name = function.rpartition(".")
         images = [[b"image"]] if part in WITH_IMAGES else []

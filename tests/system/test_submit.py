@@ -18,7 +18,7 @@ import heads
 import pytest
 from heads import Head, wait_until
 from ports import listening
-from processes import descendants, pids_of
+from processes import descendants
 from project import PROJECT
 from runs import check_maps
 from runs import command as command_line
@@ -132,7 +132,7 @@ class Local:
 
     code: int
     said: str
-    ports: set[tuple[IPv4Address | IPv6Address, int]]  # on which its processes listened, but for torch's in fits
+    ports: set[tuple[IPv4Address | IPv6Address, int]]  # on which its processes listened
     root: Path
     ray: Path  # Ray's own files
     home: Path
@@ -154,7 +154,7 @@ def local(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loca
             command_line("demo", root, *SMALL), cwd=PROJECT, env=environment, stdout=console, stderr=console
         )
         while process.poll() is None:
-            ports |= listening({process.pid, *descendants(process.pid)} - pids_of("ray::RayTrainWorker"))
+            ports |= listening({process.pid, *descendants(process.pid)})
             time.sleep(2)
     said = refused.stdout + refused.stderr + (root / "console.txt").read_text()
     yield Local(process.returncode, said, ports, root, folder, home)
@@ -171,7 +171,7 @@ def test_a_run_without_an_address_has_a_ray_of_its_own(local: Local) -> None:
 
 
 def test_a_local_run_listens_on_loopback_alone(local: Local) -> None:
-    """But for the port at which torch's workers of a fit meet, which torch puts on all interfaces."""
+    """Workers that fit maps alone do not meet at a port of torch's, which would be on all interfaces."""
     assert len(local.ports) > 5
     assert not [address for address, _ in local.ports if not address.is_loopback]
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ from project import EXPERIMENTS, PROJECT
 
 import jobs.cluster.commands
 from jobs.cluster.runs import Run
+from jobs.planning.counting import Count, count_images
 from jobs.planning.dry_run import Plan, dry_run
 from lib.benchmarks.estimates import extraction_seconds, fit_seconds
 from lib.errors import NetworkError
 from lib.experiment.loading import load_experiment
 from lib.experiment.network_settings import NetworkSettings
 from lib.experiment.settings import FitSettings
+from lib.experiment.splits import Split
 from lib.networks.costs import network_cost
 
 
@@ -89,3 +92,18 @@ def test_estimates_are_near_what_the_benchmark_measured() -> None:
     small = FitSettings(iterations=1000, batch_size=2048, cpus=2)
     assert 1000 / fit_seconds(small, [(64, 48)], 2) == pytest.approx(1791, rel=0.3)
     assert fit_seconds(small, [], 2) == 0
+
+
+def test_of_many_shards_some_are_looked_at_and_the_number_is_said_to_be_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for shard in range(6):
+        with tarfile.open(tmp_path / f"{shard}.tar", "w") as archive:
+            for image in range(10 if shard else 4):
+                archive.addfile(tarfile.TarInfo(f"{shard}-{image}.jpg"))
+    split = Split(location=str(tmp_path))
+    assert str(count_images(split)) == "about 42"
+    assert count_images(split, limit=4) == Count(4), "the first shard has as many"
+    assert str(count_images(split, limit=30)) == "about 30"
+    monkeypatch.setattr("jobs.planning.counting.FILES", 3)
+    assert str(count_images(split)) == "54", "twice as many sources are all looked at"

@@ -1,0 +1,84 @@
+"""How fast closed-form maps are, beside scipy's own time for the decompositions that they cannot do without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy import linalg
+
+from lib.benchmarks.timing import Timing, by_turns
+from lib.experiment.settings import FitSettings
+from lib.experiment.variants import PARTS, Variant, curve_variants
+from lib.maps.closed_forms import ClosedForms, folds_of
+from lib.maps.moments import SourceMoments
+from lib.networks.classifiers import Classifier
+
+CLASSES = 100
+
+
+def time_closed_forms(repeats: int, size: int = 2048, rows: int = 20_000) -> list[Timing]:
+    """Return the row of all maps from one network to another: some minutes on two cores with one repeat."""
+    parts, C = made_up_sums(rows, size), made_up_classifier(size)
+    wanted = [Variant("least_squares"), Variant("orthogonal"), *curve_variants(FitSettings(), size)]
+
+    def project() -> None:
+        for _ in ClosedForms("a", parts).maps("b", wanted, C):
+            pass
+
+    decompose, count = decompositions(parts, wanted)
+    rates = by_turns(project, decompose, len(wanted), repeats)
+    return [
+        Timing(
+            "closed forms", "maps/s", "scipy's eigh and svd of the same matrices", *rates, goal=1 / 1.2,
+            note=f"{len(wanted)} maps of {size} x {size} numbers from {rows:,} rows, with cross-validated ridges; "
+            f"{count} decompositions",
+        )
+    ]  # fmt: skip
+
+
+def made_up_sums(rows: int, size: int) -> list[SourceMoments]:
+    """Return the sums of each of the PARTS of made-up rows, of which b's are a's turned, with noise."""
+    random = np.random.default_rng(0)
+    turn = linalg.qr(random.standard_normal((size, size)))[0].astype(np.float32)
+    found = []
+    for share in PARTS:
+        X = np.maximum(random.standard_normal((max(1, int(share * rows)), size), np.float32), 0)
+        Y = X @ turn + 0.1 * random.standard_normal(X.shape, np.float32)
+        found.append(SourceMoments.of(torch.from_numpy(X), {"b": torch.from_numpy(Y)}))
+    return found
+
+
+def made_up_classifier(size: int) -> Classifier:
+    """Return b's classifier."""
+    draw = torch.Generator().manual_seed(0)
+    return Classifier(torch.randn(CLASSES, size, generator=draw), torch.zeros(CLASSES))
+
+
+def decompositions(parts: list[SourceMoments], wanted: list[Variant]) -> tuple[Callable[[], None], int]:
+    """Return a function that decomposes by scipy what these maps need, and how many decompositions that are.
+
+    Each part of the rows, and each fit of its cross-validation, needs the eigenvectors of its covariance; all ranks
+    together need those of one more matrix; a rotation needs a singular value decomposition.
+    """
+    forms = ClosedForms("a", parts)
+    shares = {found.parts for found in wanted if found.family == "least_squares" and found.rank is None}
+    chosen = {tuple(range(count)) for count in shares}
+    for count in shares:
+        chosen |= {tuple(sorted(set(range(count)) - set(fold))) for fold in folds_of(count)}
+    moments = [forms.moments("b", one) for one in sorted(chosen)]
+    symmetric = [found.XX_about(found.x / found.n).numpy() for found in moments]
+    if any(found.rank for found in wanted):
+        symmetric.append(symmetric[-1])
+    rotations = [forms.moments("b", tuple(range(len(PARTS)))).XY.numpy()] * any(
+        found.family == "orthogonal" for found in wanted
+    )
+
+    def work() -> None:
+        for matrix in symmetric:
+            linalg.eigh(matrix, driver="evd")
+        for matrix in rotations:
+            linalg.svd(matrix, full_matrices=False)
+
+    return work, len(symmetric) + len(rotations)
