@@ -40,8 +40,8 @@ def given(experiment: Path, tmp_path_factory: pytest.TempPathFactory, local_ray:
         root,
         f'networks.table={{features={{{places}, vector="a"}}, classifier="{head}"}}',
         f"networks.npy={{features={{{npy}}}}}",
-        "fit.learning_curve=false",
-        "fit.ranks=[]",
+        'fit.families=["affine"]',
+        "fit.iterations=20",
     )
     assert pipeline(run) > 0
     return run
