@@ -58,6 +58,7 @@ def benchmark(
 
             rows += time_peers(pictures, repeats, busy)
             continue
+        os.environ["OPENBLAS_NUM_THREADS"] = "1" if part == "maps" else str(os.cpu_count())  # read at scipy's import
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             rows += process.submit(time_part, part, images, repeats).result()
     return rows

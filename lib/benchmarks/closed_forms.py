@@ -14,12 +14,17 @@ from lib.experiment.variants import PARTS, Variant, curve_variants
 from lib.maps.closed_forms import ClosedForms, folds_of
 from lib.maps.moments import SourceMoments
 from lib.networks.classifiers import Classifier
+from lib.networks.devices import compute_on_cpu
 
 CLASSES = 100
 
 
 def time_closed_forms(repeats: int, size: int = 2048, rows: int = 20_000) -> list[Timing]:
-    """Return the row of all maps from one network to another: some minutes on two cores with one repeat."""
+    """Return the row of all maps from one network to another, on one core as in a task: some minutes with one repeat.
+
+    Several threads would wait for each other in each of many small steps. scipy's are set by OPENBLAS_NUM_THREADS.
+    """
+    compute_on_cpu(1)
     parts, C = made_up_sums(rows, size), made_up_classifier(size)
     wanted = [Variant("least_squares"), Variant("orthogonal"), *curve_variants(FitSettings(), size)]
 
@@ -31,7 +36,7 @@ def time_closed_forms(repeats: int, size: int = 2048, rows: int = 20_000) -> lis
     rates = by_turns(project, decompose, len(wanted), repeats)
     return [
         Timing(
-            "closed forms", "maps/s", "scipy's eigh and svd of the same matrices", *rates, goal=1 / 1.2,
+            "closed forms", "maps/s a core", "scipy's eigh and svd of the same matrices", *rates, goal=1 / 1.2,
             note=f"{len(wanted)} maps of {size} x {size} numbers from {rows:,} rows, with cross-validated ridges; "
             f"{count} decompositions",
         )

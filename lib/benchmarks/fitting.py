@@ -17,6 +17,7 @@ from lib.maps.batches import ResidentRows
 from lib.networks.devices import best_device
 
 PAPER = (1_280_000, 1536, 2048)  # training rows, d_I, d_R
+TARGETS, SOME = 8, 100_000  # targets of one source, and their rows
 PAPER_BATCH = 2048  # and what fit.batch_size is, where nobody sets it
 
 
@@ -35,6 +36,7 @@ def time_fits(repeats: int) -> list[Timing]:
         rows.extend(
             of_the_paper(*on_gpu, PAPER_BATCH, 2000, repeats, compiled) for compiled in sorted({False, compiles})
         )
+        rows.append(several_targets(on_gpu[0][:SOME], on_gpu[1][:SOME], PAPER_BATCH, 200, repeats))
     return rows
 
 
@@ -174,6 +176,24 @@ def of_the_paper(X: torch.Tensor, Y: torch.Tensor, batch: int, count: int, repea
         "the floor: its matrix products, and copies of the bytes that must move", *rates, goal=1 / 1.5,
         note=f"{len(X)} rows of {X.shape[1]} and {Y.shape[1]} numbers, batches of {batch}, TF32; 100,000 iterations of "
         f"both directions take {seconds[0]:.0f} s, the floor {seconds[1]:.0f} s, extrapolated from {count}",
+    )  # fmt: skip
+
+
+def several_targets(X: torch.Tensor, Y: torch.Tensor, batch: int, count: int, repeats: int) -> Timing:
+    """Time the fit of one source to TARGETS targets at once beside as many fits. An iteration is one of each target."""
+    settings = FitSettings(batch_size=batch, iterations=count * (repeats + 1), tf32=True)
+    targets = [Y.roll(place, 1) for place in range(TARGETS)]
+    at_once = AdamFits(ResidentRows(X, targets, 0), X.shape[1], [Y.shape[1]] * TARGETS, settings, 0)
+    alone = [steps(fit_of(X, target, settings), count) for target in targets]
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        rates = by_turns(steps(at_once, count), lambda: [run() for run in alone], count, repeats)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    return Timing(
+        "fit of one source, several targets", "iterations/s, all targets", f"{TARGETS} fits, one after another", *rates,
+        goal=2.0, note=f"{len(X)} rows of {X.shape[1]} and {Y.shape[1]} numbers, batches of {batch}, TF32",
     )  # fmt: skip
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import chain
-from operator import add
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 
@@ -21,6 +20,17 @@ from lib.networks.classifiers import Classifier
 
 FOLDS = 4  # of a cross-validation, at most
 Chosen = tuple[int, ...]  # numbers of some of the PARTS of the rows
+
+
+class Absorbing(Protocol):
+    """Sums that merge."""
+
+    def __add__(self, other: Self, /) -> Self: ...
+
+    def absorb(self, other: Self, /) -> Self: ...
+
+
+Sums = TypeVar("Sums", bound=Absorbing)
 
 
 class ClosedForms:
@@ -148,11 +158,19 @@ class ClosedForms:
         """Return the sums of one pair over some of the parts."""
         if chosen not in self.sums:
             bare = [SourceMoments(part.n, part.x, part.XX, {}) for part in (self.parts[place] for place in chosen)]
-            self.sums[chosen] = reduce(add, bare)
+            self.sums[chosen] = added(bare)
         source = self.sums[chosen]
-        sums = reduce(add, (self.parts[place].targets[target] for place in chosen))
+        sums = added([self.parts[place].targets[target] for place in chosen])
         both = SourceMoments(source.n, source.x, source.XX, {target: sums})
         return both.pair(target, self.spaces.get(self.source), self.spaces.get(target))
+
+
+def added(sums: Sequence[Sums]) -> Sums:
+    """Return the sum of several sums, in their order, in memory of its own unless it is one alone."""
+    first, *others = sums
+    if not others:
+        return first
+    return reduce(lambda total, one: total.absorb(one), others[1:], first + others[0])
 
 
 def folds_of(parts: int) -> list[Chosen]:

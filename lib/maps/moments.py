@@ -168,7 +168,7 @@ def _about(
     UV: torch.Tensor, u: torch.Tensor, v: torch.Tensor, u0: torch.Tensor, v0: torch.Tensor, n: int
 ) -> torch.Tensor:
     """Return the sum of (u - u0)(v - v0)^T = sum u v^T - u0 (sum v)^T - (sum u) v0^T + n u0 v0^T."""
-    return UV - torch.outer(u0, v) - torch.outer(u - n * u0, v0)
+    return (UV - torch.outer(u0, v)).sub_(torch.outer(u - n * u0, v0))
 
 
 def _checked(features: Sequence[Features], names: list[str], device: torch.device | str) -> list[torch.Tensor]:

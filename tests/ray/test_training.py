@@ -40,7 +40,7 @@ def write_features(folder: Path, n: int = 400) -> tuple[torch.Tensor, torch.Tens
     table = pa.table(ids | {"a": vector_column(a), "b": vector_column(b)})
     place = folder / "features" / "train" / "a+b"
     write_table(str(place / "part.parquet"), table)
-    write_json(str(place / "manifest.json"), {"rows": n})
+    write_json(str(place / "manifest.json"), {"rows": n, "made_from": {"networks": {"a": {}, "b": {}}}})
     return torch.from_numpy(a), torch.from_numpy(b)
 
 

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from lib.benchmarks.fitting import bare_loop, beside_a_loader, loaded, made_up_features, of_the_paper, on_the_cpu
+from lib.benchmarks.fitting import (
+    TARGETS,
+    bare_loop,
+    beside_a_loader,
+    loaded,
+    made_up_features,
+    of_the_paper,
+    on_the_cpu,
+    several_targets,
+)
 from lib.benchmarks.timing import Timing
 
 pytestmark = pytest.mark.filterwarnings("default")  # DataLoader's own, where there are fewer cores than it likes
@@ -23,6 +32,9 @@ def test_rows() -> None:
     paper = of_the_paper(X, Y, 16, 5, 2, compiled=False)
     check(paper, 2)
     assert "500 rows of 8 and 6 numbers" in paper.note
+    several = several_targets(X, Y, 16, 5, 2)
+    check(several, 2)
+    assert several.reference_is == f"{TARGETS} fits, one after another"
     assert not torch.backends.cuda.matmul.allow_tf32
 
 
