@@ -48,7 +48,8 @@ def test_networks_are_named_by_experiment_or_by_timm() -> None:
     with pytest.raises(ExperimentError, match=r"paper has no network 'vgg': it has inception, resnet"):
         load_network("paper:vgg", [], EXPERIMENTS)
     with pytest.raises(
-        ExperimentError, match=r"wheights: unknown key. Did you mean 'weights'\? Allowed: model, title, weights"
+        ExperimentError,
+        match=r"wheights: unknown key. Did you mean 'weights'\? Allowed: features, model, title, weights",
     ):
         load_network("test_resnet", ["wheights=random"])
 
