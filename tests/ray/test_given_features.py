@@ -139,7 +139,7 @@ def test_a_further_set_has_given_features_and_no_targets_without_a_classifier(gi
 
 
 def test_embeddings_of_what_are_no_images_are_compared_too(tmp_path: Path, local_ray: None) -> None:
-    """Ids without files, labels or classifiers, as of texts: a known map is found, and queries find their own."""
+    """Ids without files or classifiers, as of texts: a known map is found, and queries find their own."""
     from jobs.pipeline import pipeline
 
     draw = np.random.default_rng(0)
@@ -149,7 +149,9 @@ def test_embeddings_of_what_are_no_images_are_compared_too(tmp_path: Path, local
         np.save(tmp_path / f"{name}.npy", vectors)
         (tmp_path / f"{name}.txt").write_text("\n".join(ids))
     for split, theirs in (("train", ids[:100]), ("val", ids[100:])):
-        (tmp_path / f"{split}.csv").write_text("\n".join(["path", *theirs]))
+        (tmp_path / f"{split}.csv").write_text(
+            "\n".join(["path,label", *(f"{name},{k % 3}" for k, name in enumerate(theirs))])
+        )
     (tmp_path / "texts.toml").write_text(f"""
 [images]
 train = "{tmp_path}/train.csv"
