@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from lib.experiment.images import Images
-from lib.experiment.layout import NAME, NAME_RULE, SPLITS, TO
+from lib.experiment.layout import NAME, NAME_RULE, TO
 from lib.experiment.network_settings import NetworkSettings
 from lib.experiment.sections import Positive, Section
 from lib.experiment.splits import Split as Split
@@ -265,19 +265,10 @@ class Experiment(Section):
 
     def located(self, folder: str) -> Experiment:
         """Return the experiment with "{root}" in its locations replaced by `folder`, which is `<root>/<experiment>`."""
-        values = self.model_dump()
-        images, networks = values["images"], values["networks"]
-        given = [network["features"] for network in networks.values() if network["features"]]
-        for table, key in [
-            *((images[split], key) for split in SPLITS for key in ("location", "base")),
-            *((one, key) for one in images["eval"].values() for key in ("location", "base", "classes", "labels")),
-            (images, "classes"),
-            *((network, key) for network in networks.values() for key in ("weights", "classifier")),
-            *((files, split) for files in given for split in SPLITS),
-            *((files["eval"], name) for files in given for name in files["eval"]),
-            (values["track"], "tensorboard"),
-        ]:
-            table[key] = table[key] and table[key].replace("{root}", folder)
+        values = self.model_dump(exclude_unset=True)  # what is not set in the file is not set here either
+        for section in ("images", "networks", "track"):
+            if section in values:
+                values[section] = replaced(values[section], "{root}", folder)
         return Experiment.model_validate(values)
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -312,3 +303,12 @@ def check_twins(networks: dict[str, NetworkSettings]) -> None:
                 f"networks.{name}.twin_of: {network.twin_of!r} is {first.model} with options {first.options}, this "
                 f"network {network.model} with {network.options}: twins have one architecture"
             )
+
+
+def replaced(value: Any, old: str, new: str) -> Any:
+    """Return a section's values with `new` in place of `old` in each text."""
+    if isinstance(value, dict):
+        return {key: replaced(below, old, new) for key, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [replaced(below, old, new) for below in value]
+    return value.replace(old, new) if isinstance(value, str) else value

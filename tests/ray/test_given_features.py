@@ -136,3 +136,43 @@ def test_a_further_set_has_given_features_and_no_targets_without_a_classifier(gi
         [row.get(key) for key in keys] for row in results["mappings"]
     ]
     assert {row["source"] for row in one["mappings"]} == {"a", "b", "table", "npy"}
+
+
+@pytest.mark.slow
+def test_embeddings_of_what_are_no_images_are_compared_too(tmp_path: Path, local_ray: None) -> None:
+    """Ids without files, labels or classifiers, as of texts: a known map is found, and queries find their own."""
+    from jobs.pipeline import pipeline
+
+    draw = np.random.default_rng(0)
+    A, turn = draw.normal(size=(150, 6)), draw.normal(size=(6, 5))
+    ids = np.array([f"text {k}" for k in range(150)])
+    for name, vectors in (("old", A), ("new", A @ turn + 1)):
+        np.save(tmp_path / f"{name}.npy", vectors)
+        (tmp_path / f"{name}.txt").write_text("\n".join(ids))
+    for split, theirs in (("train", ids[:100]), ("val", ids[100:])):
+        (tmp_path / f"{split}.csv").write_text("\n".join(["path", *theirs]))
+    (tmp_path / "texts.toml").write_text(f"""
+[images]
+train = "{tmp_path}/train.csv"
+val = "{tmp_path}/val.csv"
+[networks.old]
+features = "{tmp_path}/old.npy"
+[networks.new]
+features = "{tmp_path}/new.npy"
+[fit]
+families = ["least_squares"]
+ranks = []
+""")
+    run = run_of(tmp_path / "texts.toml", tmp_path)
+    assert pipeline(run) > 0
+    results = read_json(path_of(run, "results.json"))
+    assert results["mappings"] == []
+    found = {(row["source"], row["target"]): row for row in results["feature_mappings"]}
+    assert found["old", "new"]["skill"] > 0.99
+    assert found["old", "new"]["feature_fit"]["recall_at_1"] == 1
+    assert found["old", "new"]["feature_fit"]["rows"] == 50
+    table = pq.read_table(path_of(run, "retrieval.parquet")).to_pylist()
+    assert [row["training_rows"] for row in table if row["target"] == "new"][-1] == 100
+    page = Path(path_of(run, "report.html")).read_text()
+    assert "No network has a classifier" in page
+    assert "Queries in another network" in page

@@ -153,3 +153,13 @@ def test_a_twin_of_a_twin_is_refused() -> None:
     again = ['networks.third={model="small_resnet", options={num_classes=12}, twin_of="resnet_twin"}']
     with pytest.raises(ExperimentError, match="'resnet_twin' is a twin itself: name 'resnet'"):
         load_experiment("demo", ["demo.twins=true", *again], EXPERIMENTS)
+
+
+def test_what_a_file_does_not_set_stays_unset_in_the_run(tmp_path: Path) -> None:
+    experiment = load_experiment(
+        "demo", ["images.eval.more={location='{root}/more', classes='{root}/names'}"], EXPERIMENTS
+    )
+    located = experiment.located("/r")
+    assert located.images.val.model_fields_set == {"location"}
+    assert located.images.eval["more"].classes == "/r/names"
+    assert located.located("/other") == located
