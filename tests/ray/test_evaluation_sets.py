@@ -21,6 +21,8 @@ from lib.report.findings import Findings
 from lib.report.report import write_report
 from lib.storage.files import read_json
 
+pytestmark = pytest.mark.slow
+
 CLOSED = 'families = ["least_squares", "classifiers"]\nlearning_curve = false\ncontrols = false\nranks = []\n'
 IDENTITY = ("correct", "total", "accuracy", "loss", "loss_ci95", "fixed", "broken", "p_holm", "regions", "outcome")
 

@@ -17,6 +17,8 @@ from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
 from lib.storage.files import read_json
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def given(experiment: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Run:
@@ -138,7 +140,6 @@ def test_a_further_set_has_given_features_and_no_targets_without_a_classifier(gi
     assert {row["source"] for row in one["mappings"]} == {"a", "b", "table", "npy"}
 
 
-@pytest.mark.slow
 def test_embeddings_of_what_are_no_images_are_compared_too(tmp_path: Path, local_ray: None) -> None:
     """Ids without files, labels or classifiers, as of texts: a known map is found, and queries find their own."""
     from jobs.pipeline import pipeline

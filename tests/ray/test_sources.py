@@ -20,6 +20,8 @@ from lib.networks.classifiers import Classifier
 from lib.storage.files import read_json
 from lib.storage.parquet import read_table
 
+pytestmark = pytest.mark.slow
+
 SAME = 'model="test_resnet", weights="random", options={num_classes=12}'
 
 
