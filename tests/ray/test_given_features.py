@@ -145,9 +145,10 @@ def test_embeddings_of_what_are_no_images_are_compared_too(tmp_path: Path, local
     from jobs.pipeline import pipeline
 
     draw = np.random.default_rng(0)
-    A, turn = draw.normal(size=(150, 6)), draw.normal(size=(6, 5))
+    A, turn = draw.normal(size=(150, 6)), np.linalg.qr(draw.normal(size=(6, 6)))[0]
+    A /= np.linalg.norm(A, axis=1, keepdims=True)  # vectors of unit length and a rotation: no length is left to explain
     ids = np.array([f"text {k}" for k in range(150)])
-    for name, vectors in (("old", A), ("new", A @ turn + 1)):
+    for name, vectors in (("old", A), ("new", A @ turn)):
         np.save(tmp_path / f"{name}.npy", vectors)
         (tmp_path / f"{name}.txt").write_text("\n".join(ids))
     for split, theirs in (("train", ids[:100]), ("val", ids[100:])):
