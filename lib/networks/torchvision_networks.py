@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from typing import Any
 
 import torch
@@ -36,7 +37,8 @@ def torchvision_backbone(name: str, settings: NetworkSettings) -> Backbone:
             f"{', '.join(kinds.__members__)}"
         )
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # Inception's and GoogLeNet's, about how they are drawn
             torch.default_generator.manual_seed(0)
             model = models.get_model(model_name, weights=chosen, **settings.options)
     except Exception as error:
@@ -49,7 +51,17 @@ def torchvision_backbone(name: str, settings: NetworkSettings) -> Backbone:
         raise NetworkError(f"network {name!r}: {type(model).__name__} has no Linear layer that could be its classifier")
     model.eval()  # before its function is wrapped: Inception gives other outputs in training
     head, whole = take_off(model, path, model.__call__)
-    return Backbone(model, model.__call__, head, "", whole, _config((chosen or kinds.DEFAULT).transforms()))
+    return Backbone(model, model.__call__, head, "", whole, _config((chosen or fitting(kinds, model)).transforms()))
+
+
+def fitting(kinds: Any, model: torch.nn.Module) -> Any:
+    """Return the weights whose preprocessing a network without named weights gets: the default, if its size fits.
+
+    A transformer takes images of one size; some of torchvision's weights were trained on others than the network's own.
+    """
+    size = getattr(model, "image_size", None)
+    fits = [kind for kind in (kinds.DEFAULT, *kinds) if size is None or kind.transforms().crop_size == [size]]
+    return (fits or [kinds.DEFAULT])[0]
 
 
 def _config(transforms: Any) -> dict[str, Any]:
