@@ -47,7 +47,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Tables:
             table = pa.table({"image_id": ids[part], "label": pa.nulls(len(ids[part]), pa.int32())})
             table = table.append_column(network, vector_column(vectors[part]))
             write_table(str(place / f"{start:04d}.parquet"), table)
-        write_json(str(place / "manifest.json"), {"rows": n})
+        write_json(str(place / "manifest.json"), {"rows": n, "made_from": {"networks": {network: {}}}})
     return folder, torch.from_numpy(a), torch.from_numpy(b)
 
 
