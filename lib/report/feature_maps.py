@@ -11,13 +11,11 @@ from matplotlib.figure import Figure
 from lib.evaluation.results import Results
 from lib.report.blocks import Block, FigureBlock, Note, Section, Table
 from lib.report.cells import direction, number
-from lib.report.drawing import plain_name
 from lib.report.findings import all_mappings
+from lib.report.heat_map import WORDED, measures, name_cells
 
 MATRIX = 3  # networks from which a heat map says more than a table
-WORDED = 16  # networks at most whose cells have words
 LISTED = 400  # directions at most that stand in the table
-CELL, SMALL_CELL, WIDTH = 0.62, 0.12, 8.0  # inches: cells with words, without at least, all of those together
 READING = "a row is the network that gives its features, a column the network whose features they are mapped to."
 Pair = tuple[str, str]
 
@@ -62,9 +60,7 @@ def features_section(results: Results, svg: str | None) -> Section | None:
 def draw_skills(networks: Sequence[str], skill: Mapping[Pair, float]) -> Figure:
     """Draw the skill of each (source, target): a row for each source, a column for each target."""
     n = len(networks)
-    cell = CELL if n <= WORDED else max(SMALL_CELL, WIDTH / n)
-    size = min(10.0, 50 * cell)  # of names, points
-    longest = 0.085 * max(map(len, networks)) * size / 10
+    cell, _, longest = measures(networks)
     figure = Figure(figsize=(cell * n + longest + 1.2, cell * n + min(longest, 2) + 0.6), layout="constrained")
     axes = figure.subplots()
     values = np.array([[skill.get((source, target), np.nan) for target in networks] for source in networks])
@@ -73,11 +69,7 @@ def draw_skills(networks: Sequence[str], skill: Mapping[Pair, float]) -> Figure:
     for row, column in np.argwhere(np.isfinite(values)) if n <= WORDED else ():
         ink = "black" if values[row, column] > 0.55 else "white"
         axes.text(column, row, f"{values[row, column]:z.2f}", color=ink, ha="center", va="center", fontsize=8)
-    names = [plain_name(name) for name in networks]
-    turned = 0 if longest < cell else 45 if n <= WORDED else 90
-    axes.set_xticks(np.arange(n), names, rotation=turned, ha="right" if turned == 45 else "center", fontsize=size)
-    axes.set_yticks(np.arange(n), names, fontsize=size)
-    axes.tick_params(length=0)
+    name_cells(axes, networks, np.arange(n))
     axes.set(xlabel="features of", ylabel="features from")
     axes.spines[:].set_visible(False)
     figure.colorbar(picture, ax=axes, shrink=0.6, label="skill")

@@ -22,6 +22,24 @@ WORDED = 16  # networks at most whose cells have words
 Pair = tuple[str, str]  # source and target
 
 
+def measures(networks: Sequence[str]) -> tuple[float, float, float]:
+    """Return a cell's side, inches, the size of names, points, and the length of the longest name, inches."""
+    n = len(networks)
+    cell = CELL if n <= WORDED else max(SMALL_CELL, WIDTH / n)
+    size = min(10.0, 50 * cell)
+    return cell, size, 0.085 * max(map(len, networks)) * size / 10
+
+
+def name_cells(axes: Axes, networks: Sequence[str], middles: np.ndarray) -> None:
+    """Write the networks' names beside rows and columns, whose middles (n,) are given; long names are turned."""
+    cell, size, longest = measures(networks)
+    names = [plain_name(name) for name in networks]
+    turned = 0 if longest < cell else 45 if len(networks) <= WORDED else 90
+    axes.set_xticks(middles, names, rotation=turned, ha="right" if turned == 45 else "center", fontsize=size)
+    axes.set_yticks(middles, names, fontsize=size)
+    axes.tick_params(length=0)
+
+
 def draw_losses(
     order: Sequence[str], loss: Mapping[Pair, float], own: Mapping[str, str], significant: set[Pair], chance: set[Pair]
 ) -> Figure:
@@ -31,9 +49,7 @@ def draw_losses(
     so, are grey, and do not stretch the colours. White is 0. Cells of more than WORDED networks are colours alone.
     """
     n = len(order)
-    cell = CELL if n <= WORDED else max(SMALL_CELL, WIDTH / n)
-    size = min(10.0, 50 * cell)  # of names, points
-    longest = 0.085 * max(map(len, order)) * size / 10
+    cell, _, longest = measures(order)
     figure = Figure(figsize=(cell * n + longest + 0.6, cell * n + min(longest, 2) + 0.6), layout="constrained")
     axes = figure.subplots()
     limit = max((abs(points) for pair, points in loss.items() if pair not in chance), default=0) or 1
@@ -49,11 +65,7 @@ def draw_losses(
                 star = "*" if pair in significant else ""
                 words = f"{loss[pair]:z.1f}{star}" + ("\nchance?" if pair in chance else "")
                 _cell(axes, row, column, colours[pair], words, "bold" if star and pair not in chance else "normal")
-    names = [plain_name(name) for name in order]
-    turned = 0 if longest < cell else 45 if n <= WORDED else 90
-    axes.set_xticks(np.arange(n) + 0.5, names, rotation=turned, ha="right" if turned == 45 else "center", fontsize=size)
-    axes.set_yticks(np.arange(n) + 0.5, names, fontsize=size)
-    axes.tick_params(length=0)
+    name_cells(axes, order, np.arange(n) + 0.5)
     axes.set(xlim=(0, n), ylim=(n, 0), aspect="equal", xlabel="classifier of", ylabel="features from")
     axes.spines[:].set_visible(False)
     axes.patch.set_gid("cells")  # the page finds the cell of a click by it
