@@ -138,8 +138,7 @@ def fit_probe(
         edges = part_edges(whole.image_id.tolist())
     if settings.kind == "logistic" and whole is not None:
         F = float64_rows(whole.vectors[network], device)
-        part = torch.from_numpy(assign_parts(whole.image_id.tolist(), edges)).to(device)
-        label = torch.from_numpy(whole.label.to_numpy().astype(np.int64)).to(device)
+        part, label = parts_and_labels(whole.image_id.tolist(), whole.label.to_numpy(), edges, device)
         classifier, described = logistic_probe(F, label, part, classes, settings.iterations)
     else:
         spaces = {}
@@ -149,6 +148,14 @@ def fit_probe(
     data = classifier.to_bytes()
     write_bytes(files.classifier(network), data)
     return described, FileRecord.of(data)
+
+
+def parts_and_labels(
+    image_ids: list[str], labels: np.ndarray, edges: np.ndarray | None, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the part and the label of each image, (n,) both, on a device."""
+    part = torch.from_numpy(assign_parts(image_ids, edges)).to(device)
+    return part, torch.from_numpy(labels.astype(np.int64)).to(device)
 
 
 def labelled_features(tables: FeatureTables, network: str) -> Features:
@@ -192,8 +199,7 @@ def sums_of_parts(
     """Return the sums over some rows, those of each of the PARTS by themselves."""
     F = float64_rows(column_vectors(rows, network), device)
     F = F @ spaces["features"].double() if spaces else F
-    part = torch.from_numpy(assign_parts(rows["image_id"].to_pylist(), edges)).to(device)
-    label = torch.from_numpy(rows["label"].to_numpy().astype(np.int64)).to(device)
+    part, label = parts_and_labels(rows["image_id"].to_pylist(), rows["label"].to_numpy(), edges, device)
     return [label_moments(F[part == place], label[part == place], classes, device) for place in range(len(PARTS))]
 
 
