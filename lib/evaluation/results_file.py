@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from lib.storage.files import write_bytes
+from lib.storage.files import without_nan, write_bytes
 
 DIGITS = 10  # of each number: more than images can tell
 
@@ -25,7 +24,7 @@ def write_results(uri: str, results: Mapping[str, object]) -> bytes:
 
 def written(value: Any, margin: str = "  ") -> str:
     """Return a value of the results as JSON: of a list one row a line, of all else one key a line, behind a margin."""
-    value = rounded(value)
+    value = rounded(without_nan(value))
     if isinstance(value, list) and value and isinstance(value[0], dict):
         rows = ",\n".join(f"{margin}  {json.dumps(row, ensure_ascii=False, allow_nan=False)}" for row in value)
         return f"[\n{rows}\n{margin}]"
@@ -39,8 +38,6 @@ def rounded(value: Any) -> Any:
     """Return a JSON value with rounded numbers."""
     if isinstance(value, dict):
         return {key: rounded(below) for key, below in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [rounded(below) for below in value]
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    return value
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
