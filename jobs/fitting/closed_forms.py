@@ -115,10 +115,9 @@ def fit_block(
         for found in curves:
             found.keep(files, train)
         fitted += curves
-    points = PointCounter(files, val, source, JUDGED * room, device)
     wanted = [found for pair in block for found in pair.curves]
-    if wanted:
-        points.count(points_of(forms, wanted, files), forms.label_only_vectors(wanted[0].seed))
+    points = PointCounter(files, val, forms, JUDGED * room, wanted[0].seed if wanted else 0)
+    points.count(points_of(forms, wanted, files))
     rank_images(val, fitted, device)
     finish_curves(fitted, judge_curves(files, val, fitted, JUDGED * room, device), points.found)
 

@@ -95,10 +95,10 @@ def rank_images(tables: FeatureTables, fitted: Sequence[FittedCurves], device: t
             continue
         source, target = found.curves.source, found.curves.target
         X, Y = (read_sample(tables, name, found.curves.ranked).vectors[name] for name in (source, target))
-        own = normalize(torch.from_numpy(Y).to(device), dim=1)
+        own = normalize(torch.tensor(Y, device=device), dim=1)
         near = nearest_others(own, own)
         for variant in variants:
-            mapped = normalize(found.maps[variant].to(device)(torch.from_numpy(X).to(device)), dim=1)
+            mapped = normalize(found.maps[variant].to(device)(torch.tensor(X, device=device)), dim=1)
             found.described[variant]["retrieval"] = dict(retrieval(mapped, own, near))
 
 

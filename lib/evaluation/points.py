@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -69,29 +69,30 @@ class OwnRight:
 
 
 class CountPoints:
-    """Count what some maps of one pair predict, from the source's features or from a control's label-only vectors.
+    """Count what some maps of one pair predict. With the classifiers of target and source, count the regions, too.
 
-    With the source's classifier, which no control has, the regions are counted, too.
+    `feed` makes of a feature table's rows those that the maps are applied to, where they are other ones: a control's
+    vectors, or coordinates.
     """
 
     def __init__(
-        self, predict: PredictMapped, control: LabelOnly | None = None, source_classifier: Classifier | None = None
+        self,
+        predict: PredictMapped,
+        feed: Callable[[pa.Table], pa.Table] | None = None,
+        classifiers: tuple[Classifier | None, Classifier | None] = (None, None),
     ) -> None:
-        self.predict, self.control = predict, control
+        self.predict, self.feed = predict, feed
         self.own = None
-        if control is None and source_classifier is not None:
-            self.own = (
-                PredictOwn(predict.target, predict.classifier, predict.device),
-                PredictOwn(predict.source, source_classifier, predict.device),
-            )
+        if None not in classifiers:
+            self.own = [
+                PredictOwn(network, classifier, predict.device)
+                for network, classifier in zip((predict.target, predict.source), classifiers, strict=True)
+            ]
         self.counts = {name: PointCounts() for name in predict.maps}
 
     def __call__(self, rows: pa.Table) -> None:
         """Count rows of a feature table that has the columns of both networks."""
-        if self.control is not None:
-            known = self.control.has(pc.fill_null(rows["label"], -1).to_numpy())
-            rows = label_only_rows(rows.filter(pa.array(known)), self.predict.source, self.predict.target, self.control)
-        predicted = self.predict(rows)
+        predicted = self.predict(rows if self.feed is None else self.feed(rows))
         own = None if self.own is None else OwnRight(*(right(predict(rows)) for predict in self.own))
         for name, counts in self.counts.items():
             counts.add(predicted, name, own)
@@ -107,8 +108,16 @@ def right(predicted: pa.Table) -> np.ndarray:
     return equal
 
 
-def label_only_rows(rows: pa.Table, source: str, target: str, label_only: LabelOnly) -> pa.Table:
-    """Return labelled rows with the control's vectors in place of the source's."""
-    drawn = label_only.vectors(rows["image_id"].to_pylist(), rows["label"].to_numpy())
-    kept = rows.select(["image_id", "label", target])
-    return kept.append_column(source, vector_column(drawn))
+@dataclass(frozen=True)
+class LabelOnlyRows:
+    """Feed maps of one pair with a control's label-only vectors, of the images whose classes it knows."""
+
+    source: str
+    target: str
+    control: LabelOnly
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Return labelled rows with the control's vectors in place of the source's."""
+        rows = rows.filter(pa.array(self.control.has(pc.fill_null(rows["label"], -1).to_numpy())))
+        drawn = self.control.vectors(rows["image_id"].to_pylist(), rows["label"].to_numpy())
+        return rows.select(["image_id", "label", self.target]).append_column(self.source, vector_column(drawn))

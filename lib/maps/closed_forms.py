@@ -14,7 +14,7 @@ from lib.maps.affine import AffineMap
 from lib.maps.class_sums import ClassSums, LabelOnly
 from lib.maps.moments import Moments, SourceMoments
 from lib.maps.procrustes import orthogonal
-from lib.maps.ridge import best_ridge, least_squares, low_rank, score_metric
+from lib.maps.ridge import best_ridge, coordinate_least_squares, least_squares, low_rank, score_metric
 from lib.maps.spectrum import Basis, Spectrum
 from lib.networks.classifiers import Classifier
 
@@ -56,6 +56,11 @@ class ClosedForms:
         self.ridges: dict[tuple[str, int], float] = {}
         self.metrics: dict[str, torch.Tensor] = {}
 
+    @property
+    def device(self) -> torch.device:
+        """Where the sums are."""
+        return self.parts[0].XX.device
+
     def maps(
         self, target: str, wanted: Sequence[Variant], C_T: Classifier | None
     ) -> Iterator[tuple[Variant, AffineMap, dict[str, Any]]]:
@@ -82,13 +87,11 @@ class ClosedForms:
     def subset_maps(self, chosen: Chosen, ridges: Mapping[str, float]) -> Iterator[tuple[str, AffineMap]]:
         """Yield the least-squares map to each target from some parts of the rows, with a ridge that is known.
 
-        Nothing is kept for other subsets.
+        The map is one between the coordinates in the `spaces`. Nothing is kept for other subsets.
         """
-        kept, basis = chosen in self.sums, None
+        kept = chosen in self.sums
         for target, ridge in ridges.items():
-            moments = self.moments(target, chosen)
-            basis = basis or self.bases.get(chosen) or Basis.of(moments)
-            yield target, least_squares(moments, ridge, basis)
+            yield target, coordinate_least_squares(self.moments(target, chosen), ridge)
         if not kept:
             self.sums.pop(chosen, None)
 

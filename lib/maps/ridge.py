@@ -10,9 +10,10 @@ import torch
 
 from lib.maps.affine import AffineMap
 from lib.maps.moments import Features, Moments, float64_rows
-from lib.maps.spectrum import EPSILON, Basis, Spectrum
+from lib.maps.spectrum import EPSILON, Basis, Frame, Spectrum, rounding
 
 RIDGES = tuple(10 ** (k / 4) for k in range(-24, 9))  # 1e-6 to 1e2, four a decade
+CLEAR = 100  # times the sums' rounding: a ridge above it makes nothing of directions that no row reaches
 
 
 def least_squares(moments: Moments, ridge: float, basis: Basis | None = None) -> AffineMap:
@@ -25,6 +26,23 @@ def least_squares(moments: Moments, ridge: float, basis: Basis | None = None) ->
     """
     spectrum = Spectrum.of(moments, basis)
     return spectrum.frame.map(spectrum.weight(ridge))
+
+
+def coordinate_least_squares(moments: Moments, ridge: float) -> AffineMap:
+    """Return the map of `least_squares` for one ridge, between the coordinates in the rows' spaces if they have any.
+
+    Where the ridge is far above the rounding of the sums, Cholesky's decomposition takes the place of eigenvectors, for
+    about a fifth of the time. The maps are equal up to rounding. Raises ValueError as `least_squares` does.
+    """
+    frame = Frame.of(moments)
+    S = moments.XX_about(frame.mean_x)
+    penalty = ridge * float(S.trace()) / moments.d_A
+    if penalty <= CLEAR * rounding(moments):
+        spectrum = Spectrum.of(moments)
+        return spectrum.frame.coordinate_map(spectrum.weight(ridge))
+    S.diagonal().add_(penalty)
+    L = torch.linalg.cholesky(S)
+    return frame.coordinate_map(torch.cholesky_solve(moments.XY_about(frame.mean_x, frame.mean_y), L).T)
 
 
 def choose_ridge(

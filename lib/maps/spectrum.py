@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,17 +40,26 @@ class Frame:
 
         The map keeps the factors, with those of the spaces around them.
         """
-        shift = self.mean_x
-        for factor in reversed(weight):
-            shift = factor @ shift
-        bias = self.length * (self.mean_y - shift)
-        factors = [(self.length * weight[0]).float(), *(factor.float() for factor in weight[1:])]
+        factors, bias = self._scaled(weight)
         if self.target_space is not None:
             factors.insert(0, self.target_space)
             bias = self.target_space.double() @ bias
         if self.space is not None:
             factors.append(self.space.T)
         return AffineMap(factors, bias.float())
+
+    def coordinate_map(self, *weight: torch.Tensor) -> AffineMap:
+        """Return the same map between the coordinates in the spaces; without spaces it is `map`."""
+        factors, bias = self._scaled(weight)
+        return AffineMap(factors, bias.float())
+
+    def _scaled(self, weight: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Return the weight's factors in float32, and the bias in float64, of targets at their mean length."""
+        shift = self.mean_x
+        for factor in reversed(weight):
+            shift = factor @ shift
+        factors = [(self.length * weight[0]).float(), *(factor.float() for factor in weight[1:])]
+        return factors, self.length * (self.mean_y - shift)
 
 
 @dataclass(frozen=True, eq=False)

@@ -219,4 +219,4 @@ def test_the_readme_of_lib_has_lines_of_python_print_the_accuracy_of_a_map(worke
     mappings = read_json(path_of(worker_killed, "results.json"))["mappings"]
     (accuracy,) = [row["accuracy"] for row in mappings if row["source"] == "a"]
     what, _, right = done.stdout.strip().partition(": ")
-    assert (what, float(right)) == ("right", pytest.approx(accuracy, rel=1e-9))  # results.json has ten digits
+    assert (what, float(right)) == ("right", pytest.approx(accuracy, rel=1e-7))  # results.json has eight digits

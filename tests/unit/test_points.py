@@ -7,15 +7,19 @@ import torch
 from torch.nn.functional import normalize
 
 from lib.evaluation.agreement import Z
+from lib.evaluation.coordinates import Coordinates
 from lib.evaluation.point_results import add_variances, half_sample_variance
-from lib.evaluation.points import SCALE, CountPoints
+from lib.evaluation.points import SCALE, CountPoints, LabelOnlyRows
 from lib.evaluation.predictions import PredictMapped
 from lib.evaluation.regions import REGIONS, count_regions
 from lib.evaluation.result_tables import MAPS
+from lib.experiment.variants import PARTS
 from lib.maps.affine import AffineMap
 from lib.maps.class_sums import ClassSums, LabelOnly
-from lib.maps.moments import Moments
+from lib.maps.closed_forms import ClosedForms
+from lib.maps.moments import Moments, SourceMoments
 from lib.maps.ridge import least_squares
+from lib.maps.row_space import row_space
 from lib.networks.classifiers import Classifier
 from lib.storage.columns import vector_column
 
@@ -99,7 +103,7 @@ def test_regions_are_those_of_own_and_mapped_answers() -> None:
     rows = table([*label[:99].tolist(), None], X[:100], Y[:100])
     C_A, C_B = (Classifier(torch.randn(4, d, generator=draw), torch.zeros(4)) for _ in range(2))
     map_ = AffineMap(torch.randn(d, d, generator=draw), torch.zeros(d))
-    counter = CountPoints(PredictMapped("A", "B", C_B, {"x": map_}), source_classifier=C_A)
+    counter = CountPoints(PredictMapped("A", "B", C_B, {"x": map_}), classifiers=(C_B, C_A))
     for part in (rows.slice(60), rows.slice(0, 60)):
         counter(part)
     right = [
@@ -118,9 +122,47 @@ def test_regions_are_those_of_own_and_mapped_answers() -> None:
 def test_a_control_is_fed_with_labels_alone() -> None:
     rows = table([0, 1, 2, 3, None], X[:5], Y[:5])
     predict = PredictMapped("A", "B", Classifier(torch.eye(4, d), torch.zeros(4)), {"x": AffineMap.identity(d)})
-    counter = CountPoints(predict, LabelOnly(np.eye(4, d), np.array([True, True, True, False]), 0.0, seed=0))
+    control = LabelOnly(np.eye(4, d), np.array([True, True, True, False]), 0.0, seed=0)
+    counter = CountPoints(predict, LabelOnlyRows("A", "B", control))
     counter(rows)
     assert counter.points()["x"]["correct"] == counter.points()["x"]["total"] == 3
+
+
+@pytest.mark.parametrize(("d_A", "d_B"), [(60, 50), (60, 20), (30, 50), (30, 20)])
+def test_maps_from_few_rows_are_counted_in_the_rows_spaces_as_among_the_features(d_A: int, d_B: int) -> None:
+    """40 training rows: a network with more features has a space."""
+    features = {
+        "A": torch.randn(140, d_A, generator=draw),
+        "B": torch.relu(torch.randn(140, d_B, generator=draw)),
+    }
+    train, rows = (
+        {name: F[:40] for name, F in features.items()},
+        table(label[:100].tolist(), features["A"][40:], features["B"][40:]),
+    )
+    spaces = {name: row_space(F) for name, F in train.items() if F.shape[1] > 40}
+    X, Y = (F.double() @ spaces[name].double() if name in spaces else F.double() for name, F in train.items())
+    part = np.arange(40) % len(PARTS)
+    forms = ClosedForms("A", [SourceMoments.of(X[part == k], {"B": Y[part == k]}) for k in range(len(PARTS))], spaces)
+    chosen = tuple(range(12))
+    ((_, map_),) = forms.subset_maps(chosen, {"B": 0.1})
+    C_A, C_B = (
+        Classifier(torch.randn(5, size, generator=draw), torch.randn(5, generator=draw), 1) for size in (d_A, d_B)
+    )
+
+    inside = Coordinates("A", "B", spaces)
+    found = CountPoints(
+        PredictMapped("A", "B", inside.classifier(C_B), {"x": inside.map(map_)}), inside.rows, (C_B, C_A)
+    )
+    used = np.isin(part, chosen)
+    expected_map = least_squares(Moments.of(train["A"][used], train["B"][used]), 0.1)
+    expected = CountPoints(PredictMapped("A", "B", C_B, {"x": expected_map}), classifiers=(C_B, C_A))
+    for counter in (found, expected):
+        counter(rows)
+    assert found.points()["x"]["validation_error"] == pytest.approx(
+        expected.points()["x"]["validation_error"], rel=1e-5
+    )
+    assert found.points()["x"]["regions"] == expected.points()["x"]["regions"]
+    assert 0 < found.points()["x"]["correct"] == expected.points()["x"]["correct"]
 
 
 def test_halves_tell_the_variance_over_training_rows() -> None:

@@ -227,6 +227,6 @@ def test_results_are_written_a_row_a_line_with_null_for_what_json_lacks(tmp_path
     assert (tmp_path / "results.json").read_bytes() == data
     found = json.loads(data)
     assert found["experiment"] == "é"
-    assert found["networks"]["a"]["accuracy"] == 0.3333333333
-    assert found["mappings"] == [{"loss": 0.6666666667, "regions": {"none": 2**53 + 1}}, {"loss": None}]
-    assert '    {"loss": null}\n  ],' in data.decode()
+    assert found["networks"]["a"]["accuracy"] == 0.33333333
+    assert found["mappings"] == [{"loss": 0.66666667, "regions": {"none": 2**53 + 1}}, {"loss": None}]
+    assert '    {"loss":null}\n  ],' in data.decode()

@@ -1,0 +1,63 @@
+"""Evaluation rows, classifiers and maps in the small spaces that few training rows span, where all cost less."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+
+from lib.evaluation.predictions import Device, float64_vectors
+from lib.maps.affine import AffineMap
+from lib.networks.classifiers import Classifier
+from lib.storage.columns import vector_column
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """A pair's row spaces (lib.maps.row_space). A network without one keeps its features.
+
+    What a map makes lies in the target's space Q (d_B, r), so that its class scores are those of C_B Q, and its
+    distance from a target row is known from the row's r coordinates and the length of what lies outside, which is one
+    number more. Maps make 0 of it, and class scores do not depend on it.
+    """
+
+    source: str
+    target: str
+    spaces: Mapping[str, torch.Tensor]
+    device: Device = "cpu"
+
+    def rows(self, rows: pa.Table) -> pa.Table:
+        """Return rows of a feature table that has the columns of both networks, as coordinates in float64."""
+        x, y = (float64_vectors(rows, network, self.device) for network in (self.source, self.target))
+        Q_A, Q_B = (self._space(network) for network in (self.source, self.target))
+        if Q_A is not None:
+            x = x @ Q_A
+        if Q_B is not None:
+            inside = y @ Q_B
+            outside = (y - inside @ Q_B.T).norm(dim=1, keepdim=True)
+            y = torch.cat([inside, outside], dim=1)
+        kept = rows.select(["image_id", "label"])
+        for network, vectors in ((self.source, x), (self.target, y)):
+            kept = kept.append_column(network, vector_column(vectors.cpu().numpy()))
+        return kept
+
+    def classifier(self, C_T: Classifier | None) -> Classifier | None:
+        """Return the target's classifier of coordinates, in float64."""
+        Q_B = self._space(self.target)
+        if C_T is None or Q_B is None:
+            return C_T
+        weight = C_T.weight.to(Q_B) @ Q_B
+        return Classifier(torch.cat([weight, weight.new_zeros(len(weight), 1)], dim=1), C_T.bias.to(Q_B), C_T.offset)
+
+    def map(self, map_: AffineMap) -> AffineMap:
+        """Return a map between the coordinates with the number more that is 0."""
+        if self._space(self.target) is None:
+            return map_
+        padded = [torch.cat([part, part.new_zeros(1, *part.shape[1:])]) for part in (map_.factors[0], map_.bias)]
+        return AffineMap([padded[0], *map_.factors[1:]], padded[1])
+
+    def _space(self, network: str) -> torch.Tensor | None:
+        space = self.spaces.get(network)
+        return None if space is None else space.to(self.device, torch.float64)
