@@ -28,9 +28,11 @@ from lib.features.tables import FeatureTables
 from lib.maps.class_sums import ClassSums
 from lib.maps.classifier_maps import from_classifiers
 from lib.maps.closed_forms import ClosedForms, label_rows
+from lib.maps.few_rows import FewRows
 from lib.maps.moments import SourceMoments, float64_rows
 from lib.maps.row_space import row_space
 from lib.networks.classifiers import load_classifier, needed_classifier
+from lib.networks.devices import best_device
 from lib.storage.columns import column_vectors
 from lib.storage.manifests import Artifact
 
@@ -94,9 +96,7 @@ def fit_block(
     cpus: int, files: Layout, train: FeatureTables, val: FeatureTables, block: list[PairWork], room: float
 ) -> None:
     """Fit maps of one source from sums over the rows, and write them or what they predict, with their manifests."""
-    from lib.networks.devices import best_device, compute_on_cpu  # imported here, since the driver computes nothing
-
-    compute_on_cpu(cpus)
+    torch.set_num_threads(cpus)
     source = block[0].source
     device = best_device()
     forms = sum_rows(train, source, [pair.target for pair in block], device)
@@ -125,9 +125,7 @@ def fit_block(
 @ray.remote
 def join_classifiers(cpus: int, files: Layout, train: FeatureTables, artifacts: Mapping[MapKey, Artifact]) -> None:
     """Make maps to one target from the classifiers alone, and write them with their manifests."""
-    from lib.networks.devices import best_device, compute_on_cpu
-
-    compute_on_cpu(cpus)
+    torch.set_num_threads(cpus)
     target = label_rows(needed_classifier(files, next(iter(artifacts)).target))
     sources = [label_rows(needed_classifier(files, key.source)) for key in artifacts]
     maps = from_classifiers(sources, target, best_device())
@@ -148,6 +146,7 @@ def sum_rows(tables: FeatureTables, source: str, targets: list[str], device: tor
         if 0 < tables.rows(network) < size
     }
     total: list[SourceMoments] = []
+    few: list[tuple[torch.Tensor, ...]] = []  # rows themselves, where they are fewer than the source's features
     classes: ClassSums | None = None
     for chunk in split_into_chunks(tables, networks, CHUNK_ROWS):
         images = read_chunk(chunk)
@@ -156,11 +155,18 @@ def sum_rows(tables: FeatureTables, source: str, targets: list[str], device: tor
         by_class = sums_by_class(images, X, vectors)
         classes = by_class if classes is None else classes + by_class
         part = torch.from_numpy(assign_parts(images["image_id"].to_pylist(), edges)).to(device)
+        if source in spaces:
+            few.append((part, X, *others))
+            continue
         for place, found in enumerate(sums_of_parts(part, X, vectors, device)):
             if place == len(total):
                 total.append(found)
             else:
                 total[place] = total[place].absorb(found)  # one part at a time, since its sums are as large
+    if few:
+        part, X, *others = (torch.cat(pieces) for pieces in zip(*few, strict=True))
+        rows = FewRows.of(X, dict(zip(targets, others, strict=True)), part, len(spaces[source]))
+        return ClosedForms(source, rows, spaces, classes)
     if not total:
         raise ValueError(f"expected training rows of {source!r}, there are none")
     return ClosedForms(source, total, spaces, classes)

@@ -28,7 +28,7 @@ class PointCounter:
 
     def __init__(self, files: Layout, tables: FeatureTables, forms: ClosedForms, room: float, seed: int) -> None:
         self.files, self.tables, self.source, self.room = files, tables, forms.source, room
-        self.spaces, self.device = forms.spaces, forms.device
+        self.spaces, self.device = forms.spaces, forms.parts.device
         self.control = forms.label_only_vectors(seed)
         self.found: dict[str, list[dict[str, Any]]] = {}  # by target
 
@@ -106,7 +106,7 @@ def points_of(forms: ClosedForms, wanted: Sequence[Curves], files: Layout) -> It
         ridges = {
             curves.target: forms.ridge(curves.target, share.parts, classifiers[curves.target]) for curves in theirs
         }
-        described = {"share": subset.share, "subset": subset.number, "rows": sum(forms.parts[part].n for part in parts)}
+        described = {"share": subset.share, "subset": subset.number, "rows": sum(map(forms.parts.count, parts))}
         for target, map_ in forms.subset_maps(parts, ridges):
             yield target, subset.name, on_cpu(map_), described
 

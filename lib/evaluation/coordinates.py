@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pyarrow as pa
 import torch
@@ -14,7 +13,6 @@ from lib.networks.classifiers import Classifier
 from lib.storage.columns import vector_column
 
 
-@dataclass(frozen=True, eq=False)
 class Coordinates:
     """A pair's row spaces (lib.maps.row_space). A network without one keeps its features.
 
@@ -23,20 +21,19 @@ class Coordinates:
     number more. Maps make 0 of it, and class scores do not depend on it.
     """
 
-    source: str
-    target: str
-    spaces: Mapping[str, torch.Tensor]
-    device: Device = "cpu"
+    def __init__(self, source: str, target: str, spaces: Mapping[str, torch.Tensor], device: Device = "cpu") -> None:
+        self.source, self.target, self.device = source, target, device
+        found = (spaces.get(network) for network in (source, target))
+        self.Q_A, self.Q_B = (None if space is None else space.to(device, torch.float64) for space in found)
 
     def rows(self, rows: pa.Table) -> pa.Table:
         """Return rows of a feature table that has the columns of both networks, as coordinates in float64."""
         x, y = (float64_vectors(rows, network, self.device) for network in (self.source, self.target))
-        Q_A, Q_B = (self._space(network) for network in (self.source, self.target))
-        if Q_A is not None:
-            x = x @ Q_A
-        if Q_B is not None:
-            inside = y @ Q_B
-            outside = (y - inside @ Q_B.T).norm(dim=1, keepdim=True)
+        if self.Q_A is not None:
+            x = x @ self.Q_A
+        if self.Q_B is not None:
+            inside = y @ self.Q_B
+            outside = (y - inside @ self.Q_B.T).norm(dim=1, keepdim=True)
             y = torch.cat([inside, outside], dim=1)
         kept = rows.select(["image_id", "label"])
         for network, vectors in ((self.source, x), (self.target, y)):
@@ -45,19 +42,15 @@ class Coordinates:
 
     def classifier(self, C_T: Classifier | None) -> Classifier | None:
         """Return the target's classifier of coordinates, in float64."""
-        Q_B = self._space(self.target)
-        if C_T is None or Q_B is None:
+        if C_T is None or self.Q_B is None:
             return C_T
-        weight = C_T.weight.to(Q_B) @ Q_B
-        return Classifier(torch.cat([weight, weight.new_zeros(len(weight), 1)], dim=1), C_T.bias.to(Q_B), C_T.offset)
+        weight = C_T.weight.to(self.Q_B) @ self.Q_B
+        padded = torch.cat([weight, weight.new_zeros(len(weight), 1)], dim=1)
+        return Classifier(padded, C_T.bias.to(self.Q_B), C_T.offset)
 
     def map(self, map_: AffineMap) -> AffineMap:
         """Return a map between the coordinates with the number more that is 0."""
-        if self._space(self.target) is None:
+        if self.Q_B is None:
             return map_
         padded = [torch.cat([part, part.new_zeros(1, *part.shape[1:])]) for part in (map_.factors[0], map_.bias)]
         return AffineMap([padded[0], *map_.factors[1:]], padded[1])
-
-    def _space(self, network: str) -> torch.Tensor | None:
-        space = self.spaces.get(network)
-        return None if space is None else space.to(self.device, torch.float64)

@@ -6,6 +6,8 @@ import numpy as np
 
 from lib.evaluation.cka import CrossSums
 
+SPARE = 10  # random vectors more than a matrix's rank
+
 
 def procrustes_angle(sums: CrossSums, a: str, b: str) -> float | None:
     """Return the angle between two networks' features after the best rotation, in radians: 0 if one is a rotation of
@@ -14,11 +16,26 @@ def procrustes_angle(sums: CrossSums, a: str, b: str) -> float | None:
     Source: Williams et al. 2021, "Generalized shape metrics on neural representations": the arc cosine of
     |X^T Y|_* / (|X| |Y|), X and Y centred, nuclear and Frobenius norms. None if one network's features are constant.
     """
-    lengths = [float(np.trace(sums.centred(name, name))) for name in (a, b)]
     if sums.cka(a, b) is None:
         return None
-    nuclear = float(np.linalg.svd(sums.centred(a, b), compute_uv=False).sum())
-    return float(np.arccos(np.clip(nuclear / np.sqrt(lengths[0] * lengths[1]), -1, 1)))
+    squares = [
+        float(np.trace(sums.second[name, name]) - sums.first[name] @ sums.first[name] / sums.n) for name in (a, b)
+    ]
+    nuclear = nuclear_norm(sums.centred(a, b), sums.n - 1)
+    return float(np.arccos(np.clip(nuclear / np.sqrt(squares[0] * squares[1]), -1, 1)))
+
+
+def nuclear_norm(M: np.ndarray, rank: int) -> float:
+    """Return the sum of the singular values of M (d_A, d_B), of at most this rank.
+
+    Where the rank is small, M is first laid into the space of what it makes of as many random vectors, and SPARE more
+    (Halko, Martinsson and Tropp 2011, "Finding structure with randomness", algorithm 4.1). That is all that M makes.
+    """
+    vectors = rank + SPARE
+    if 2 * vectors < min(M.shape):
+        drawn = np.random.default_rng(0).standard_normal((M.shape[1], vectors))
+        M = np.linalg.qr(M @ drawn)[0].T @ M
+    return float(np.linalg.svd(M, compute_uv=False).sum())
 
 
 def participation_ratio(sums: CrossSums, name: str) -> float:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
 from itertools import chain
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any
 
 import torch
 
 from lib.experiment.variants import PARTS, SIXTEENTHS, Variant
 from lib.maps.affine import AffineMap
 from lib.maps.class_sums import ClassSums, LabelOnly
+from lib.maps.few_rows import FewRows
 from lib.maps.moments import Moments, SourceMoments
+from lib.maps.part_sums import PartSums, RowsInParts
 from lib.maps.procrustes import orthogonal
 from lib.maps.ridge import best_ridge, coordinate_least_squares, least_squares, low_rank, score_metric
 from lib.maps.spectrum import Basis, Spectrum
@@ -22,32 +23,23 @@ FOLDS = 4  # of a cross-validation, at most
 Chosen = tuple[int, ...]  # numbers of some of the PARTS of the rows
 
 
-class Absorbing(Protocol):
-    """Sums that merge."""
-
-    def __add__(self, other: Self, /) -> Self: ...
-
-    def absorb(self, other: Self, /) -> Self: ...
-
-
-Sums = TypeVar("Sums", bound=Absorbing)
-
-
 class ClosedForms:
     """Maps from one source to each of its targets, from the sums over each of the PARTS of the training rows.
 
     What all targets need of the source, its sums over several parts and their eigenvectors, is computed once. A network
-    that has a space among `spaces`, (d, r), has had its rows compressed to it (lib.maps.row_space).
+    that has a space among `spaces`, (d, r), has had its rows compressed to it (lib.maps.row_space). Where training rows
+    are fewer than the source's features, they themselves take the sums' place.
     """
 
     def __init__(
         self,
         source: str,
-        parts: Sequence[SourceMoments],
+        parts: Sequence[SourceMoments] | FewRows,
         spaces: Mapping[str, torch.Tensor] | None = None,
         classes: ClassSums | None = None,
     ) -> None:
-        self.source, self.parts, self.spaces = source, parts, spaces or {}
+        self.source, self.spaces = source, spaces or {}
+        self.parts: RowsInParts = parts if isinstance(parts, FewRows) else PartSums(parts)
         self.label_only = classes if classes is not None and classes.known else None  # None: no control can be made
         self.label_only_basis: Basis | None = None
         self.bases: dict[Chosen, Basis] = {}
@@ -55,11 +47,6 @@ class ClosedForms:
         self.sums: dict[Chosen, SourceMoments] = {}
         self.ridges: dict[tuple[str, int], float] = {}
         self.metrics: dict[str, torch.Tensor] = {}
-
-    @property
-    def device(self) -> torch.device:
-        """Where the sums are."""
-        return self.parts[0].XX.device
 
     def maps(
         self, target: str, wanted: Sequence[Variant], C_T: Classifier | None
@@ -89,9 +76,10 @@ class ClosedForms:
 
         The map is one between the coordinates in the `spaces`. Nothing is kept for other subsets.
         """
-        kept = chosen in self.sums
+        kept, some = chosen in self.sums, self.parts.among(chosen) if isinstance(self.parts, FewRows) else None
         for target, ridge in ridges.items():
-            yield target, coordinate_least_squares(self.moments(target, chosen), ridge)
+            map_ = None if some is None else some.map(target, ridge)
+            yield target, map_ or coordinate_least_squares(self.moments(target, chosen), ridge)
         if not kept:
             self.sums.pop(chosen, None)
 
@@ -129,7 +117,7 @@ class ClosedForms:
         are chosen one after another.
         """
         if target not in self.metrics:
-            self.metrics = {target: score_metric(self._rows_in_space(target, C_T), self.parts[0].targets[target].y)}
+            self.metrics = {target: score_metric(self._rows_in_space(target, C_T), self.parts.like(target))}
         return self.metrics[target]
 
     def _rows_in_space(self, target: str, C_T: Classifier | None) -> torch.Tensor | None:
@@ -154,26 +142,16 @@ class ClosedForms:
     def basis(self, chosen: Chosen) -> Basis:
         """Return the source's basis over some of the parts."""
         if chosen not in self.bases:
-            self.bases[chosen] = Basis.of(self.moments(next(iter(self.parts[0].targets)), chosen))
+            self.bases[chosen] = Basis.of(self.moments(self.parts.targets[0], chosen))
         return self.bases[chosen]
 
     def moments(self, target: str, chosen: Chosen) -> Moments:
         """Return the sums of one pair over some of the parts."""
         if chosen not in self.sums:
-            bare = [SourceMoments(part.n, part.x, part.XX, {}) for part in (self.parts[place] for place in chosen)]
-            self.sums[chosen] = added(bare)
+            self.sums[chosen] = self.parts.source(chosen)
         source = self.sums[chosen]
-        sums = added([self.parts[place].targets[target] for place in chosen])
-        both = SourceMoments(source.n, source.x, source.XX, {target: sums})
+        both = SourceMoments(source.n, source.x, source.XX, {target: self.parts.target(target, chosen)})
         return both.pair(target, self.spaces.get(self.source), self.spaces.get(target))
-
-
-def added(sums: Sequence[Sums]) -> Sums:
-    """Return the sum of several sums, in their order, in memory of its own unless it is one alone."""
-    first, *others = sums
-    if not others:
-        return first
-    return reduce(lambda total, one: total.absorb(one), others[1:], first + others[0])
 
 
 def folds_of(parts: int) -> list[Chosen]:

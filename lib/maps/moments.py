@@ -129,7 +129,7 @@ class SourceMoments:
         X, *others = _checked([F_A, *targets.values()], ["the source", *map(repr, targets)], device)
         sums = {}
         for name, rows in zip(targets, others, strict=True):
-            Y, lengths = _unit_rows(rows)
+            Y, lengths = unit_rows(rows)
             sums[name] = TargetSums(float(lengths.sum()), int(torch.count_nonzero(lengths)), Y.sum(0), X.T @ Y)
         return cls(len(X), X.sum(0), X.T @ X, sums)
 
@@ -185,7 +185,7 @@ def _checked(features: Sequence[Features], names: list[str], device: torch.devic
     return rows
 
 
-def _unit_rows(F: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def unit_rows(F: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the rows (n, d) at unit length, and their lengths (n,) before. Rows of length zero stay zero."""
     lengths = torch.linalg.norm(F, dim=1)
     return F / torch.where(lengths > 0, lengths, 1)[:, None], lengths

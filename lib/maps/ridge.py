@@ -10,10 +10,9 @@ import torch
 
 from lib.maps.affine import AffineMap
 from lib.maps.moments import Features, Moments, float64_rows
-from lib.maps.spectrum import EPSILON, Basis, Frame, Spectrum, rounding
+from lib.maps.spectrum import CLEAR, EPSILON, Basis, Frame, Spectrum, rounding
 
 RIDGES = tuple(10 ** (k / 4) for k in range(-24, 9))  # 1e-6 to 1e2, four a decade
-CLEAR = 100  # times the sums' rounding: a ridge above it makes nothing of directions that no row reaches
 
 
 def least_squares(moments: Moments, ridge: float, basis: Basis | None = None) -> AffineMap:

@@ -11,6 +11,7 @@ from lib.maps.affine import AffineMap
 from lib.maps.moments import Moments
 
 EPSILON = torch.finfo(torch.float64).eps
+CLEAR = 100  # times rounding: a ridge above it makes nothing of directions that no row reaches
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from typing import Any, Literal, TypeVar
 
@@ -27,6 +28,7 @@ State = Literal["new", "begun", "finished", "stale"]
 PACKAGES = ("ray", "torch", "torchvision", "timm", "pyarrow", "numpy", "pillow", "safetensors")
 
 
+@cache  # each is looked for among all packages, and every map has a manifest
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that compute results."""
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}

@@ -12,6 +12,7 @@ from lib.experiment.variants import PARTS, SHARES, Variant
 from lib.maps.affine import AffineMap
 from lib.maps.classifier_maps import from_classifiers
 from lib.maps.closed_forms import ClosedForms, folds_of
+from lib.maps.few_rows import FewRows
 from lib.maps.error import unit_distance
 from lib.maps.moments import Moments, SourceMoments
 from lib.maps.procrustes import orthogonal
@@ -283,7 +284,8 @@ def test_all_maps_of_a_source_are_those_of_each_pair() -> None:
             torch.testing.assert_close(map_.bias, expected.bias, rtol=1e-4, atol=1e-5)
 
 
-def test_compressed_rows_give_the_same_ridges_and_maps() -> None:
+@pytest.mark.parametrize("themselves", [False, True])
+def test_compressed_rows_give_the_same_ridges_and_maps(themselves: bool) -> None:
     """60 rows of 80 and 70 features: all maps, and the choice of each ridge by class scores, in spaces of 60."""
     F_A, F_B = correlated(60, 80, 70)
     part = np.arange(60) % len(PARTS)
@@ -298,7 +300,8 @@ def test_compressed_rows_give_the_same_ridges_and_maps() -> None:
     wanted = [Variant("least_squares"), Variant("orthogonal"), Variant("least_squares", rank=9),
               Variant("least_squares", share=1 / 4)]  # fmt: skip
     expected = ClosedForms("A", plain).maps("B", wanted, C_B)
-    found = ClosedForms("A", compressed, spaces).maps("B", wanted, C_B)
+    rows = FewRows.of(torch.from_numpy(X), {"B": torch.from_numpy(Y)}, torch.from_numpy(part), 80)
+    found = ClosedForms("A", rows if themselves else compressed, spaces).maps("B", wanted, C_B)
     for (variant, map_, described), (other, expected_map, expected_described) in zip(found, expected, strict=True):
         assert variant == other
         assert described == expected_described

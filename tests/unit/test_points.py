@@ -17,6 +17,7 @@ from lib.experiment.variants import PARTS
 from lib.maps.affine import AffineMap
 from lib.maps.class_sums import ClassSums, LabelOnly
 from lib.maps.closed_forms import ClosedForms
+from lib.maps.few_rows import FewRows
 from lib.maps.moments import Moments, SourceMoments
 from lib.maps.ridge import least_squares
 from lib.maps.row_space import row_space
@@ -142,7 +143,9 @@ def test_maps_from_few_rows_are_counted_in_the_rows_spaces_as_among_the_features
     spaces = {name: row_space(F) for name, F in train.items() if F.shape[1] > 40}
     X, Y = (F.double() @ spaces[name].double() if name in spaces else F.double() for name, F in train.items())
     part = np.arange(40) % len(PARTS)
-    forms = ClosedForms("A", [SourceMoments.of(X[part == k], {"B": Y[part == k]}) for k in range(len(PARTS))], spaces)
+    sums = [SourceMoments.of(X[part == k], {"B": Y[part == k]}) for k in range(len(PARTS))]
+    few = FewRows.of(X, {"B": Y}, torch.from_numpy(part), d_A)
+    forms = ClosedForms("A", few if "A" in spaces else sums, spaces)
     chosen = tuple(range(12))
     ((_, map_),) = forms.subset_maps(chosen, {"B": 0.1})
     C_A, C_B = (
@@ -163,6 +166,15 @@ def test_maps_from_few_rows_are_counted_in_the_rows_spaces_as_among_the_features
     )
     assert found.points()["x"]["regions"] == expected.points()["x"]["regions"]
     assert 0 < found.points()["x"]["correct"] == expected.points()["x"]["correct"]
+
+
+def test_a_constant_source_gives_the_mean_from_rows_as_from_sums() -> None:
+    constant, part = torch.full((40, 60), 3.0).double(), torch.arange(40) % len(PARTS)
+    rows = FewRows.of(constant, {"B": Y[:40].double()}, part, 60)
+    assert rows.among(range(len(PARTS))).map("B", 0.1) is None, "the ridge is lost in rounding"
+    ((_, map_),) = ClosedForms("A", rows).subset_maps(tuple(range(len(PARTS))), {"B": 0.1})
+    lengths = Y[:40].norm(dim=1, keepdim=True)
+    torch.testing.assert_close(map_(constant[:1].float()), lengths.mean() * (Y[:40] / lengths).mean(0)[None])
 
 
 def test_halves_tell_the_variance_over_training_rows() -> None:
