@@ -12,8 +12,8 @@ from lib.experiment.variants import PARTS, SHARES, Variant
 from lib.maps.affine import AffineMap
 from lib.maps.classifier_maps import from_classifiers
 from lib.maps.closed_forms import ClosedForms, folds_of
-from lib.maps.few_rows import FewRows
 from lib.maps.error import unit_distance
+from lib.maps.few_rows import FewRows
 from lib.maps.moments import Moments, SourceMoments
 from lib.maps.procrustes import orthogonal
 from lib.maps.ridge import RIDGES, choose_ridge, least_squares, low_rank
