@@ -135,7 +135,7 @@ def evaluate_val(
         "networks": described,
         "mappings": mappings,
         "order": order,
-        "shared_images": count_shared(by_split["train"], tables, networks).count,
+        "shared_images": count_shared("evaluate", by_split["train"], tables, networks).count,
         "measures": measured.pairs,
         "published": published_values(experiment),
         "settings": settings_of(run),

@@ -50,7 +50,7 @@ def fit(run: Run) -> int:
     say_finished(run, [key.pair for key in maps], list(curves))
     if maps or curves:
         for split in images.judged:  # a set that comes later is looked at when it is evaluated
-            shared = count_shared(tables["train"], tables[split], list(run.experiment.networks))
+            shared = count_shared("fit", tables["train"], tables[split], list(run.experiment.networks))
             refuse_shared(shared, images.max_shared, split)
     by_adam = {key: artifact for key, artifact in maps.items() if key.variant.family == "affine"}
     fit_by_adam(run, tables["train"], by_adam)

@@ -12,6 +12,7 @@ import numpy as np
 import ray
 
 from jobs.cluster.capacity import Capacity
+from jobs.cluster.progress import wait_for
 from jobs.cluster.sums import distributed_sum
 from lib.evaluation.agreement import Z
 from lib.evaluation.cka import CrossSums, Directions
@@ -64,7 +65,7 @@ def measure_features(settings: EvaluateSettings, tables: FeatureTables, networks
         sums = distributed_sum(chunks, summand, shares) if shares > 1 else None
         own = [samples[name] for name in theirs if samples]
         started.append(measure_block.remote(chunks, summand, pairs, sums, settings.permutations, seed, *own))
-    found: list[Measured] = ray.get(started)
+    found: list[Measured] = wait_for("evaluate", "blocks of measures", started)
     by_pair = {(row["a"], row["b"]): row for measured in found for row in measured.pairs}
     return Measured(
         [by_pair[pair] for pair in combinations(networks, 2) if pair in by_pair],

@@ -137,9 +137,9 @@ class SetWork:
         Raises ExperimentError if too many of its images are training images, too.
         """
         networks, tables = list(self.experiment.networks), by_split[self.name]
-        with_train = count_shared(by_split["train"], tables, networks)
+        with_train = count_shared("evaluate", by_split["train"], tables, networks)
         refuse_shared(with_train, self.experiment.images.max_shared, self.name)
-        with_val = count_shared(by_split["val"], tables, networks)
+        with_val = count_shared("evaluate", by_split["val"], tables, networks)
         targets = [name for name in networks if self.experiment.networks[name].classifies]
         tasks = [count_on_set.remote(self.of_target(target), target) for target in targets]
         found: dict[str, OnSet] = dict(zip(targets, wait_for("evaluate", self.name, tasks), strict=True))

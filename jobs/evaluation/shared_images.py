@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import ray
 
+from jobs.cluster.progress import wait_for
 from lib.errors import ExperimentError
 from lib.evaluation.shared_images import fingerprints
 from lib.features.chunks import Chunk, read_chunk, split_into_chunks
@@ -26,19 +27,24 @@ class SharedImages:
     few: list[str]  # ids of some
 
 
-def count_shared(train: FeatureTables, val: FeatureTables, networks: list[str]) -> SharedImages:
+def count_shared(stage: str, train: FeatureTables, val: FeatureTables, networks: list[str]) -> SharedImages:
     """Compare the features of two of the networks, the first and the last. The driver holds 8 bytes an evaluation
-    image.
+    image. `stage` is what the lines on the screen begin with.
     """
     chosen = list(dict.fromkeys([networks[0], networks[-1]]))
-    parts = ray.get([fingerprint_chunk.remote(chunk, chosen) for chunk in split_into_chunks(val, chosen, ROWS)])
-    prints = np.concatenate([found for found, _ in parts])
-    ids = [image_id for _, names in parts for image_id in names]
+    judged = split_into_chunks(val, chosen, ROWS)
+    parts = wait_for(stage, "parts looked at", [fingerprint_chunk.remote(chunk, chosen) for chunk in judged])
+    prints = np.concatenate(parts)
     known = ray.put(np.unique(prints[prints > 0]))
-    chunks = split_into_chunks(train, chosen, ROWS)
-    found = np.unique(np.concatenate(ray.get([matches.remote(chunk, chosen, known) for chunk in chunks])))
+    tasks = [matches.remote(chunk, chosen, known) for chunk in split_into_chunks(train, chosen, ROWS)]
+    found = np.unique(np.concatenate(wait_for(stage, "parts compared", tasks)))
     places = np.flatnonzero(np.isin(prints, found))
-    return SharedImages(len(places), len(prints), [ids[place] for place in places[:FEW].tolist()])
+    starts = np.cumsum([0, *map(len, parts)])
+    few = []
+    for place in places[:FEW].tolist():
+        number = int(np.searchsorted(starts, place, side="right")) - 1
+        few.append(id_at.remote(judged[number], place - int(starts[number])))
+    return SharedImages(len(places), len(prints), ray.get(few))
 
 
 def refuse_shared(shared: SharedImages, allowed: float, split: str = "val") -> None:
@@ -54,10 +60,17 @@ def refuse_shared(shared: SharedImages, allowed: float, split: str = "val") -> N
 
 
 @ray.remote(num_cpus=1)
-def fingerprint_chunk(chunk: Chunk, networks: list[str]) -> tuple[np.ndarray, list[str]]:
-    """Return the fingerprints and the ids of a chunk's images."""
+def fingerprint_chunk(chunk: Chunk, networks: list[str]) -> np.ndarray:
+    """Return the fingerprints of a chunk's images."""
     rows = read_chunk(chunk)
-    return fingerprints([column_vectors(rows, network) for network in networks]), rows["image_id"].to_pylist()
+    return fingerprints([column_vectors(rows, network) for network in networks])
+
+
+@ray.remote(num_cpus=1)
+def id_at(chunk: Chunk, place: int) -> str:
+    """Return the id of one of a chunk's images."""
+    name: str = read_chunk(chunk)["image_id"][place].as_py()
+    return name
 
 
 @ray.remote(num_cpus=1)

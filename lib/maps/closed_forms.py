@@ -15,7 +15,7 @@ from lib.maps.few_rows import FewRows
 from lib.maps.moments import Moments, SourceMoments
 from lib.maps.part_sums import PartSums, RowsInParts
 from lib.maps.procrustes import orthogonal
-from lib.maps.ridge import best_ridge, coordinate_least_squares, least_squares, low_rank, score_metric
+from lib.maps.ridge import ScoreMetric, best_ridge, coordinate_least_squares, least_squares, low_rank
 from lib.maps.spectrum import Basis, Spectrum
 from lib.networks.classifiers import Classifier
 
@@ -46,7 +46,7 @@ class ClosedForms:
         self.held_out: dict[tuple[Chosen, Chosen], torch.Tensor] = {}
         self.sums: dict[Chosen, SourceMoments] = {}
         self.ridges: dict[tuple[str, int], float] = {}
-        self.metrics: dict[str, torch.Tensor] = {}
+        self.metrics: dict[str, ScoreMetric] = {}
 
     def maps(
         self, target: str, wanted: Sequence[Variant], C_T: Classifier | None
@@ -110,14 +110,14 @@ class ClosedForms:
             self.ridges[target, parts] = self.choose_ridge(target, parts, self.metric(target, C_T))
         return self.ridges[target, parts]
 
-    def metric(self, target: str, C_T: Classifier | None) -> torch.Tensor:
+    def metric(self, target: str, C_T: Classifier | None) -> ScoreMetric:
         """Return the metric of the target's class scores, for its features or for their coordinates in its space.
 
         Without a classifier it is that of the features themselves. The last target's is kept, since a target's ridges
         are chosen one after another.
         """
         if target not in self.metrics:
-            self.metrics = {target: score_metric(self._rows_in_space(target, C_T), self.parts.like(target))}
+            self.metrics = {target: ScoreMetric.of(self._rows_in_space(target, C_T), self.parts.like(target))}
         return self.metrics[target]
 
     def _rows_in_space(self, target: str, C_T: Classifier | None) -> torch.Tensor | None:
@@ -126,18 +126,18 @@ class ClosedForms:
         weight, space = label_rows(C_T)[0].double(), self.spaces.get(target)
         return weight if space is None else weight @ space.cpu().double()
 
-    def choose_ridge(self, target: str, parts: int, metric: torch.Tensor) -> float:
+    def choose_ridge(self, target: str, parts: int, metric: ScoreMetric) -> float:
         """Return the ridge for the first `parts` of the PARTS, chosen by cross-validation without labels."""
         folds = folds_of(parts)
         splits = []
         for fold in folds:
             others = tuple(sorted(set(range(parts)) - set(fold)))
-            spectrum = Spectrum.of(self.moments(target, others), self.basis(others))
-            held_out = self.moments(target, fold)
+            spectrum = Spectrum.of(metric.seen(self.moments(target, others)), self.basis(others))
+            held_out = metric.seen(self.moments(target, fold))
             if (others, fold) not in self.held_out:
                 self.held_out[others, fold] = spectrum.basis.held_out(held_out)
             splits.append((spectrum, held_out, self.held_out[others, fold]))
-        return best_ridge(splits, metric)[0]
+        return best_ridge(splits, metric.Q)[0]
 
     def basis(self, chosen: Chosen) -> Basis:
         """Return the source's basis over some of the parts."""

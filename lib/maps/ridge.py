@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
@@ -58,22 +59,29 @@ def choose_ridge(
     """
     if len(folds) < 2 or not candidates:
         raise ValueError(f"expected two folds or more and a candidate, got {len(folds)} and {len(candidates)}")
-    splits = []
+    metric = ScoreMetric.of(classifier_weight, folds[0].y)
+    folds, splits = [metric.seen(fold) for fold in folds], []
     for k, held_out in enumerate(folds):
         spectrum = Spectrum.of(reduce(add, [fold for i, fold in enumerate(folds) if i != k]))
         splits.append((spectrum, held_out, spectrum.basis.held_out(held_out)))
-    return best_ridge(splits, score_metric(classifier_weight, folds[0].y), candidates)
+    return best_ridge(splits, metric.Q, candidates)
 
 
 def best_ridge(
-    splits: Iterable[tuple[Spectrum, Moments, torch.Tensor]], metric: torch.Tensor, candidates: Sequence[float] = RIDGES
+    splits: Iterable[tuple[Spectrum, Moments, torch.Tensor]],
+    metric: torch.Tensor | None,
+    candidates: Sequence[float] = RIDGES,
 ) -> tuple[float, dict[float, float]]:
-    """Return what choose_ridge does, from the spectrum of each fit, the fold that it leaves out, and Basis.held_out."""
-    total, n = torch.zeros(len(candidates), dtype=torch.float64, device=metric.device), 0
+    """Return what choose_ridge does, from the spectrum of each fit, the fold that it leaves out, and Basis.held_out.
+
+    Their targets are as a ScoreMetric has seen them, whose Q is the `metric`.
+    """
+    total, n = [0.0] * len(candidates), 0
     for spectrum, held_out, held_out_XX in splits:
-        total += _squared_errors(spectrum, held_out, held_out_XX, candidates, metric)
+        found = _squared_errors(spectrum, held_out, held_out_XX, candidates, metric).tolist()
+        total = [before + more for before, more in zip(total, found, strict=True)]
         n += held_out.n
-    errors = dict(zip(candidates, (total / n).tolist(), strict=True))
+    errors = dict(zip(candidates, (error / n for error in total), strict=True))
     return min(errors, key=lambda ridge: errors[ridge]), errors
 
 
@@ -118,32 +126,50 @@ def _squared_errors(
     held_out: Moments,
     held_out_XX: torch.Tensor,
     candidates: Sequence[float],
-    metric: torch.Tensor,
+    metric: torch.Tensor | None,
 ) -> torch.Tensor:
     """Return the sum over held-out rows of (y - W x - b)^T metric (y - W x - b) for each candidate, (candidates,), less
-    what does not depend on the candidate.
+    what does not depend on the candidate. No metric is the identity.
     """
     # With u = x - mean_x and v = y - mean_y, of the TRAINING rows' means, y - W x - b = v - W u. Its sum of squares is
     #   tr(Q S_vv) - 2 tr(Q W S_uv) + tr(Q W S_uu W^T),   Q the metric; the first is the same for all candidates.
     # W^T = V D Z, with D = diag(1 / (values + lambda)), Z = spectrum.cross; D alone depends on the candidate. So with
     # the diagonal d of D:  tr(Q W S_uv) = d . p,  p_i = (V^T S_uv Q Z^T)_ii,
     #                       tr(Q W S_uu W^T) = d^T H d,  H_ij = (V^T S_uu V)_ij (Z Q Z^T)_ij.
-    basis, ZQ = spectrum.basis, spectrum.cross @ metric
+    basis, ZQ = spectrum.basis, spectrum.cross if metric is None else spectrum.cross @ metric
     p = torch.sum((basis.vectors.T @ held_out.XY_about(basis.mean_x, spectrum.frame.mean_y)) * ZQ, dim=1)
     H = held_out_XX * (ZQ @ spectrum.cross.T)
     inverses = torch.stack([1 / spectrum.penalised(ridge) for ridge in candidates])
     return torch.sum((inverses @ H) * inverses, dim=1) - 2 * inverses @ p
 
 
-def score_metric(classifier_weight: Features | None, like: torch.Tensor) -> torch.Tensor:
-    """Return Q (d_B, d_B), with which z^T Q z is the squared length of z, or of the centred scores that C_B makes of
-    it. `like` (d_B,) has the size and the device.
+@dataclass(frozen=True, eq=False)
+class ScoreMetric:
+    """The distance of target vectors by which a ridge is chosen: that of B's class scores less their mean.
+
+    Where classes are fewer than features, the scores themselves take the features' place, and Q is None. Else Q
+    (d_B, d_B) makes z^T Q z the squared length of a vector's scores. Without a classifier vectors have their own length.
     """
-    d_B = len(like)
-    if classifier_weight is None:
-        return torch.eye(d_B, dtype=torch.float64, device=like.device)
-    C = float64_rows(classifier_weight, like.device)
-    if C.ndim != 2 or C.shape[1] != d_B:
-        raise ValueError(f"expected a classifier's weight (classes, {d_B}), got {tuple(C.shape)}")
-    C = C - C.mean(0)
-    return C.T @ C
+
+    scores: torch.Tensor | None  # (d_B, classes)
+    Q: torch.Tensor | None
+
+    @classmethod
+    def of(cls, classifier_weight: Features | None, like: torch.Tensor) -> ScoreMetric:
+        """Return the metric of a classifier's weight (classes, d_B). `like` (d_B,) has the size and the device.
+
+        Raises ValueError for a weight of other features.
+        """
+        if classifier_weight is None:
+            return cls(None, None)
+        C = float64_rows(classifier_weight, like.device)
+        if C.ndim != 2 or C.shape[1] != len(like):
+            raise ValueError(f"expected a classifier's weight (classes, {len(like)}), got {tuple(C.shape)}")
+        C = C - C.mean(0)
+        return cls(C.T, None) if len(C) < len(like) else cls(None, C.T @ C)
+
+    def seen(self, moments: Moments) -> Moments:
+        """Return the sums of a pair with the target as the metric sees it: its class scores, or itself."""
+        if self.scores is None:
+            return moments
+        return replace(moments, y=moments.y @ self.scores, XY=moments.XY @ self.scores, target_space=None)

@@ -328,8 +328,8 @@ def test_images_in_both_splits_are_found_by_their_features(extracted: Path) -> N
     from jobs.evaluation.shared_images import count_shared, refuse_shared
 
     train, val = (FeatureTables.open(str(extracted / "tiny" / "features" / split)) for split in ("train", "val"))
-    assert count_shared(train, val, ["a", "b"]).count == 0
-    same = count_shared(train, train, ["a", "b"])
+    assert count_shared("fit", train, val, ["a", "b"]).count == 0
+    same = count_shared("fit", train, train, ["a", "b"])
     assert (same.count, same.total, len(same.few)) == (96, 96, 3)
     refuse_shared(same, 1.0)
     with pytest.raises(ExperimentError, match=r"96 of the 96 images of val have the features.*max_shared.*0\.001"):
