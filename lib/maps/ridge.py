@@ -148,7 +148,7 @@ class ScoreMetric:
     """The distance of target vectors by which a ridge is chosen: that of B's class scores less their mean.
 
     Where classes are fewer than features, the scores themselves take the features' place, and Q is None. Else Q
-    (d_B, d_B) makes z^T Q z the squared length of a vector's scores. Without a classifier vectors have their own length.
+    (d_B, d_B) makes z^T Q z the squared length of a vector's scores. Without a classifier vectors have their own.
     """
 
     scores: torch.Tensor | None  # (d_B, classes)
