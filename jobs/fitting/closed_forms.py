@@ -38,7 +38,7 @@ from lib.storage.manifests import Artifact
 
 BASES = 2 * 20  # matrices of a source besides its sums: its bases, and held-out sums in them
 CHUNK_ROWS = 4096  # of a chunk whose products are summed part by part
-SOURCES = 16  # whose classifiers are joined with a target's at once
+SOURCES = 32  # whose classifiers are joined with a target's at once
 JUDGED = 0.2  # share of a task's memory that evaluation features may fill
 
 

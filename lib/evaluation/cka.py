@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -91,7 +92,7 @@ class CrossSums:
         """
         if self._constant(a) or self._constant(b):
             return None
-        return self._norm(a, b) / float(np.sqrt(self._norm(a, a) * self._norm(b, b)))
+        return float(np.square(self.centred(a, b)).sum()) / float(np.sqrt(self.own[a] * self.own[b]))
 
     def unbiased_cka(self, a: str, b: str) -> float | None:
         """Return CKA with the unbiased estimate of HSIC in each place (Song et al. 2012, "Feature selection via
@@ -102,8 +103,13 @@ class CrossSums:
         """
         if self.n < 4 or self._constant(a) or self._constant(b):
             return None
-        alone = self._hsic(a, a) * self._hsic(b, b)
-        return self._hsic(a, b) / float(np.sqrt(alone)) if min(self._hsic(a, a), self._hsic(b, b)) > 0 else None
+        alone = self.own_hsic[a], self.own_hsic[b]
+        return self._hsic(a, b) / float(np.sqrt(alone[0] * alone[1])) if min(alone) > 0 else None
+
+    @cached_property
+    def own_hsic(self) -> dict[str, float]:
+        """The estimate for each network alone."""
+        return {name: self._hsic(name, name) for name in self.first}
 
     def _hsic(self, a: str, b: str) -> float:
         """Return the unbiased estimate of HSIC, up to the factor 1 / (n (n - 3))."""
@@ -122,11 +128,16 @@ class CrossSums:
         sums = self.second[a, b] if (a, b) in self.second else self.second[b, a].T
         return np.asarray(sums - np.outer(self.first[a], self.first[b]) / self.n)
 
-    def _norm(self, a: str, b: str) -> float:
-        """Return |X^T Y|^2 of the centred features."""
-        return float(np.square(self.centred(a, b)).sum())
+    @cached_property
+    def own(self) -> dict[str, float]:
+        """|X^T X|^2 of each network's centred features, of which all its pairs have need."""
+        return {name: float(np.square(self.centred(name, name)).sum()) for name in self.first}
 
     def _constant(self, name: str) -> bool:
         """Return whether centring leaves no more than rounding."""
-        uncentred = float(np.square(self.second[name, name]).sum())
-        return bool(self._norm(name, name) <= (self.n * np.finfo(np.float64).eps) ** 2 * uncentred)
+        return bool(self.own[name] <= (self.n * np.finfo(np.float64).eps) ** 2 * self.uncentred[name])
+
+    @cached_property
+    def uncentred(self) -> dict[str, float]:
+        """|X^T X|^2 of each network's features as they are."""
+        return {name: float(np.square(self.second[name, name]).sum()) for name in self.first}
