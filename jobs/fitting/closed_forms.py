@@ -119,7 +119,7 @@ def fit_block(
     points = PointCounter(files, val, forms, JUDGED * room, wanted[0].seed if wanted else 0)
     points.count(points_of(forms, wanted, files))
     rank_images(val, fitted, device)
-    finish_curves(fitted, judge_curves(files, val, fitted, JUDGED * room, device), points.found)
+    finish_curves(fitted, judge_curves(files, val, fitted, forms, JUDGED * room), points.found)
 
 
 @ray.remote

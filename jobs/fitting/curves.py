@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import normalize
 
 from jobs.fitting.works import Curves
+from lib.evaluation.coordinates import Coordinates
 from lib.evaluation.predictions import FILE_ROWS, SLICE, PredictMapped, mapped_schema, slices
 from lib.evaluation.retrieval import nearest_others, retrieval
 from lib.experiment.layout import Layout, map_name, part_in
@@ -19,6 +20,7 @@ from lib.features.chunks import read_chunk, split_into_chunks
 from lib.features.sampling import read_sample
 from lib.features.tables import FeatureTables
 from lib.maps.affine import AffineMap
+from lib.maps.closed_forms import ClosedForms
 from lib.networks.classifiers import load_classifier
 from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord
@@ -43,11 +45,12 @@ class FittedCurves:
 
 
 def judge_curves(
-    files: Layout, tables: FeatureTables, fitted: Sequence[FittedCurves], room: float, device: torch.device
+    files: Layout, tables: FeatureTables, fitted: Sequence[FittedCurves], forms: ClosedForms, room: float
 ) -> int:
-    """Write the predictions of these maps, which have one source, on the evaluation images; return how many images.
+    """Write the predictions of these maps of one source on the evaluation images; return how many images.
 
-    The device computes. Features are read once for all maps, in chunks of about `room` bytes.
+    They are computed where the sums are, in the rows' spaces if they have any. Features are read once for all maps, in
+    chunks of about `room` bytes.
     """
     fitted = [found for found in fitted if found.maps]
     if not fitted:
@@ -55,16 +58,7 @@ def judge_curves(
     source = fitted[0].curves.source
     networks = [source, *(found.curves.target for found in fitted)]
     rows = int(room / (4 * sum(tables.sizes(networks).values())))
-    predict = [
-        PredictMapped(
-            source,
-            found.curves.target,
-            load_classifier(files, found.curves.target),
-            {variant.column: found.maps[variant] for variant in found.curves.variants},
-            device,
-        )
-        for found in fitted
-    ]
+    judges = [judge(files, found, forms) for found in fitted]
     waiting: list[list[pa.Table]] = [[] for _ in fitted]
     written = held = part = 0
     chunks = split_into_chunks(tables, networks, max(SLICE // 4, min(rows, FILE_ROWS)))
@@ -72,8 +66,8 @@ def judge_curves(
         images = read_chunk(chunk)
         held += len(images)
         for slice_ in slices(images):
-            for tables_, judge in zip(waiting, predict, strict=True):
-                tables_.append(judge(slice_))
+            for tables_, predict in zip(waiting, judges, strict=True):
+                tables_.append(predict(slice_))
         if held < FILE_ROWS and place < len(chunks) - 1:
             continue
         for tables_, found in zip(waiting, fitted, strict=True):
@@ -82,6 +76,16 @@ def judge_curves(
             tables_.clear()
         written, held, part = written + held, 0, part + 1
     return written
+
+
+def judge(files: Layout, found: FittedCurves, forms: ClosedForms) -> Callable[[pa.Table], pa.Table]:
+    """Return what makes predictions by a pair's maps from rows of a feature table."""
+    source, target = found.curves.source, found.curves.target
+    inside = Coordinates(source, target, forms.spaces, forms.parts.device)
+    maps = {variant.column: inside.of_features(found.maps[variant]) for variant in found.curves.variants}
+    C_T = inside.classifier(load_classifier(files, target))
+    predict = PredictMapped(source, target, C_T, maps, forms.parts.device)
+    return lambda rows: predict(inside.rows(rows))
 
 
 def rank_images(tables: FeatureTables, fitted: Sequence[FittedCurves], device: torch.device) -> None:

@@ -27,7 +27,12 @@ class Coordinates:
         self.Q_A, self.Q_B = (None if space is None else space.to(device, torch.float64) for space in found)
 
     def rows(self, rows: pa.Table) -> pa.Table:
-        """Return rows of a feature table that has the columns of both networks, as coordinates in float64."""
+        """Return rows of a feature table that has the columns of both networks, as coordinates in float64.
+
+        Without a space they stay as they are.
+        """
+        if self.Q_A is None and self.Q_B is None:
+            return rows
         x, y = (float64_vectors(rows, network, self.device) for network in (self.source, self.target))
         if self.Q_A is not None:
             x = x @ self.Q_A
@@ -54,3 +59,21 @@ class Coordinates:
             return map_
         padded = [torch.cat([part, part.new_zeros(1, *part.shape[1:])]) for part in (map_.factors[0], map_.bias)]
         return AffineMap([padded[0], *map_.factors[1:]], padded[1])
+
+    def of_features(self, map_: AffineMap) -> AffineMap:
+        """Return `map` of what lies between the spaces, for a map of the features that has them as its outer factors.
+
+        lib.maps.spectrum.Frame makes such maps. Raises ValueError for a map with other factors.
+        """
+        factors, bias = list(map_.factors), map_.bias
+        if self.Q_B is not None:
+            if factors.pop(0).shape != self.Q_B.shape or not factors:
+                raise ValueError(f"expected the target's space as a map's first factor, got {_shapes(map_)}")
+            bias = (self.Q_B.T @ bias.to(self.Q_B)).to(bias.dtype)
+        if self.Q_A is not None and (factors.pop().T.shape != self.Q_A.shape or not factors):
+            raise ValueError(f"expected the source's space as a map's last factor, got {_shapes(map_)}")
+        return self.map(AffineMap(factors, bias))
+
+
+def _shapes(map_: AffineMap) -> str:
+    return " @ ".join(str(tuple(factor.shape)) for factor in map_.factors)

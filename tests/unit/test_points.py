@@ -158,6 +158,12 @@ def test_maps_from_few_rows_are_counted_in_the_rows_spaces_as_among_the_features
     )
     used = np.isin(part, chosen)
     expected_map = least_squares(Moments.of(train["A"][used], train["B"][used]), 0.1)
+    lifted = least_squares(forms.moments("B", chosen), 0.1)
+    again = PredictMapped("A", "B", inside.classifier(C_B), {"x": inside.of_features(lifted)})(inside.rows(rows))
+    plain = PredictMapped("A", "B", C_B, {"x": expected_map})(rows)
+    assert again["predicted_x"] == plain["predicted_x"]
+    for column in ("error_x", "length_ratio_x"):
+        np.testing.assert_allclose(again[column].to_numpy(), plain[column].to_numpy(), rtol=1e-4)
     expected = CountPoints(PredictMapped("A", "B", C_B, {"x": expected_map}), classifiers=(C_B, C_A))
     for counter in (found, expected):
         counter(rows)
