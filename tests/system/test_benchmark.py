@@ -15,6 +15,7 @@ from PIL import Image
 from project import PROJECT
 
 from jobs.benchmark import PARTS, WITH_IMAGES, benchmark, main, some_images, time_part
+from jobs.benchmarks.bare_fit import time_bare_fit
 from jobs.benchmarks.bare_start import SIDES, time_bare_start
 from jobs.benchmarks.extraction import (
     HEAVY,
@@ -98,6 +99,12 @@ def test_the_bare_program_says_when_its_first_batch_is_done(
     monkeypatch.setattr("ray.init", lambda: None)  # it runs in the session's Ray
     time_bare_start(photographs.written(20), str(tmp_path / "done"))
     assert (tmp_path / "done").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_the_bare_fit_takes_seconds_until_its_workers_have_torch() -> None:
+    assert 1 < time_bare_fit() < 200
 
 
 def test_unknown_parts_and_missing_images_are_refused(tmp_path: Path) -> None:
