@@ -80,6 +80,7 @@ def test_units_of_work_give_equal_arrays_directly_and_through_ray(experiment: Pa
         np.testing.assert_array_equal(np.array(through[name].to_pylist()), np.array(direct[name].to_pylist()))
 
 
+@pytest.mark.slow
 def test_networks_have_two_batches_at_once_and_one_heap_beside_what_the_job_says(
     experiment: Path, local_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +167,7 @@ def test_an_interrupted_table_goes_on_and_equals_an_undisturbed_one(experiment: 
         np.testing.assert_array_equal(after.vectors[name], before.vectors[name])
 
 
+@pytest.mark.slow
 def test_a_network_added_later_gets_a_table_and_maps_of_its_own(
     experiment: Path, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

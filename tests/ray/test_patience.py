@@ -14,6 +14,7 @@ from jobs.extraction.tally import Tally, start_tally
 from lib.errors import RunError
 
 
+@pytest.mark.slow
 def test_a_run_without_progress_ends_and_says_what_it_waits_for(local_ray: None) -> None:
     import ray
 

@@ -12,6 +12,8 @@ from jobs.cluster.runs import Run, Stage
 from lib.errors import DamagedFile
 from lib.storage.files import read_json
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ('fit.families=["least_squares"]', "fit.ranks=[4]", "fit.learning_curve=false")
 
 

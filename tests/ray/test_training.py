@@ -64,6 +64,7 @@ def work_of(experiment: Experiment, folder: Path, keys: list[MapKey], teams: int
     return Work(experiment.fit, experiment.seed, files, tables, artifacts, board, teams=teams)
 
 
+@pytest.mark.slow
 def test_two_workers_fit_the_map_that_one_process_fits(tmp_path: Path, local_ray: None) -> None:
     """One team of two workers, from a checkpoint: its seed, another one than this run's, goes on."""
     X, Y = write_features(tmp_path)
@@ -88,6 +89,7 @@ def test_two_workers_fit_the_map_that_one_process_fits(tmp_path: Path, local_ray
     assert not (tmp_path / "train" / "a-to-b.pt").exists(), "a finished map needs no checkpoint"
 
 
+@pytest.mark.slow
 def test_two_teams_share_the_maps_and_skip_those_that_are_finished(tmp_path: Path, local_ray: None) -> None:
     X, Y = write_features(tmp_path)
     keys = [MapKey(*pair, Variant("affine", seed=seed)) for pair in (("a", "b"), ("b", "a")) for seed in (0, 1)]

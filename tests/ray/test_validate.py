@@ -18,6 +18,7 @@ from lib.networks.network import Network
 RANDOM = ["weights=random", "options={num_classes=12}"]
 
 
+@pytest.mark.slow
 def test_counts_are_those_of_a_plain_loop(tmp_path: Path, local_ray: None) -> None:
     draw_split(str(tmp_path / "val"), 40, 64, 1)
     (tmp_path / "val" / "circle" / "broken.JPEG").write_bytes(b"no image")
