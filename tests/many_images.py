@@ -1,4 +1,6 @@
-"""Listed images that are not there, extracted by the driver's real code: `python many_images.py IMAGES PARTS ROUND`.
+"""Listed images that are not there, extracted by the driver's real code.
+
+python tests/many_images.py IMAGES PARTS ROUND [BATCH]
 
 Decoding, networks and writing are replaced by what lets rows through. One line of JSON says what the driver took.
 """
@@ -33,7 +35,7 @@ from lib.networks.descriptions import Description
 from lib.storage.files import write_json
 from lib.storage.manifests import Artifact
 
-ROWS_PER_FILE, BATCH = 1024, 64
+ROWS_PER_FILE, BATCH = 1024, 64  # larger batches are fewer, and take less time
 
 
 class Through:
@@ -79,14 +81,14 @@ def memory(kind: str) -> int:
     return int(next(line for line in status.splitlines() if line.startswith(kind)).split()[1]) // 1024
 
 
-def main(images: int, parts_at_most: int, round_: int, folder: str) -> None:
+def main(folder: str, images: int, parts_at_most: int, round_: int, batch: int = BATCH) -> None:
     """Extract the images, or as many parts of them, so many in a stream."""
     starts = list[int]()
     table = listing(f"{folder}/images", images)
     experiment = Path(folder) / "tiny.toml"
     experiment.write_text(
         TINY.format(folder=folder).replace(
-            "batch_size = 16\nrows_per_file = 16", f"batch_size = {BATCH}\nrows_per_file = {ROWS_PER_FILE}"
+            "batch_size = 16\nrows_per_file = 16", f"batch_size = {batch}\nrows_per_file = {ROWS_PER_FILE}"
         )
     )
     run = Run(load_experiment(str(experiment)), folder)
@@ -135,5 +137,5 @@ def main(images: int, parts_at_most: int, round_: int, folder: str) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-        main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), scratch)
+        main(scratch, *map(int, sys.argv[1:]))
         ray.shutdown()
