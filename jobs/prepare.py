@@ -20,6 +20,7 @@ from lib.demo.pictures import draw_split
 from lib.experiment.network_settings import NetworkSettings
 from lib.experiment.settings import DemoSettings
 from lib.images.tables import ListingTable
+from lib.networks.imports import uncollected
 from lib.storage.files import write_bytes
 from lib.storage.manifests import Artifact, begin_all
 from lib.storage.records import FileRecord
@@ -120,11 +121,14 @@ def train_one_network(
     How far it is stands on the board.
     """
     import safetensors.torch  # imported here, since the driver and the tasks that draw do not need torch
-    import timm
-    import torch
 
-    from lib.demo.networks import read_pictures, train_network
-    from lib.networks.devices import compute_on_cpu
+    with uncollected():  # imported here, since the driver and the tasks that draw do not need torch
+        import safetensors.torch
+        import timm
+        import torch
+
+        from lib.demo.networks import read_pictures, train_network
+        from lib.networks.devices import compute_on_cpu
 
     compute_on_cpu(1)
     torch.manual_seed(seed)

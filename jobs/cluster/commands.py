@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,12 +40,14 @@ def main(
     reads_images: bool = False,
     dry_run: Callable[[Run], None] | None = None,
     answer: Callable[[Run], bool] | None = None,
+    import_first: Callable[[], None] | None = None,
 ) -> NoReturn:
     """Run one stage as a command. Exit with 0 if all was done, with 2 for a bad experiment, with 1 for a failure.
 
     If the stage `reads_images`, their locations and those of the networks' weights are checked before Ray starts.
     With --dry-run, `dry_run` alone is done, after the same checks of what is read. `answer` shows what a run came to
     that needs no stage, and returns whether it is one; nodes of a cluster may see other files, so they are asked.
+    `import_first` imports what the stage needs first, in a thread, while Ray starts.
     """
 
     def work() -> None:
@@ -66,6 +69,8 @@ def main(
                 return
             if reads_images:
                 run = replace(run, begun=begin_describing(run.written.networks, options.address))
+            if import_first is not None:
+                threading.Thread(target=import_first, daemon=True).start()
             start_ray(options.address, options.verbose)
             if not stage(run):
                 say_finished(run)

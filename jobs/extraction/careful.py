@@ -23,6 +23,7 @@ from lib.experiment.settings import ExtractSettings
 from lib.images.batches import DecodeImages
 from lib.images.fetching import read_images
 from lib.images.geometry import Geometry
+from lib.networks.imports import uncollected
 
 TRIES = 10  # of one batch
 TOGETHER = 2  # of them with all images of the batch at once
@@ -66,9 +67,10 @@ class CountedExtractFeatures:
         networks: dict[str, NetworkSettings],
         settings: ExtractSettings,
     ) -> None:
-        from lib.features.extraction import ExtractFeatures  # with torch and timm, which the driver may do without
+        with uncollected():
+            from lib.features.extraction import ExtractFeatures  # with torch and timm, which the driver may do without
 
-        self.extract = ExtractFeatures(networks, settings)
+            self.extract = ExtractFeatures(networks, settings)
         self.tally = tally
         self.alone = threading.Lock()
         if tally is not None:

@@ -14,6 +14,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from jobs.cluster.capacity import Capacity, one_machine
 from jobs.fitting.retries import EndWhatWouldFailAgain
 from jobs.fitting.works import Work
+from lib.networks.imports import uncollected
 from lib.storage.uris import resolve
 
 # Each starts a process that imports Ray Data and Ray Train, for two seconds of a core. No Dataset is handed out here,
@@ -82,6 +83,7 @@ def quicken_ray_train() -> None:
 
 def fit_share(config: dict[str, Work]) -> None:
     """Fit one worker's share of the maps. It is what each of Ray Train's workers does."""
-    from jobs.fitting.training import fit_share_of  # with torch, which only the workers need
+    with uncollected():
+        from jobs.fitting.training import fit_share_of  # with torch, which only the workers need
 
     fit_share_of(config["work"])

@@ -22,7 +22,7 @@ from lib.storage.files import files_below
 from lib.storage.uris import resolve
 
 BATCH = 32
-SIZE = 64  # pixels, height and width of the networks' input
+SIZE = 48  # pixels, height and width of the networks' input
 
 
 def _config(**fields: Any) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class SmallInception(nn.Module):
         return pooled if pre_logits else self.classifier(pooled)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return class scores (n, num_classes) for images (n, 3, 64, 64)."""
+        """Return class scores (n, num_classes) for images (n, 3, 48, 48)."""
         return self.forward_head(self.forward_features(x))
 
 
@@ -99,13 +99,13 @@ def _accepted(options: dict[str, Any]) -> dict[str, Any]:
 
 @register_model
 def small_inception(pretrained: bool = False, **options: Any) -> nn.Module:
-    """Inception-like, for 64 x 64 pixels, d = 192. It comes without weights."""
+    """Inception-like, for 48 x 48 pixels, d = 192. It comes without weights."""
     return SmallInception(**_accepted(options))
 
 
 @register_model
 def small_resnet(pretrained: bool = False, **options: Any) -> nn.Module:
-    """ResNet-like, for 64 x 64 pixels, d = 160. It comes without weights."""
+    """ResNet-like, for 48 x 48 pixels, d = 160. It comes without weights."""
     block: Any = BasicBlock
     layout: dict[str, Any] = {"layers": (1, 1, 1, 1), "channels": (24, 48, 96, 160), "zero_init_last": False}
     model: Any = ResNet(block, **layout, **_accepted(options))

@@ -159,7 +159,7 @@ class DemoSettings(Section):
     """Pictures in the training split."""
     val_pictures: Positive = 2000
     """Pictures in the evaluation split."""
-    picture_size: Annotated[int, Field(ge=32)] = 64
+    picture_size: Annotated[int, Field(ge=32)] = 48
     """Height and width, pixels."""
     epochs: Positive = 6
     """Passes of training over the pictures."""

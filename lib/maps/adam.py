@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import distributed
+from torch.optim.adam import adam
 
 from lib.experiment.settings import FitSettings
 from lib.maps.affine import AffineMap
@@ -64,14 +65,6 @@ class AdamFits:
         decay = (1 - settings.decay) ** torch.arange(settings.iterations, dtype=torch.float64)
         self.rates = (settings.learning_rate * decay).float().to(device)
         self.rate = self.rates[:1].clone()
-        self.adam = torch.optim.Adam(
-            [parameter for stack in self.stacks for parameter in stack.parameters],
-            lr=self.rate,
-            betas=(settings.beta1, settings.beta2),
-            eps=settings.epsilon,
-            fused=True,
-            capturable=wide,
-        )
         self.error_and_slope: ErrorAndSlope = torch.compile(error_and_slope) if settings.compile else error_and_slope
         self.graph: torch.cuda.CUDAGraph | None = None
         self.plain_steps = 0
@@ -106,8 +99,27 @@ class AdamFits:
                 distributed.all_reduce(stack.message, group=self.group)  # each has its rows' part of the batch's mean
             self.errors[first : first + len(stack.sizes)].index_copy_(1, self.place, stack.errors[:, None])
             first += len(stack.sizes)
-        self.adam.step()
+        self.move()
         self.place += 1
+
+    def move(self) -> None:
+        """Let Adam step once, by its function: the optimizer's class would import PyTorch's compiler, for a second."""
+        adam(
+            [parameter for stack in self.stacks for parameter in stack.parameters],
+            [slope for stack in self.stacks for slope in stack.slopes],
+            [moment for stack in self.stacks for moment in stack.first_moments],
+            [moment for stack in self.stacks for moment in stack.second_moments],
+            [],
+            [step for stack in self.stacks for step in stack.steps],
+            fused=True,
+            amsgrad=False,
+            beta1=self.settings.beta1,
+            beta2=self.settings.beta2,
+            lr=self.rate,
+            weight_decay=0.0,
+            eps=self.settings.epsilon,
+            maximize=False,
+        )
 
     @property
     def capturable(self) -> bool:
@@ -145,17 +157,11 @@ class AdamFits:
         rows = self.rows.state()
         found = []
         for stack in self.stacks:
-            moments = [moment for parameter in stack.parameters for moment in self._moments(parameter)]
-            parts = zip(*(stack.split(tensor) for tensor in (*stack.parameters, *moments)), strict=True)
+            parts = zip(*(stack.split(tensor) for tensor in stack.tensors), strict=True)
             found += [{"tensors": list(tensors), "rows": rows} for tensors in parts]
         for state, errors in zip(found, self.errors, strict=True):
             state["errors"] = errors[: self.iteration].clone()
         return found
-
-    def _moments(self, parameter: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return Adam's moments of a parameter, zeros before the first step."""
-        state = self.adam.state[parameter]
-        return (state["exp_avg"], state["exp_avg_sq"]) if state else (torch.zeros_like(parameter),) * 2
 
     def restore(self, states: Sequence[dict[str, Any]]) -> None:
         """Continue where the fits were that gave `states`, whose tensors may lie on another device.
@@ -169,24 +175,15 @@ class AdamFits:
         first = 0
         for stack in self.stacks:
             mine = states[first : first + len(stack.sizes)]
-            weight, bias, *moments = (torch.cat(parts) for parts in zip(*(s["tensors"] for s in mine), strict=True))
-            stack.weight.copy_(weight)
-            stack.bias.copy_(bias)
-            device = stack.weight.device
-            step = torch.tensor(float(self.iteration), device=device if device.type == "cuda" else None)
-            for parameter, first_moment, second_moment in zip(
-                stack.parameters, moments[::2], moments[1::2], strict=True
-            ):
-                self.adam.state[parameter] = {
-                    "step": step.clone(),
-                    "exp_avg": first_moment.to(device),
-                    "exp_avg_sq": second_moment.to(device),
-                }
+            for tensor, parts in zip(stack.tensors, zip(*(s["tensors"] for s in mine), strict=True), strict=True):
+                tensor.copy_(torch.cat(parts))
+            for step in stack.steps:
+                step.fill_(self.iteration)
             first += len(stack.sizes)
         self.rows.restore(states[0]["rows"])
         self.errors[:, : self.iteration] = torch.stack([state["errors"] for state in states])
         self.place.fill_(self.iteration)
-        self.graph, self.plain_steps = None, 0  # the graph's Adam had other memory
+        self.graph, self.plain_steps = None, 0  # captured anew, with the generator that `rows` has now
 
 
 class Stack:
@@ -198,8 +195,16 @@ class Stack:
         self.bias = torch.zeros(D, device=device)
         self.message = torch.zeros(D * d_A + D + len(sizes), device=device)  # what workers add up: slopes and errors
         slopes, slope, self.errors = self.message.split([D * d_A, D, len(sizes)])
-        self.weight.grad, self.bias.grad = slopes.view(D, d_A), slope
-        self.parameters = [self.weight, self.bias]
+        self.parameters, self.slopes = [self.weight, self.bias], [slopes.view(D, d_A), slope]
+        self.first_moments = [torch.zeros_like(parameter) for parameter in self.parameters]  # Adam's m and v
+        self.second_moments = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.steps = [torch.zeros((), device=device) for _ in self.parameters]
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """What a checkpoint holds of each map: M', b, then the moments of M' and those of b."""
+        moments = zip(self.first_moments, self.second_moments, strict=True)
+        return [*self.parameters, *(moment for both in moments for moment in both)]
 
     def split(self, tensor: torch.Tensor) -> list[torch.Tensor]:
         """Return each target's rows of a tensor (D, ...)."""
@@ -219,8 +224,8 @@ class Stack:
             self.errors[place].copy_(error)
             slopes.append(slope)
         slope = slopes[0] if len(slopes) == 1 else torch.cat(slopes, dim=1)
-        torch.mm(slope.T, x, out=self.weight.grad)  # y = M' x + b: the slope by M' is the sum of slope x'
-        torch.sum(slope, 0, out=self.bias.grad)
+        torch.mm(slope.T, x, out=self.slopes[0])  # y = M' x + b: the slope by M' is the sum of slope x'
+        torch.sum(slope, 0, out=self.slopes[1])
 
 
 def initial_weight(d_A: int, d_B: int, seed: int) -> torch.Tensor:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from lib.errors import NetworkError, StorageError, TableError
 from lib.experiment.network_settings import FeatureFiles, NetworkSettings
 from lib.images.geometry import Geometry
+from lib.networks.imports import uncollected
 from lib.storage.files import for_all
 from lib.storage.manifests import digest
 from lib.storage.vector_files import file_versions, vector_files, vector_size
@@ -126,7 +127,8 @@ def answer_descriptions(to: int) -> None:
     networks: dict[str, NetworkSettings] = pickle.load(sys.stdin.buffer)
     found: dict[str, Description] | NetworkError | StorageError | TableError
     try:
-        found = {name: describe_network(name, network) for name, network in networks.items()}
+        with uncollected():
+            found = {name: describe_network(name, network) for name, network in networks.items()}
     except (NetworkError, StorageError, TableError) as error:
         found = error
     with open(to, "wb") as pipe:

@@ -1,6 +1,8 @@
 """The paper's error and fit, against truths: a known map is found again, a fit goes on exactly where it stopped."""
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import hypothesis.extra.numpy as arrays
@@ -81,7 +83,36 @@ def test_learning_rate_decays_every_iteration() -> None:
     fitting = fit_of(X, Y, FitSettings(batch_size=8, decay=0.5), seed=3)
     for _ in range(3):
         fitting.step()
-    assert float(fitting.adam.param_groups[0]["lr"]) == pytest.approx(0.1 * 0.25)
+    assert float(fitting.rate) == pytest.approx(0.1 * 0.25)
+
+
+def test_steps_are_those_of_torchs_optimizer() -> None:
+    X, Y, _ = known_pair(300)
+    fitting = fit_of(X, Y, FitSettings(batch_size=32, decay=1e-2, beta1=0.8, beta2=0.95, epsilon=0.1), seed=3)
+    (stack,) = fitting.stacks
+    parameters = [parameter.clone() for parameter in stack.parameters]
+    optimizer = torch.optim.Adam(parameters, lr=fitting.rate, betas=(0.8, 0.95), eps=0.1, fused=True)
+    for _ in range(5):
+        fitting.step()
+        for parameter, slope in zip(parameters, stack.slopes, strict=True):
+            parameter.grad = slope
+        optimizer.step()
+        assert all(map(torch.equal, stack.parameters, parameters))
+
+
+def test_a_fit_does_not_import_pytorchs_compiler() -> None:
+    """It takes each worker more than a second."""
+    program = """
+import sys
+import torch
+from lib.experiment.settings import FitSettings
+from lib.maps.adam import AdamFits
+from lib.maps.batches import ResidentRows
+rows = ResidentRows(torch.ones(4, 3), [torch.ones(4, 2)], 0)
+AdamFits(rows, 3, [2], FitSettings(batch_size=2), 0).step()
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_restored_fit_ends_equal_to_an_undisturbed_one() -> None:
@@ -177,9 +208,16 @@ def test_a_step_works_in_the_same_memory_as_the_one_before() -> None:
     def places() -> list[int]:
         (stack,) = fitting.stacks
         x, targets = fitting.rows.draw(32)
-        tensors = [stack.weight, stack.bias, stack.message, fitting.errors, fitting.place, fitting.rate, x, *targets]
-        tensors += [tensor for parameter in stack.parameters for tensor in fitting.adam.state[parameter].values()]
-        tensors.append(fitting.adam.param_groups[0]["lr"])
+        tensors = [
+            *stack.tensors,
+            *stack.steps,
+            stack.message,
+            fitting.errors,
+            fitting.place,
+            fitting.rate,
+            x,
+            *targets,
+        ]
         return [tensor.data_ptr() for tensor in tensors]
 
     fitting.step()

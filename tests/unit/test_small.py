@@ -9,7 +9,7 @@ import timm
 import torch
 from PIL import Image
 
-from lib.demo.networks import BATCH, normalise, read_pictures, train_network
+from lib.demo.networks import BATCH, SIZE, normalise, read_pictures, train_network
 from lib.demo.pictures import CLASSES, draw_picture, draw_split
 from lib.networks.pooling import pooled_features
 
@@ -31,7 +31,7 @@ def test_a_split_is_the_same_however_it_is_divided(tmp_path: Path) -> None:
     assert sorted({path.parts[0] for path in whole}) == list(CLASSES)
     assert all(Image.open(io.BytesIO(data)).format == "JPEG" for data in whole.values())
     pixels, labels = read_pictures(str(tmp_path / "whole"))
-    assert pixels.shape == (24, 3, 64, 64), "resized to what the networks take"
+    assert pixels.shape == (24, 3, SIZE, SIZE), "resized to what the networks take"
     assert torch.bincount(labels).tolist() == [2] * 12
 
 
@@ -44,12 +44,12 @@ def test_the_two_networks_differ_in_feature_size() -> None:
 def test_training_learns_and_repeats(name: str) -> None:
     draw = torch.Generator().manual_seed(0)
     labels = torch.arange(64) % 2
-    pixels = (torch.rand(64, 3, 64, 64, generator=draw) * 100 + 120 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
+    pixels = (torch.rand(64, 3, SIZE, SIZE, generator=draw) * 100 + 120 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
     states = []
     for _ in range(2):
         torch.manual_seed(1)
         model = timm.create_model(name, num_classes=2)
-        train_network(model, pixels, labels, 4, 1, lambda line: None)
+        train_network(model, pixels, labels, 8, 1, lambda line: None)
         states.append(model.state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     with torch.inference_mode():
@@ -60,5 +60,5 @@ def test_training_learns_and_repeats(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["small_inception", "small_resnet"])
 def test_a_last_batch_of_one_picture_is_trained_on(name: str) -> None:
-    pixels, labels = torch.zeros(BATCH + 1, 3, 64, 64, dtype=torch.uint8), torch.zeros(BATCH + 1).long()
+    pixels, labels = torch.zeros(BATCH + 1, 3, SIZE, SIZE, dtype=torch.uint8), torch.zeros(BATCH + 1).long()
     train_network(timm.create_model(name, num_classes=2), pixels, labels, 1, 0, lambda line: None)
