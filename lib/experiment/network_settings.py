@@ -17,7 +17,8 @@ class Preprocessing(Section):
     """What replaces the network's own settings in timm's data config. None keeps the network's own."""
 
     transform: Literal["timm", "fast", "slim"] = "timm"
-    """ "slim" is TF-Slim's evaluation preprocessing. "fast" is timm's except for rounding (lib.images.resizing)."""
+    """ "slim" is TF-Slim's evaluation preprocessing. "fast" is timm's except for rounding, and decodes
+    JPEGs smaller that are six times as large as needed (lib.images.resizing)."""
     jpeg: Literal["pillow", "fastdct"] = "pillow"
     """The JPEG decoder. "fastdct" decodes as TensorFlow does by default."""
     input_size: Annotated[int, Field(ge=1, le=8192, strict=True)] | None = None

@@ -44,11 +44,12 @@ class PixelLimit:
 PIXEL_LIMIT = PixelLimit()
 
 
-def decode(data: bytes, max_pixels: int, jpeg: str = "pillow") -> Image.Image:
+def decode(data: bytes, max_pixels: int, jpeg: str = "pillow", reduction: int = 1) -> Image.Image:
     """Return image bytes as RGB, as Pillow's convert makes it; EXIF orientation is ignored. Raises UnreadableImage.
 
     With `jpeg` "fastdct", grey and YCbCr JPEGs are decoded as TensorFlow does by default, by libjpeg's fast inverse
-    transform. What Pillow cannot read is unreadable then, too.
+    transform. What Pillow cannot read is unreadable then, too. A `reduction` of 2, 4 or 8 is for JPEGs and the decoder
+    "pillow": libjpeg makes them smaller as it decodes.
     """
     fast = fast_decoder() if jpeg == "fastdct" else None
     if not data:
@@ -60,6 +61,8 @@ def decode(data: bytes, max_pixels: int, jpeg: str = "pillow") -> Image.Image:
             )  # of palettes with transparency, of odd EXIF: neither changes what convert does
             with PIXEL_LIMIT.allowing(max_pixels):
                 image = Image.open(io.BytesIO(data))
+                if reduction > 1:
+                    image.draft(image.mode, (image.width // reduction, image.height // reduction))
                 image.load()
             if fast is not None and image.format == "JPEG" and image.mode in ("L", "RGB"):
                 # Pillow has judged what is truncated: the other decoder fills that up with grey.
@@ -81,6 +84,15 @@ def decode(data: bytes, max_pixels: int, jpeg: str = "pillow") -> Image.Image:
         Exception
     ) as error:  # Pillow's decoders raise SyntaxError, struct.error, ValueError and more on mangled files
         raise UnreadableImage(f"corrupt: {type(error).__name__} {error}") from error
+
+
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Return a JPEG's (width, height), of which only the header is read; None if Pillow cannot open it as one."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            return image.size
+    except Exception:  # of whatever kind: `decode` says what is wrong with it
+        return None
 
 
 def fast_decoder() -> Callable[..., np.ndarray]:

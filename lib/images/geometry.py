@@ -40,14 +40,24 @@ class Geometry:
         """The type of the pixels: timm's transform rounds to uint8, 0..255; TF-Slim's gives float32, 0..1."""
         return np.float32 if self.transform == "slim" else np.uint8
 
-    def pixels(self, image: Image.Image) -> np.ndarray:
+    @property
+    def reduces(self) -> bool:
+        """Whether large JPEGs may be shrunk as they are decoded."""
+        return self.transform == "fast" and self.jpeg == "pillow"
+
+    def reduction(self, of: tuple[int, int]) -> int:
+        """Return by how much a JPEG with (width, height) `of` may be shrunk as it is decoded; 1 is not at all."""
+        return _timms(self).reduction(of) if self.reduces else 1
+
+    def pixels(self, image: Image.Image, of: tuple[int, int] | None = None) -> np.ndarray:
         """Return an RGB image as (height, width, 3), equal to the network's transform up to normalisation.
 
-        timm's and TF-Slim's are equal bit by bit; "fast" is timm's except for rounding (lib.images.resizing).
+        timm's and TF-Slim's are equal bit by bit; "fast" is timm's except for rounding, and for large JPEGs that were
+        reduced (lib.images.resizing). `of` is the (width, height) that an image had before it was reduced.
         """
         if self.transform == "slim":
             return slim_pixels(np.asarray(image), self.input_size[1:], self.crop_pct)
-        return _timms(self)(image)
+        return _timms(self)(image, of)
 
 
 @lru_cache(maxsize=16)

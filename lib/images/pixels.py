@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from lib.errors import UnreadableImage
-from lib.images.decoding import decode
+from lib.images.decoding import decode, jpeg_size
 from lib.images.geometry import Geometry
 
 
 def decode_for(data: bytes, geometries: list[Geometry], max_pixels: int) -> list[np.ndarray]:
     """Return an image's pixels for each geometry, (height, width, 3) each. Raises UnreadableImage.
 
-    It is decoded once for all geometries that want the same JPEG decoder.
+    It is decoded once for all geometries that want the same JPEG decoder and, of large JPEGs, the same reduction.
     """
     try:
         return _pixels(data, geometries, max_pixels)
@@ -23,5 +23,7 @@ def decode_for(data: bytes, geometries: list[Geometry], max_pixels: int) -> list
 
 
 def _pixels(data: bytes, geometries: list[Geometry], max_pixels: int) -> list[np.ndarray]:
-    images = {jpeg: decode(data, max_pixels, jpeg) for jpeg in {geometry.jpeg for geometry in geometries}}
-    return [geometry.pixels(images[geometry.jpeg]) for geometry in geometries]
+    size = jpeg_size(data) if any(geometry.reduces for geometry in geometries) else None
+    ways = [(geometry.jpeg, 1 if size is None else geometry.reduction(size)) for geometry in geometries]
+    images = {way: decode(data, max_pixels, *way) for way in set(ways)}
+    return [geometry.pixels(images[way], size) for geometry, way in zip(geometries, ways, strict=True)]

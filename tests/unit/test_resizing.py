@@ -1,5 +1,7 @@
 """Resizing without what the crop throws away: bit-equal to timm's transform, the fast one within two grey levels."""
 
+import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lib.demo.pictures import draw_picture
+from lib.images.decoding import decode, jpeg_size
+from lib.images.geometry import Geometry
+from lib.images.pixels import decode_for
 from lib.images.resizing import EvaluationTransform, steps_of
 
 LARGEST = 2  # grey levels, what EvaluationTransform's docstring says of `fast`
+LARGEST_REDUCED = 11  # what its `reduction` says
+LIMIT = 10**8  # pixels
+PHOTOGRAPHS = Path(__file__).parents[3] / "shared/photos"
 PHOTOGRAPH = (500, 375)
 
 
@@ -94,3 +103,69 @@ def test_one_grey_stays_that_grey() -> None:
     options = {"input_size": (3, 24, 24), "crop_pct": 0.9, "crop_mode": "center", "interpolation": "bicubic"}
     for fast in (False, True):
         assert (ours(options, fast)(Image.new("RGB", (50, 70), (200, 3, 90))) == (200, 3, 90)).all()
+
+
+def large_jpeg(width: int, height: int) -> bytes:
+    """A drawn picture as a JPEG of a camera's size."""
+    file = io.BytesIO()
+    draw_picture(5, max(width, height), (0,)).crop((0, 0, width, height)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def fast_geometry(size: int, transform: str = "fast", interpolation: str = "bicubic") -> Geometry:
+    return Geometry((3, size, size), 1.0, "center", interpolation, transform=transform).known()
+
+
+@pytest.mark.parametrize(
+    ("of", "reduction"),
+    [
+        ((384, 384), 2),  # 6 times the 64 pixels that are needed: 3 times remain
+        ((382, 384), 1),
+        ((512, 384), 2),
+        ((513, 384), 1),  # an odd side would move all pixels by a fraction of one
+        ((1536, 768), 4),
+        ((1538, 770), 2),
+        ((4000, 3000), 8),
+        ((64, 64), 1),
+        ((1, 4000), 1),
+    ],
+)
+def test_large_jpegs_are_reduced_while_enough_pixels_remain(of: tuple[int, int], reduction: int) -> None:
+    assert fast_geometry(64).reduction(of) == reduction
+    assert fast_geometry(64, "timm").reduction(of) == 1
+    assert fast_geometry(64, interpolation="lanczos").reduction(of) == 1, "PyTorch has no such kernel"
+
+
+def test_a_reduced_jpeg_is_nearly_the_whole_one() -> None:
+    data = large_jpeg(1200, 800)
+    whole = decode(data, LIMIT)
+    (found,) = decode_for(data, [fast_geometry(64)], LIMIT)
+    off = np.abs(found.astype(int) - fast_geometry(64).pixels(whole))
+    assert 0 < off.max() <= LARGEST_REDUCED
+    assert off.mean() < 0.5
+    for mode in ("RGB", "L", "CMYK"):
+        file = io.BytesIO()
+        whole.convert(mode).save(file, "JPEG")
+        assert decode(file.getvalue(), LIMIT, reduction=4).size == (300, 200), "what was decoded"
+
+
+def test_other_networks_beside_change_no_pixel() -> None:
+    data = large_jpeg(1200, 800)
+    several = [fast_geometry(64), fast_geometry(64, "timm"), fast_geometry(100)]
+    alone = [decode_for(data, [geometry], LIMIT)[0] for geometry in several]
+    for found, expected in zip(decode_for(data, several, LIMIT), alone, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(alone[1], several[1].pixels(decode(data, LIMIT)))
+
+
+@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="there are no photographs beside the project")
+def test_reduced_photographs_are_as_near_as_is_said() -> None:
+    geometry, differing = fast_geometry(96), []
+    for file in sorted(PHOTOGRAPHS.glob("*/*.JPEG")):
+        data = file.read_bytes()
+        if geometry.reduction(jpeg_size(data) or (1, 1)) > 1:
+            off = np.abs(decode_for(data, [geometry], LIMIT)[0].astype(int) - geometry.pixels(decode(data, LIMIT)))
+            assert off.max() <= LARGEST_REDUCED
+            differing.append(np.mean(off > 0))
+    assert len(differing) > 5
+    assert 0.1 < np.mean(differing) < 0.35
