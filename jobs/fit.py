@@ -186,6 +186,8 @@ def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Arti
 
 def fit_in_closed_form(run: Run, work: ClosedFormWork) -> None:
     """Fit each source's maps in tasks of its own."""
+    if not work.maps and not work.curves:
+        return
     from jobs.fitting.closed_forms import start_closed_forms  # with torch, which fits by Adam need not wait for
 
     with map_progress(run.files, work.maps):

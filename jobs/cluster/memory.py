@@ -19,9 +19,12 @@ def worker_memory(beside: int) -> float:
 
     It is the GPU's free memory if that is less.
     """
-    import torch
+    resources = resources_here()
+    of_the_node = resources["memory"] / beside
+    if not resources.get("GPU"):
+        return of_the_node
+    import torch  # which takes seconds, and which a node without a GPU is not asked for
 
-    of_the_node = resources_here()["memory"] / beside
     return float(min(of_the_node, torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else of_the_node)
 
 

@@ -44,8 +44,6 @@ JUDGED = 0.2  # share of a task's memory that evaluation features may fill
 
 def start_closed_forms(settings: FitSettings, work: ClosedFormWork) -> list[ray.ObjectRef]:
     """Start the tasks that fit all these maps and write them with their manifests. Return what to wait for."""
-    if not work.maps and not work.curves:
-        return []
     capacity = Capacity.now()
     resources = {"num_cpus": settings.cpus, "num_gpus": 1 if capacity.gpus else 0}
     tasks = max(1, min(int(capacity.cpus // settings.cpus), capacity.gpus or len(work.maps) + len(work.curves)))

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from time import perf_counter
 from lib.errors import RunError
 
 LOOK = 0.2  # seconds between two looks at a command's processes
-TICKS = os.sysconf("SC_CLK_TCK")
+TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 BUSY = "while True: pass"
 
 
@@ -25,7 +25,7 @@ class Usage:
 
     seconds: float
     cpu: float  # seconds of a core
-    memory: float  # bytes, the most that all processes had at once; pages that several share count once
+    memory: float  # bytes, the most at once: what each process has alone, and the most that one shares with others
 
     def __str__(self) -> str:
         return f"{self.seconds:.1f} s ({self.cpu:.1f} s of a core, {self.memory / 1e9:.2f} GB)"
@@ -45,7 +45,7 @@ def usage_of(command: Sequence[str], folder: Path, environment: Mapping[str, str
             while not ended.wait(LOOK):
                 found = descendants(process.pid, set(cpu))
                 cpu.update({pid: max(cpu.get(pid, 0.0), seconds) for pid, seconds in found.items()})
-                most[0] = max(most[0], sum(map(memory_of, found)))
+                most[0] = max(most[0], memory_of(found))
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
@@ -78,13 +78,21 @@ def descendants(ancestor: int, known: set[int]) -> dict[int, float]:
     return {pid: cpu[pid] for pid in found}
 
 
-def memory_of(pid: int) -> float:
-    """Return the bytes of a process, its part of what it shares with others; 0 if it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return sum(1024.0 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+def memory_of(pids: Iterable[int]) -> float:
+    """Return the bytes that processes have together: what each has alone, and the most that one of them shares.
+
+    The exact sum (proc(5), Pss of smaps_rollup) takes milliseconds for each process, in which it has to wait, and a
+    whole core for a Ray: a command would look slower the more processes it has.
+    """
+    alone, shared = 0.0, [0.0]
+    for pid in pids:
+        try:
+            resident, with_others = map(int, Path(f"/proc/{pid}/statm").read_text().split()[1:3])
+        except OSError:  # it has ended
+            continue
+        alone += PAGE * (resident - with_others)
+        shared.append(PAGE * with_others)
+    return alone + max(shared)
 
 
 @contextmanager
