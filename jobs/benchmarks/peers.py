@@ -31,6 +31,7 @@ SIZE = 256  # pixels, height and width of a drawn picture
 DISTINCT = 500  # pictures that are drawn; more are these again
 VAL = 4  # training pictures for one evaluation picture
 ITERATIONS, BATCH = 1000, 256
+HEADER = "path,label\n"
 EXPERIMENT = """
 [images]
 train = "{folder}/train.csv"
@@ -92,7 +93,8 @@ def time_peers(pictures: Sequence[int], repeats: int, busy: bool) -> list[Timing
 
 
 def draw(folder: Path, number: int) -> None:
-    """Draw `number` training pictures, fewer for evaluation, and list both."""
+    """Draw `number` training pictures, fewer for evaluation, and list them: each split by itself, and all.csv."""
+    every: list[str] = []
     for seed, (split, count) in enumerate([("train", number), ("val", max(number // VAL, len(CLASSES)))]):
         drawn = min(count, DISTINCT)
         draw_split(str(folder / split), drawn, SIZE, seed)
@@ -103,7 +105,9 @@ def draw(folder: Path, number: int) -> None:
             name = f"{split}/{place:06d}.JPEG"
             os.link(file, folder / name)
             lines.append(f"{name},{CLASSES.index(file.parent.name)}\n")
-        (folder / f"{split}.csv").write_text("path,label\n" + "".join(lines))
+        (folder / f"{split}.csv").write_text(HEADER + "".join(lines))
+        every += lines
+    (folder / "all.csv").write_text(HEADER + "".join(every))
 
 
 def compared(work: Path, pictures: Path, busy: bool) -> Iterator[tuple[str, str, Usage, Usage]]:
@@ -123,7 +127,7 @@ def compared(work: Path, pictures: Path, busy: bool) -> Iterator[tuple[str, str,
         named = ", ".join(f'"{family}"' for family in families)
         return run(module, str(file), "--root", str(work / root), "--set", f"fit.families=[{named}]")
 
-    listing, models = str(pictures / "train.csv"), list(MODELS.values())
+    listing, models = str(pictures / "all.csv"), list(MODELS.values())
     mine = project("jobs.extract", "run", "affine", "least_squares")
     timms = [run("lib.benchmarks.peer_features", listing, str(peers), *models)]
     yield "features of two networks", "timm, torch's DataLoader with 2 workers, .npy", mine, timms[0]

@@ -49,11 +49,12 @@ class Geometry:
         """Return by how much a JPEG with (width, height) `of` may be shrunk as it is decoded; 1 is not at all."""
         return _timms(self).reduction(of) if self.reduces else 1
 
-    def pixels(self, image: Image.Image, of: tuple[int, int] | None = None) -> np.ndarray:
+    def pixels(self, image: Image.Image | np.ndarray, of: tuple[int, int] | None = None) -> np.ndarray:
         """Return an RGB image as (height, width, 3), equal to the network's transform up to normalisation.
 
         timm's and TF-Slim's are equal bit by bit; "fast" is timm's except for rounding, and for large JPEGs that were
-        reduced (lib.images.resizing). `of` is the (width, height) that an image had before it was reduced.
+        reduced (lib.images.resizing). `of` is the (width, height) that an image had before it was reduced. Where the
+        geometry `reduces`, pixels (h, w, 3) may stand for the image.
         """
         if self.transform == "slim":
             return slim_pixels(np.asarray(image), self.input_size[1:], self.crop_pct)

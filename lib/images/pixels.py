@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 from lib.errors import UnreadableImage
-from lib.images.decoding import decode, jpeg_size
+from lib.images.decoding import colour_pixels, decode, jpeg_size
 from lib.images.geometry import Geometry
 
 
@@ -25,5 +26,9 @@ def decode_for(data: bytes, geometries: list[Geometry], max_pixels: int) -> list
 def _pixels(data: bytes, geometries: list[Geometry], max_pixels: int) -> list[np.ndarray]:
     size = jpeg_size(data) if any(geometry.reduces for geometry in geometries) else None
     ways = [(geometry.jpeg, 1 if size is None else geometry.reduction(size)) for geometry in geometries]
-    images = {way: decode(data, max_pixels, *way) for way in set(ways)}
+    images: dict[tuple[str, int], Image.Image | np.ndarray] = {}
+    for way in set(ways):
+        alike = [geometry for geometry, its in zip(geometries, ways, strict=True) if its == way]
+        pixels = colour_pixels(data, max_pixels, way[1]) if all(geometry.reduces for geometry in alike) else None
+        images[way] = decode(data, max_pixels, *way) if pixels is None else pixels
     return [geometry.pixels(images[way], size) for geometry, way in zip(geometries, ways, strict=True)]

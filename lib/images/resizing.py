@@ -71,6 +71,11 @@ class EvaluationTransform:
         transform: Callable[[Image.Image], Any] = timms_transform(self.options)
         return transform
 
+    @property
+    def has_kernel(self) -> bool:
+        """Whether PyTorch's kernels resize images of most shapes: then pixels are taken as an array, too."""
+        return self.fast and self.steps is not None and self.steps.filter in KERNELS
+
     def reduction(self, of: tuple[int, int]) -> int:
         """Return by how much libjpeg may shrink a JPEG with (width, height) `of` as it decodes: 8, 4, 2, or 1.
 
@@ -78,21 +83,28 @@ class EvaluationTransform:
         must divide evenly: else all pixels would move by a fraction of one. Of 123 photographs, reduced for 64
         to 224 pixels, a quarter of the numbers then differ from those of the whole image, by at most 11 grey levels.
         """
-        if not self.fast or self.steps is None or self.steps.filter not in KERNELS:
+        if not self.has_kernel or self.steps is None:
             return 1
         height, width = scaled(of, self.steps.size)
         spare = min(of[0] / width, of[1] / height) / SPARE if width and height else 0
         return next((by for by in REDUCTIONS if by <= spare and not any(side % by for side in of)), 1)
 
-    def __call__(self, image: Image.Image, of: tuple[int, int] | None = None) -> np.ndarray:
-        """Transform an image, which was decoded from one with (width, height) `of` if it was reduced."""
+    def __call__(self, image: Image.Image | np.ndarray, of: tuple[int, int] | None = None) -> np.ndarray:
+        """Transform an image, or its pixels (h, w, 3), which had (width, height) `of` before it was reduced."""
         if self.steps is None:
-            return np.ascontiguousarray(np.asarray(self.timms(image)).transpose(1, 2, 0))
-        size = scaled(of or image.size, self.steps.size)
-        way = resized_whole
-        if self.steps.filter in REACH and rows_first(image.size, size):
-            way = resized_fast if self.fast and self.steps.filter in KERNELS else resized
-        return way(image, size, self.steps.crop, self.steps.filter)
+            return np.ascontiguousarray(np.asarray(self.timms(as_image(image))).transpose(1, 2, 0))
+        height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
+        size = scaled(of or (width, height), self.steps.size)
+        straight = self.steps.filter in REACH and rows_first((width, height), size)
+        if straight and self.has_kernel:
+            return resized_fast(np.array(image), size, self.steps.crop, self.steps.filter)
+        way = resized if straight else resized_whole
+        return way(as_image(image), size, self.steps.crop, self.steps.filter)
+
+
+def as_image(image: Image.Image | np.ndarray) -> Image.Image:
+    """Return an image, or one made from pixels (h, w, 3) uint8."""
+    return image if isinstance(image, Image.Image) else Image.fromarray(image)
 
 
 def rows_first(of: tuple[int, int], size: tuple[int, int]) -> bool:
@@ -152,12 +164,12 @@ def resized_whole(
 
 
 def resized_fast(
-    image: Image.Image, size: tuple[int, int], crop: tuple[int, int], resample: Image.Resampling
+    pixels: np.ndarray, size: tuple[int, int], crop: tuple[int, int], resample: Image.Resampling
 ) -> np.ndarray:
     """Resize and crop as `resized` does, by PyTorch's uint8 kernels on the CPU, which come from Pillow-SIMD."""
     import torch
 
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # its memory is channels_last: AVX2's case
-    whole = torch.nn.functional.interpolate(pixels, size, mode=KERNELS[resample], antialias=True)[0]
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # its memory is channels_last: AVX2's case
+    whole = torch.nn.functional.interpolate(image, size, mode=KERNELS[resample], antialias=True)[0]
     top, left = _start(size[0], crop[0]), _start(size[1], crop[1])
     return whole[:, top : top + crop[0], left : left + crop[1]].permute(1, 2, 0).contiguous().numpy()

@@ -3,19 +3,20 @@
 import io
 import struct
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import timm.data
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from lib.errors import UnreadableImage
 from lib.experiment.settings import Split
 from lib.images.batches import DecodeImages, pixels_of
-from lib.images.decoding import decode
+from lib.images.decoding import colour_pixels, decode
 from lib.images.geometry import Geometry
 from lib.images.listing import list_images
 from lib.images.pixels import decode_for
@@ -54,6 +55,42 @@ BAD = {
     "not an image": b"<html>404</html>",
     "too many pixels": encoded(Image.new("L", (200, 200)), "PNG"),
 }
+
+
+@settings(deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2), st.booleans(), st.integers(5, 100), st.integers(0, 9))
+def test_simplejpeg_gives_pillows_pixels(
+    width: int, height: int, subsampling: int, progressive: bool, quality: int, seed: int
+) -> None:
+    pytest.importorskip("simplejpeg", reason="the `slim` extra isn't installed")
+    image = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    data = encoded(image, "JPEG", quality=quality, subsampling=subsampling, progressive=progressive)
+    found = colour_pixels(data, LIMIT)
+    assert found is not None
+    np.testing.assert_array_equal(found, np.asarray(decode(data, LIMIT)))
+
+
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_simplejpeg_reduces_as_pillow_does(reduction: int, subsampling: int) -> None:
+    pytest.importorskip("simplejpeg", reason="the `slim` extra isn't installed")
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(pixels), "JPEG", subsampling=subsampling)
+    found = colour_pixels(data, LIMIT, reduction)
+    assert found is not None
+    assert found.shape == (24 // reduction, 40 // reduction, 3)
+    np.testing.assert_array_equal(found, np.asarray(decode(data, LIMIT, reduction=reduction)))
+
+
+@pytest.mark.parametrize("name", [*GOOD, *BAD])
+def test_simplejpeg_leaves_to_pillow_what_is_no_sound_colour_jpeg(name: str) -> None:
+    data = (GOOD | BAD)[name]
+    found = colour_pixels(data, LIMIT)
+    if name == "EXIF orientation" and find_spec("simplejpeg"):
+        np.testing.assert_array_equal(found, np.asarray(decode(data, LIMIT)))
+    else:
+        assert found is None
+    assert colour_pixels(encoded(Image.new("RGB", (200, 200)), "JPEG"), LIMIT) is None, "more pixels than are allowed"
 
 
 @pytest.mark.parametrize("name", GOOD)

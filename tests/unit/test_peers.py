@@ -66,6 +66,8 @@ def test_pictures_are_listed_as_often_as_asked_for(tmp_path: Path, monkeypatch: 
     draw(tmp_path, 50)
     assert len(list((tmp_path / "train").glob("*.JPEG"))) == 50
     lines = (tmp_path / "train.csv").read_text().splitlines()
+    val = (tmp_path / "val.csv").read_text().splitlines()
+    assert (tmp_path / "all.csv").read_text().splitlines() == [*lines, *val[1:]], "what peers read"
     assert (lines[0], len(lines)) == ("path,label", 51)
     assert {line.partition(",")[2] for line in lines[1:]} == {str(label) for label in range(12)}
 
