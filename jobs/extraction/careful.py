@@ -66,11 +66,12 @@ class CountedExtractFeatures:
         tally: ray.actor.ActorHandle | None,
         networks: dict[str, NetworkSettings],
         settings: ExtractSettings,
+        max_pixels: int,
     ) -> None:
         with uncollected():
             from lib.features.extraction import ExtractFeatures  # with torch and timm, which the driver may do without
 
-            self.extract = ExtractFeatures(networks, settings)
+            self.extract = ExtractFeatures(networks, settings, max_pixels=max_pixels)
         self.tally = tally
         self.alone = threading.Lock()
         if tally is not None:

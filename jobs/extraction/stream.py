@@ -50,7 +50,7 @@ def stream_features(
     )
     return decoded.map_batches(
         CountedExtractFeatures,
-        fn_constructor_args=(tally, networks, settings),
+        fn_constructor_args=(tally, networks, settings, max_pixels),
         batch_format="pyarrow",
         batch_size=settings.batch_size,
         compute=actor_pool(min(settings.min_actors, actors), actors, 1 if capacity.gpus else 2),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +94,30 @@ def compare(case: Case, device: str, repeats: int, images: list[bytes], weights:
         rows.append(Timing(f"networks on one {where}", "images/s", timms, *alone, goal=0.95, note=note))
         note = f"{what}, from pixels to features in the CPU's memory; the reference's images lie on the device"
         rows.append(Timing(f"pixels to features on one {where}", "images/s", timms, *whole, note=note))
+        if device == "cuda":
+            rows.append(in_flight(extract, noise, case.steps, repeats, where))
     return rows
+
+
+def in_flight(extract: ExtractFeatures, pixels: np.ndarray, steps: int, repeats: int, where: str) -> Timing:
+    """Time two batches at once out of pinned memory beside one after the other, as extraction does it on a GPU."""
+    with ThreadPoolExecutor(2) as pool:
+
+        def pinned(_: int) -> np.ndarray:
+            images = torch.from_numpy(pixels)
+            images = images.pin_memory() if extract.device == "cuda" else images
+            return extract.on_device("it", extract.networks["it"].normalise(images)).cpu().numpy()
+
+        rates = by_turns(
+            lambda: list(pool.map(pinned, range(steps))),
+            lambda: [extract.vectors("it", pixels) for _ in range(steps)],
+            len(pixels) * steps,
+            repeats,
+        )
+    return Timing(
+        f"two batches in flight on one {where}", "images/s", "one batch after the other", *rates,
+        note="from pixels in the CPU's memory to features there; the two batches' memory is pinned",
+    )  # fmt: skip
 
 
 def networks_alone(extract: ExtractFeatures, pixels: np.ndarray, steps: int) -> Callable[[], object]:

@@ -12,6 +12,8 @@ from lib.experiment.layout import NAME, NAME_RULE, SPLITS, TO
 from lib.experiment.sections import Fraction, Positive, Section
 from lib.experiment.splits import Split
 
+MAX_PIXELS = 100_000_000  # of one image, unless an experiment says otherwise
+
 
 class Images(Section):
     """The images of all splits, and what is accepted of them."""
@@ -31,7 +33,7 @@ class Images(Section):
     """The share of a split's images that may be unreadable."""
     max_shared: Fraction = 0.001
     """The share of the evaluation images that may be training images, too."""
-    max_pixels: Positive = 100_000_000
+    max_pixels: Positive = MAX_PIXELS
     """Images with more pixels are rejected before they are decoded."""
 
     @model_validator(mode="after")

@@ -19,8 +19,9 @@ class Preprocessing(Section):
     transform: Literal["timm", "fast", "slim"] = "timm"
     """ "slim" is TF-Slim's evaluation preprocessing. "fast" is timm's except for rounding, and decodes
     JPEGs smaller that are six times as large as needed (lib.images.resizing)."""
-    jpeg: Literal["pillow", "fastdct"] = "pillow"
-    """The JPEG decoder. "fastdct" decodes as TensorFlow does by default."""
+    jpeg: Literal["pillow", "fastdct", "nvjpeg"] = "pillow"
+    """The JPEG decoder. "fastdct" decodes as TensorFlow does by default. "nvjpeg" decodes and resizes on the GPU that
+    computes the network, by torchvision, with other numbers by some grey levels; Pillow decodes what it cannot read."""
     input_size: Annotated[int, Field(ge=1, le=8192, strict=True)] | None = None
     """Height and width, pixels."""
     crop_pct: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -36,9 +37,11 @@ class Preprocessing(Section):
 
     @model_validator(mode="after")
     def check_transform(self) -> Preprocessing:
-        """Refuse settings that TF-Slim's preprocessing does not have."""
+        """Refuse settings that TF-Slim's preprocessing, or decoding on a GPU, does not have."""
         if self.transform == "slim" and (self.crop_mode or self.interpolation):
             raise ValueError('transform = "slim" has its own: leave out crop_mode and interpolation')
+        if self.transform != "timm" and self.jpeg == "nvjpeg":
+            raise ValueError(f'jpeg = "nvjpeg" resizes by itself: leave out transform = "{self.transform}"')
         return self
 
 

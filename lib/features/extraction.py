@@ -13,10 +13,12 @@ import pyarrow as pa
 import torch
 
 from lib.errors import RunError
+from lib.experiment.images import MAX_PIXELS
 from lib.experiment.network_settings import NetworkSettings
 from lib.experiment.settings import ExtractSettings
 from lib.features.schemas import feature_schema
-from lib.images.batches import IDENTITY, PASSED_ON, REASON, distinct_geometries, pixels_of
+from lib.images.batches import IDENTITY, PASSED_ON, REASON, distinct_geometries, encoded_images, pixels_of
+from lib.images.device_decoding import decode_on_device
 from lib.images.geometry import Geometry
 from lib.networks.devices import best_device
 from lib.networks.memory import keep_freed_memory
@@ -31,7 +33,8 @@ class ExtractFeatures:
     """F of several networks on one device: the unit of work of the extraction.
 
     `device` None is the GPU if torch can use one, else the CPU. `geometries` say how images were decoded for each
-    network (lib.images.batches); None means the networks' own geometries. Raises NetworkError while loading.
+    network (lib.images.batches); None means the networks' own geometries. Images that are decoded here may have
+    `max_pixels`. Raises NetworkError while loading.
 
     On a CPU each thread computes batches of its own. Threads that share a batch wait for each other after each
     operation, so that whatever takes one thread's core for a moment holds up all. A process started with
@@ -44,6 +47,7 @@ class ExtractFeatures:
         settings: ExtractSettings,
         device: str | None = None,
         geometries: dict[str, Geometry] | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.device = device or best_device().type
         self.map: Callable[..., Iterator[Any]] = map
@@ -54,7 +58,7 @@ class ExtractFeatures:
             self.map = pool.map
             self.batch = min(CPU_BATCH, -(-settings.batch_size // settings.threads))
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
-        self.settings = settings
+        self.settings, self.max_pixels = settings, max_pixels
         self.networks = {name: Network(name, network, self.device) for name, network in networks.items()}
         self.geometries = geometries or {name: network.geometry for name, network in self.networks.items()}
         self.computes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
@@ -69,7 +73,7 @@ class ExtractFeatures:
         """Return a batch of pixels as a batch of features. A rejected image keeps its row; its features are null."""
         reasons = np.asarray(batch[REASON].to_pylist(), object)
         distinct = distinct_geometries(self.geometries)
-        decoded = [pixels_of(batch, k, geometry) for k, geometry in enumerate(distinct)]
+        decoded = [self.pixels(batch, k, geometry, reasons) for k, geometry in enumerate(distinct)]
         pixels = {name: decoded[distinct.index(self.geometries[name])] for name in self.networks}
         features = batch.select([name for name in batch.column_names if name in IDENTITY])
         found = {name: self.pieces(name, pixels[name]) for name in self.networks}  # on a CPU all begin at once
@@ -87,6 +91,19 @@ class ExtractFeatures:
             if name in batch.column_names:
                 features = features.append_column(name, batch[name])
         return features
+
+    def pixels(self, batch: pa.Table, k: int, geometry: Geometry, reasons: np.ndarray) -> np.ndarray:
+        """Return a batch's pixels for the k-th geometry, (n, h, w, 3), decoded here if they are not yet.
+
+        `reasons` (n,) is then changed in place where an image cannot be read.
+        """
+        if not geometry.on_device:
+            return pixels_of(batch, k, geometry)
+        pixels, found = decode_on_device(encoded_images(batch), geometry, self.device, self.max_pixels)
+        for row, reason in enumerate(found):
+            if reason is not None:
+                reasons[row] = reason
+        return pixels
 
     def rejecting(self, batch: pa.Table, reason: str) -> pa.Table:
         """Return a batch of features, all null, with this reason for each image: nothing is computed."""

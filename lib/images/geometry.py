@@ -23,7 +23,7 @@ class Geometry:
     interpolation: str
     fill: tuple[float, float, float] | None = None  # of a border, 0..1: timm takes the mean
     transform: str = "timm"  # or "fast", "slim"
-    jpeg: str = "pillow"  # or "fastdct"
+    jpeg: str = "pillow"  # or "fastdct", "nvjpeg"
     steps: Steps | None = None  # of timm's transform, where they are known
 
     def known(self) -> Geometry:
@@ -39,6 +39,11 @@ class Geometry:
     def dtype(self) -> type[np.generic]:
         """The type of the pixels: timm's transform rounds to uint8, 0..255; TF-Slim's gives float32, 0..1."""
         return np.float32 if self.transform == "slim" else np.uint8
+
+    @property
+    def on_device(self) -> bool:
+        """Whether images are decoded where the network computes (lib.images.device_decoding)."""
+        return self.jpeg == "nvjpeg"
 
     @property
     def reduces(self) -> bool:

@@ -63,13 +63,13 @@ class Network:
         self._mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
 
-    def normalise(self, pixels: np.ndarray) -> torch.Tensor:
+    def normalise(self, pixels: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Return pixels (n, h, w, 3) as normalised images (n, 3, h, w) on the device, float32.
 
         The result equals that of timm's ToTensor and Normalize. uint8 pixels are 0..255. float32 pixels, of transforms
-        that do not round, are 0..1 already.
+        that do not round, are 0..1 already. From pinned memory they are copied to a GPU while it computes.
         """
-        images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
+        images = torch.as_tensor(pixels).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         images = images.float().div_(255) if images.dtype == torch.uint8 else images.clone()
         return images.sub_(self._mean).div_(self._std)
 

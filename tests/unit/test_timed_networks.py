@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lib.benchmarks.decoding import draw_photographs
-from lib.benchmarks.networks import BFLOAT16, FLOAT32, Case, changed, compare
+from lib.benchmarks.decoding import beside_all_cores, draw_photographs
+from lib.benchmarks.networks import BFLOAT16, FLOAT32, Case, changed, compare, in_flight
 from lib.experiment.network_settings import NetworkSettings
 from lib.experiment.settings import ExtractSettings
 from lib.features.extraction import ExtractFeatures
@@ -20,6 +20,18 @@ def test_rows() -> None:
     assert again.note == exact.note
     assert "differ by 0.0e+00 of their length at most, predictions of 0 of 5" in exact.note
     assert "0.0e+00" not in faster.note
+
+
+def test_rows_that_a_gpu_has() -> None:
+    """They are run on the CPU here."""
+    network = NetworkSettings(model="test_resnet", weights="random")
+    extract = ExtractFeatures({"it": network}, ExtractSettings(), "cpu")
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    row = in_flight(extract, pixels, 2, 2, "CPU")
+    assert min(*row.project, *row.reference) > 0
+    row = beside_all_cores(draw_photographs(3), "cpu", 2)
+    assert min(*row.project, *row.reference) > 0
+    assert row.note.startswith("3 images; beside timm's transform")
 
 
 def test_what_changed_is_counted() -> None:
