@@ -90,11 +90,11 @@ def decode(data: bytes, max_pixels: int, jpeg: str = "pillow", reduction: int = 
         raise UnreadableImage(f"corrupt: {type(error).__name__} {error}") from error
 
 
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Return a JPEG's (width, height), of which only the header is read; None if Pillow cannot open it as one."""
+def jpeg_header(data: bytes) -> tuple[str, tuple[int, int]] | None:
+    """Return Pillow's mode and the (width, height) of a JPEG, of which no more is read; None if it cannot open it."""
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            return image.size
+            return image.mode, image.size
     except Exception:  # of whatever kind: `decode` says what is wrong with it
         return None
 

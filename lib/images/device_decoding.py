@@ -5,19 +5,18 @@ What torchvision cannot read, and what is no JPEG, Pillow decodes on the CPU, an
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from PIL import Image
 
 from lib.errors import UnreadableImage
+from lib.images.decoding import jpeg_header
 from lib.images.geometry import Geometry
 from lib.images.pixels import decode_for
-from lib.images.resizing import KERNELS, Steps, scaled
+from lib.images.resizing import KERNELS, Steps, is_compact, scaled
 
 MODES = ("L", "RGB")  # Pillow's names of JPEGs' colours that torchvision turns into RGB as Pillow does
 
@@ -34,14 +33,12 @@ def decode_on_device(
     pixels = np.zeros((len(images), *geometry.input_size[1:], 3), geometry.dtype)
     reasons: list[str | None] = [None] * len(images)
     there = {place: data for place, data in enumerate(images) if data is not None}
-    steps = geometry.steps
-    plain = [place for place, data in there.items() if is_plain_jpeg(data, max_pixels)]
-    if steps is None or steps.filter not in KERNELS:
-        plain = []
-    for place, image in zip(plain, decode_jpegs([there[place] for place in plain], device), strict=True):
-        if image is not None and steps is not None:
-            pixels[place] = resized_on_device(image, steps).cpu().numpy()
-            del there[place]
+    if (steps := geometry.steps) is not None and steps.filter in KERNELS:
+        plain = [place for place, data in there.items() if is_plain_jpeg(data, steps, max_pixels)]
+        for place, image in zip(plain, decode_jpegs([there[place] for place in plain], device), strict=True):
+            if image is not None:
+                pixels[place] = resized_on_device(image, steps).cpu().numpy()
+                del there[place]
     by_pillow = replace(geometry, jpeg="pillow")
     for place, data in there.items():
         try:
@@ -51,13 +48,14 @@ def decode_on_device(
     return pixels, reasons
 
 
-def is_plain_jpeg(data: bytes, max_pixels: int) -> bool:
-    """Return whether the header is that of a grey or YCbCr JPEG with as many pixels as are allowed."""
-    try:
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            return image.mode in MODES and image.width * image.height <= max_pixels
-    except Exception:  # of whatever kind: Pillow says what is wrong with it when it decodes
+def is_plain_jpeg(data: bytes, steps: Steps, max_pixels: int) -> bool:
+    """Return whether it is a grey or YCbCr JPEG, with as many pixels as are allowed, and not very long."""
+    header = jpeg_header(data)
+    if header is None:
         return False
+    mode, (width, height) = header
+    compact = is_compact(scaled((width, height), steps.size), steps.crop)
+    return mode in MODES and width * height <= max_pixels and compact
 
 
 def decode_jpegs(images: Sequence[bytes], device: str) -> list[torch.Tensor | None]:

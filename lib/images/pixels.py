@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from lib.errors import UnreadableImage
-from lib.images.decoding import colour_pixels, decode, jpeg_size
+from lib.images.decoding import colour_pixels, decode, jpeg_header
 from lib.images.geometry import Geometry
 
 
@@ -24,7 +24,8 @@ def decode_for(data: bytes, geometries: list[Geometry], max_pixels: int) -> list
 
 
 def _pixels(data: bytes, geometries: list[Geometry], max_pixels: int) -> list[np.ndarray]:
-    size = jpeg_size(data) if any(geometry.reduces for geometry in geometries) else None
+    header = jpeg_header(data) if any(geometry.reduces for geometry in geometries) else None
+    size = None if header is None else header[1]
     ways = [(geometry.jpeg, 1 if size is None else geometry.reduction(size)) for geometry in geometries]
     images: dict[tuple[str, int], Image.Image | np.ndarray] = {}
     for way in set(ways):

@@ -21,6 +21,7 @@ REACH = {Image.Resampling.BILINEAR: 1, Image.Resampling.BICUBIC: 2, Image.Resamp
 KERNELS = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
 
 REDUCTIONS = (8, 4, 2)  # by which libjpeg can shrink a JPEG as it decodes
+LONGEST = 16  # times as long as its crop may be what is resized as a whole
 SPARE = 3  # times as many pixels along each side must remain as the resized image has
 
 
@@ -96,7 +97,7 @@ class EvaluationTransform:
         height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
         size = scaled(of or (width, height), self.steps.size)
         straight = self.steps.filter in REACH and rows_first((width, height), size)
-        if straight and self.has_kernel:
+        if straight and self.has_kernel and is_compact(size, self.steps.crop):
             return resized_fast(np.array(image), size, self.steps.crop, self.steps.filter)
         way = resized if straight else resized_whole
         return way(as_image(image), size, self.steps.crop, self.steps.filter)
@@ -115,6 +116,14 @@ def rows_first(of: tuple[int, int], size: tuple[int, int]) -> bool:
     """
     height, width = size
     return of[1] - height <= max(0, 2 * (of[0] - width)) and of[1] <= 100 * of[0]
+
+
+def is_compact(size: tuple[int, int], crop: tuple[int, int]) -> bool:
+    """Return whether an image that was resized to `size` is not much larger than its `crop`.
+
+    A very long image would take gigabytes if it were resized as a whole.
+    """
+    return max(size) <= LONGEST * max(crop)
 
 
 def scaled(of: tuple[int, int], size: int | tuple[int, int]) -> tuple[int, int]:

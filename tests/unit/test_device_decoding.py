@@ -40,6 +40,7 @@ FILES = {
     "PNG": encoded(PICTURE, "PNG"),
     "truncated": JPEG[: len(JPEG) // 2],
     "empty": b"",
+    "very long": encoded(PICTURE.resize((4000, 3))),
     "too large": encoded(Image.new("RGB", (600, 400))),
 }
 
@@ -61,7 +62,7 @@ def test_pixels_and_reasons_are_those_of_pillow(interpolation: str, crop_mode: s
         else:
             assert not found.any(), name
     assert [(reason or "").partition(":")[0] for reason in reasons] == [""] * 5 + [
-        "truncated", "empty", "too many pixels"
+        "truncated", "empty", "", "too many pixels"
     ]  # fmt: skip
 
 
