@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis  # noqa: F401 - before lib.networks.imports hides objects from it: its plugin imports it at the end
 import pytest
 import torch
 from project import PROJECT, SHARED
