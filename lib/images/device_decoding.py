@@ -16,7 +16,7 @@ from lib.errors import UnreadableImage
 from lib.images.decoding import jpeg_header
 from lib.images.geometry import Geometry
 from lib.images.pixels import decode_for
-from lib.images.resizing import KERNELS, Steps, is_compact, scaled
+from lib.images.resizing import KERNELS, Steps, crop_start, is_compact, scaled
 
 MODES = ("L", "RGB")  # Pillow's names of JPEGs' colours that torchvision turns into RGB as Pillow does
 
@@ -35,10 +35,11 @@ def decode_on_device(
     there = {place: data for place, data in enumerate(images) if data is not None}
     if (steps := geometry.steps) is not None and steps.filter in KERNELS:
         plain = [place for place, data in there.items() if is_plain_jpeg(data, steps, max_pixels)]
-        for place, image in zip(plain, decode_jpegs([there[place] for place in plain], device), strict=True):
-            if image is not None:
-                pixels[place] = resized_on_device(image, steps).cpu().numpy()
-                del there[place]
+        decoded = zip(plain, decode_jpegs([there[place] for place in plain], device), strict=True)
+        resized = {place: resized_on_device(image, steps) for place, image in decoded if image is not None}
+        if resized:
+            pixels[list(resized)] = torch.stack(list(resized.values())).cpu().numpy()  # all in one transfer
+        there = {place: data for place, data in there.items() if place not in resized}
     by_pillow = replace(geometry, jpeg="pillow")
     for place, data in there.items():
         try:
@@ -94,7 +95,7 @@ def resized_on_device(image: torch.Tensor, steps: Steps) -> torch.Tensor:
     height, width = scaled((image.shape[2], image.shape[1]), steps.size)
     narrow = resized_once(image, (image.shape[1], width), steps)
     whole = resized_once(narrow, (height, width), steps)
-    top, left = (round((length - crop) / 2) for length, crop in zip((height, width), steps.crop, strict=True))
+    top, left = crop_start(height, steps.crop[0]), crop_start(width, steps.crop[1])
     centre = whole[:, top : top + steps.crop[0], left : left + steps.crop[1]]
     return centre.to(torch.uint8).permute(1, 2, 0)
 

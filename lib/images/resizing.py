@@ -139,7 +139,8 @@ def scaled(of: tuple[int, int], size: int | tuple[int, int]) -> tuple[int, int]:
     return size, int(size * width / height)
 
 
-def _start(length: int, crop: int) -> int:
+def crop_start(length: int, crop: int) -> int:
+    """Return where the centre of `crop` pixels begins in so many, as torchvision's CenterCrop rounds."""
     return round((length - crop) / 2)
 
 
@@ -152,7 +153,7 @@ def resized(image: Image.Image, size: tuple[int, int], crop: tuple[int, int], re
     image's offsets, since Pillow's `box` has single precision and would move the weights.
     """
     height, width = size
-    top, left = _start(height, crop[0]), _start(width, crop[1])
+    top, left = crop_start(height, crop[0]), crop_start(width, crop[1])
     scale = image.height / height
     reach = REACH[resample] * max(scale, 1.0) + 1
     first = max(0, math.floor(top * scale - reach))
@@ -168,7 +169,7 @@ def resized_whole(
 ) -> np.ndarray:
     """Resize and crop as `resized` does, in Pillow's own order: also the pixels that the crop throws away."""
     height, width = size
-    top, left = _start(height, crop[0]), _start(width, crop[1])
+    top, left = crop_start(height, crop[0]), crop_start(width, crop[1])
     return np.asarray(image.resize((width, height), resample).crop((left, top, left + crop[1], top + crop[0])))
 
 
@@ -180,5 +181,5 @@ def resized_fast(
 
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # its memory is channels_last: AVX2's case
     whole = torch.nn.functional.interpolate(image, size, mode=KERNELS[resample], antialias=True)[0]
-    top, left = _start(size[0], crop[0]), _start(size[1], crop[1])
+    top, left = crop_start(size[0], crop[0]), crop_start(size[1], crop[1])
     return whole[:, top : top + crop[0], left : left + crop[1]].permute(1, 2, 0).contiguous().numpy()
