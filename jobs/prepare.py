@@ -120,8 +120,6 @@ def train_one_network(
 
     How far it is stands on the board.
     """
-    import safetensors.torch  # imported here, since the driver and the tasks that draw do not need torch
-
     with uncollected():  # imported here, since the driver and the tasks that draw do not need torch
         import safetensors.torch
         import timm
