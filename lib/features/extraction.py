@@ -21,6 +21,7 @@ from lib.images.batches import IDENTITY, PASSED_ON, REASON, distinct_geometries,
 from lib.images.device_decoding import decode_on_device
 from lib.images.geometry import Geometry
 from lib.networks.devices import best_device
+from lib.networks.fusing import fuse_batch_norms
 from lib.networks.memory import keep_freed_memory
 from lib.networks.network import Network
 from lib.storage.columns import vector_column
@@ -38,7 +39,8 @@ class ExtractFeatures:
 
     On a CPU each thread computes batches of its own. Threads that share a batch wait for each other after each
     operation, so that whatever takes one thread's core for a moment holds up all. A process started with
-    lib.networks.memory.ONE_HEAP keeps these threads' memory.
+    lib.networks.memory.ONE_HEAP keeps these threads' memory. Batch norms are taken into the convolutions before them
+    there (lib.networks.fusing).
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class ExtractFeatures:
         self.geometries = geometries or {name: network.geometry for name, network in self.networks.items()}
         self.computes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
         for name, network in self.networks.items():
+            if self.device == "cpu":
+                fuse_batch_norms(network)
             network.model.to(memory_format=torch.channels_last)  # as the images are: else convolutions turn the weights
             self.computes[name] = torch.compile(network.features) if settings.compile else network.features
         self.schema = feature_schema(

@@ -80,7 +80,7 @@ class Network:
     @torch.inference_mode()
     def _count_features(self) -> int:
         """Return d. Raises NetworkError unless F gives one vector of finite numbers for each image."""
-        x = self._random_images()
+        x = self.random_images()
         try:
             found = self.features(x)
         except Exception as error:
@@ -89,7 +89,8 @@ class Network:
             raise NetworkError(f"network {self.name!r}: expected features (n, d), got {tuple(found.shape)} of {len(x)}")
         return found.shape[1]
 
-    def _random_images(self) -> torch.Tensor:
+    def random_images(self) -> torch.Tensor:
+        """Return two images (2, 3, h, w) of normally distributed numbers on the device, always the same."""
         draw = torch.Generator().manual_seed(0)
         return torch.randn(2, *self.geometry.input_size, generator=draw).to(self.device)
 
@@ -99,7 +100,7 @@ class Network:
 
         A classifier that is not the network's own has nothing to be compared with.
         """
-        x = self._random_images()
+        x = self.random_images()
         can_not = f"network {self.name!r} can't be split into features and classifier"
         try:
             F = self.features(x).cpu()
