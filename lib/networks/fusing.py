@@ -21,7 +21,7 @@ ROUNDING = 1e-4  # of the largest feature, as Network.check_split allows; 4e-6 w
 Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def fuse_batch_norms(network: Network) -> int:
     """Take the network's batch norms into the convolutions before them, in place, and return how many were taken.
 
