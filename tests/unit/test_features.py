@@ -13,6 +13,7 @@ from lib.experiment.settings import ExtractSettings
 from lib.features.extraction import ExtractFeatures, in_full_batches, reject_not_finite
 from lib.features.schemas import feature_schema
 from lib.images.geometry import Geometry
+from lib.networks.fusing import fuse_batch_norms
 from lib.networks.network import Network
 from lib.storage.columns import vector_column
 
@@ -62,12 +63,25 @@ def test_columns_and_rejected_rows(extract: ExtractFeatures) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weights_in_the_images_order_change_no_bit(extract: ExtractFeatures, name: str) -> None:
+    """Nor does it depend on the process which norms are fused, and how."""
     images = pixels(8)
     as_loaded = Network(name, NETWORKS[name])
+    assert fuse_batch_norms(as_loaded)
     with torch.inference_mode():
         expected = as_loaded.features(as_loaded.normalise(images)).numpy()
     np.testing.assert_array_equal(extract.vectors(name, images), expected)
     assert extract.networks[name].fingerprint() == as_loaded.fingerprint()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_features_are_the_networks_own(extract: ExtractFeatures, name: str) -> None:
+    images = pixels(8)
+    own = Network(name, NETWORKS[name])
+    with torch.inference_mode():
+        expected = own.features(own.normalise(images)).numpy()
+    np.testing.assert_allclose(
+        extract.vectors(name, images), expected, rtol=0, atol=3e-6 * float(np.abs(expected).max())
+    )
 
 
 def test_features_do_not_depend_on_the_batch(extract: ExtractFeatures) -> None:
