@@ -188,7 +188,7 @@ def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Arti
 
 
 def import_ahead() -> None:
-    """Import what closed forms need, torch, while Ray Train starts its processes one after the other."""
+    """Import what closed forms need, torch, while Ray or Ray Train starts its processes one after the other."""
     with uncollected():
         import jobs.fitting.closed_forms  # noqa: F401
 
@@ -222,4 +222,4 @@ def words_of(curves: Curves) -> str:
 
 
 if __name__ == "__main__":
-    main(fit, __doc__)
+    main(fit, __doc__, import_first=import_ahead)
