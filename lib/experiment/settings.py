@@ -27,7 +27,7 @@ class ExtractSettings(Section):
     """Images that travel together. On a CPU each thread computes up to 16 images at once."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """The precision in which the networks compute. On a CPU batch norms are taken into the convolutions before them,
-    which rounds otherwise: by up to some 1e-6 of the largest feature."""
+    which rounds otherwise: by up to 1e-5 of the largest feature."""
     tf32: bool = False
     """TensorFloat-32 matrix products on GPUs."""
     compile: bool = False
