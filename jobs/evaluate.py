@@ -28,7 +28,7 @@ from lib.evaluation.judging import (
     network_results,
 )
 from lib.evaluation.point_results import add_points, add_variances
-from lib.evaluation.result_tables import RETRIEVAL, SUBSETS
+from lib.evaluation.result_tables import DIRECTIONS, RETRIEVAL, SUBSETS
 from lib.evaluation.results import ImageCounts, PublishedValue, Results
 from lib.evaluation.results_file import write_results
 from lib.evaluation.set_results import with_sets
@@ -152,7 +152,7 @@ def evaluate_val(
     for uri, table in (
         (files.maps_table, maps),
         (files.subsets, pa.Table.from_pylist(subsets, schema=SUBSETS)),
-        (files.directions, mapped.directions),
+        (files.directions, pa.concat_tables([DIRECTIONS.empty_table(), *mapped.directions.values()])),
         (
             files.retrieval,
             pa.Table.from_pylist(retrieval_rows(mapped, described_maps(run, sizes, manifests)), RETRIEVAL),

@@ -1,9 +1,10 @@
-"""How well mapped features meet the target's own, on a sample of images: a task for each tile of networks."""
+"""How well mapped features meet the target's own, on a sample of images: a task for each block of pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, permutations
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,15 @@ from torch.nn import functional
 
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.progress import wait_for
+from jobs.evaluation.blocks import Pair, blocks_of_pairs
 from lib.errors import TableError
 from lib.evaluation.principal_directions import PrincipalDirections
 from lib.evaluation.result_tables import DIRECTIONS
 from lib.evaluation.results import FeatureFit, Retrieval
-from lib.evaluation.retrieval import nearest_others, retrieval
+from lib.evaluation.retrieval import look_up, retrieval
 from lib.evaluation.within_class import within_class_r2
 from lib.experiment.layout import Layout
-from lib.experiment.variants import CURVE_ROWS, MapKey, Variant, tiles
+from lib.experiment.variants import CURVE_ROWS, MapKey, Variant
 from lib.features.reading import Features
 from lib.features.sampling import read_sample
 from lib.features.tables import FeatureTables
@@ -32,15 +34,13 @@ from lib.storage.manifests import read_records
 
 SIDE = 4  # networks by networks of one task, which holds the samples of both
 
-Pair = tuple[str, str]
-
 
 @dataclass(frozen=True)
 class MappedFeatures:
     """What is measured of each pair's main map."""
 
     fits: Mapping[Pair, FeatureFit]
-    directions: pa.Table  # DIRECTIONS
+    directions: Mapping[Pair, pa.Table]  # DIRECTIONS
     retrieval: Mapping[Pair, dict[str, Retrieval]]  # by variant, among the images that a learning curve's maps rank
 
 
@@ -51,41 +51,37 @@ def measure_mapped(
     queries of all these variants find.
     """
     resources = {"num_cpus": 1, "num_gpus": 1 if Capacity.now().gpus else 0}
+    pairs = list(permutations(networks, 2))
     tasks = [
-        measure_tile.options(**resources).remote(files, tables, sources, targets, variants, rows)
-        for sources, targets in tiles(networks, SIDE)
+        measure_block.options(**resources).remote(files, tables, block, variants, rows)
+        for block in blocks_of_pairs(networks, set(pairs), SIDE)
     ]
-    found = wait_for("evaluate", "blocks of mapped features", tasks)
+    by_pair: dict[Pair, MappedFeatures] = {}
+    for measured in wait_for("evaluate", "blocks of mapped features", tasks):
+        by_pair |= dict.fromkeys(measured.fits, measured)
     return MappedFeatures(
-        {pair: fit for measured in found for pair, fit in measured.fits.items()},
-        pa.concat_tables([DIRECTIONS.empty_table(), *(measured.directions for measured in found)]),
-        {pair: found_there for measured in found for pair, found_there in measured.retrieval.items()},
+        {pair: by_pair[pair].fits[pair] for pair in pairs},
+        {pair: by_pair[pair].directions[pair] for pair in pairs},
+        {pair: by_pair[pair].retrieval[pair] for pair in pairs},
     )
 
 
 @ray.remote
-def measure_tile(
-    files: Layout,
-    tables: FeatureTables,
-    sources: list[str],
-    targets: list[str],
-    variants: Sequence[Variant],
-    rows: int,
+def measure_block(
+    files: Layout, tables: FeatureTables, pairs: list[Pair], variants: Sequence[Variant], rows: int
 ) -> MappedFeatures:
-    """Return what is measured of the maps from `sources` to `targets`."""
+    """Return what is measured of these pairs' maps."""
     device = best_device()
-    samples = {network: read_sample(tables, network, rows) for network in dict.fromkeys([*sources, *targets])}
+    samples = {network: read_sample(tables, network, rows) for network in dict.fromkeys(chain.from_iterable(pairs))}
     fits: dict[Pair, FeatureFit] = {}
+    bands: dict[Pair, pa.Table] = {}
     found: dict[Pair, dict[str, Retrieval]] = {}
-    bands = []
-    for target in targets:
+    for target in dict.fromkeys(target for _, target in pairs):
         own = functional.normalize(on_device(samples[target], target, device), dim=1)
-        principal, near = PrincipalDirections(own), nearest_others(own, own)
+        principal, near = PrincipalDirections(own), look_up(own, own).near
         few = own[:CURVE_ROWS]
-        near_of_few = nearest_others(few, few)
-        for source in sources:
-            if source == target:
-                continue
+        near_of_few = look_up(few, few).near
+        for source in (source for source, other in pairs if other == target):
             check_same_images(samples, source, target)
             theirs = found[source, target] = {}
             for variant in variants:
@@ -100,8 +96,9 @@ def measure_tile(
                     **retrieval(mapped, own, near),
                     "within_class_r2": r2_of_labelled(mapped, own, samples[target].label),
                 }
-                bands += [{"source": source, "target": target, **vars(band)} for band in principal.bands(mapped)]
-    return MappedFeatures(fits, pa.Table.from_pylist(bands, schema=DIRECTIONS), found)
+                rows_of_pair = [{"source": source, "target": target, **vars(band)} for band in principal.bands(mapped)]
+                bands[source, target] = pa.Table.from_pylist(rows_of_pair, schema=DIRECTIONS)
+    return MappedFeatures(fits, bands, found)
 
 
 def on_device(sample: Features, network: str, device: torch.device) -> torch.Tensor:

@@ -14,6 +14,7 @@ import ray
 from jobs.cluster.capacity import Capacity
 from jobs.cluster.progress import wait_for
 from jobs.cluster.sums import distributed_sum
+from jobs.evaluation.blocks import Pair, blocks_of_pairs
 from lib.evaluation.agreement import Z
 from lib.evaluation.cka import CrossSums, Directions
 from lib.evaluation.neighbours import nearest_neighbours, neighbour_overlap
@@ -21,7 +22,6 @@ from lib.evaluation.permutations import FEWEST, calibrated_cka, calibrated_neigh
 from lib.evaluation.results import MeasureResults
 from lib.evaluation.shapes import participation_ratio, procrustes_angle
 from lib.experiment.settings import EvaluateSettings
-from lib.experiment.variants import tiles
 from lib.features.chunks import SUMMED_ROWS, Chunk, read_chunk, split_into_chunks
 from lib.features.sampling import read_sample
 from lib.features.tables import FeatureTables
@@ -29,8 +29,6 @@ from lib.storage.columns import column_vectors
 
 PERMUTED_ROWS = 1000  # images whose kernels are permuted: n x n numbers of each network
 SIDE = 8  # networks by networks whose products one task sums: 64 matrices of d x d numbers
-
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +53,7 @@ def measure_features(settings: EvaluateSettings, tables: FeatureTables, networks
     rows = min(tables.rows(networks[0]), settings.neighbour_rows)
     k = min(settings.neighbours, rows - 1)
     samples = {network: sample.remote(tables, network, rows, k) for network in networks if k > 0}
-    blocks = tiles_of_pairs(networks)
+    blocks = blocks_of_pairs(networks, set(combinations(networks, 2)), SIDE)
     shares = int(Capacity.now().cpus) // len(blocks)  # of the rows, for each block
     started = []
     for pairs in blocks:
@@ -72,20 +70,6 @@ def measure_features(settings: EvaluateSettings, tables: FeatureTables, networks
         {name: directions for measured in found for name, directions in measured.directions.items()},
         {name: ratio for measured in found for name, ratio in measured.participation.items()},
     )
-
-
-def tiles_of_pairs(networks: list[str]) -> list[list[Pair]]:
-    """Return each two networks once, in blocks that share networks, as many blocks as there are CPUs if possible."""
-    side = SIDE
-    while True:
-        place = {network: number for number, network in enumerate(networks)}
-        found = [
-            [(a, b) for a in givers for b in takers if place[a] < place[b]] for givers, takers in tiles(networks, side)
-        ]
-        blocks = [pairs for pairs in found if pairs]
-        if side == 1 or len(blocks) >= Capacity.now().cpus:
-            return blocks
-        side //= 2
 
 
 def cross_sums(chunk: Chunk, networks: list[str], pairs: list[Pair]) -> CrossSums:

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from jobs.fitting.works import Curves
 from lib.evaluation.coordinates import Coordinates
 from lib.evaluation.predictions import FILE_ROWS, SLICE, PredictMapped, mapped_schema, slices
-from lib.evaluation.retrieval import nearest_others, retrieval
+from lib.evaluation.retrieval import look_up, retrieval
 from lib.experiment.layout import Layout, map_name, part_in
 from lib.experiment.variants import Variant
 from lib.features.chunks import read_chunk, split_into_chunks
@@ -100,7 +100,7 @@ def rank_images(tables: FeatureTables, fitted: Sequence[FittedCurves], device: t
         source, target = found.curves.source, found.curves.target
         X, Y = (read_sample(tables, name, found.curves.ranked).vectors[name] for name in (source, target))
         own = normalize(torch.tensor(Y, device=device), dim=1)
-        near = nearest_others(own, own)
+        near = look_up(own, own).near
         for variant in variants:
             mapped = normalize(found.maps[variant].to(device)(torch.tensor(X, device=device)), dim=1)
             found.described[variant]["retrieval"] = dict(retrieval(mapped, own, near))

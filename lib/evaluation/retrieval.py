@@ -9,6 +9,8 @@ is the share of them that it finds among its own 1 or 10 nearest other images.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -18,47 +20,46 @@ BLOCK = 2048  # queries whose likeness to all images is held at once
 NEAR = 10  # nearest other images
 
 
-def ranks_of_own(mapped: torch.Tensor, own: torch.Tensor, block: int = BLOCK) -> np.ndarray:
-    """Return for each image the rank of its own vector by cosine to the mapped one, (n,) from 1.
+@dataclass(frozen=True)
+class Found:
+    """What n queries found in an index of n images."""
 
-    Both are unit vectors (n, d) of the same images in one order. The rank is one more than the number of images that
-    are nearer, so that images with equal vectors share the best rank. Raises ValueError if the shapes differ.
+    ranks: np.ndarray  # (n,): of each query's own image, from 1
+    near: torch.Tensor  # (n, k): the nearest other images' row numbers, the nearest first
+
+
+def look_up(queries: torch.Tensor, index: torch.Tensor, block: int = BLOCK) -> Found:
+    """Look up queries in an index by cosine: unit vectors (n, d), both, of the same images in one order.
+
+    A query's own image has a rank that is one more than the number of images that are nearer, so that images with equal
+    vectors share the best rank. It is left out of the k = min(NEAR, n - 1) nearest. Raises ValueError if the shapes
+    differ.
     """
-    if mapped.shape != own.shape or mapped.ndim != 2:
+    if queries.shape != index.shape or queries.ndim != 2:
         raise ValueError(
-            f"expected vectors (n, d) of the same images, got {tuple(mapped.shape)} and {tuple(own.shape)}"
+            f"expected vectors (n, d) of the same images, got {tuple(queries.shape)} and {tuple(index.shape)}"
         )
-    found = []
-    for start in range(0, len(own), block):
-        similar = mapped[start : start + block] @ own.T
-        itself = similar[torch.arange(len(similar)), torch.arange(start, start + len(similar))]
-        found.append(1 + (similar > itself[:, None]).sum(1).cpu())
-    return torch.cat(found).numpy() if found else np.empty(0, np.int64)
-
-
-def nearest_others(queries: torch.Tensor, index: torch.Tensor, block: int = BLOCK) -> torch.Tensor:
-    """Return for each query (n, d) the NEAR images of the index (n, d) with the largest cosine, itself left out.
-
-    Both are unit vectors of the same images in one order; the row numbers are (n, k), k = min(NEAR, n - 1), the nearest
-    first.
-    """
     n = len(index)
-    found = [torch.empty(0, min(NEAR, max(0, n - 1)), dtype=torch.int64, device=index.device)]
+    ranks = [torch.empty(0, dtype=torch.int64)]
+    near = [torch.empty(0, min(NEAR, max(0, n - 1)), dtype=torch.int64, device=index.device)]
     for start in range(0, n, block):
         similar = queries[start : start + block] @ index.T
-        similar[torch.arange(len(similar)), torch.arange(start, start + len(similar))] = -torch.inf
-        found.append(similar.topk(found[0].shape[1], dim=1).indices)
-    return torch.cat(found)
+        rows = torch.arange(len(similar), device=index.device)
+        itself = similar[rows, start + rows]
+        ranks.append(1 + (similar > itself[:, None]).sum(1).cpu())
+        similar[rows, start + rows] = -torch.inf
+        near.append(similar.topk(near[0].shape[1], dim=1).indices)
+    return Found(torch.cat(ranks).numpy(), torch.cat(near))
 
 
 def retrieval(mapped: torch.Tensor, own: torch.Tensor, near: torch.Tensor | None = None) -> Retrieval:
     """Return how mapped unit vectors (n, d), as queries, do in the index of `own` (n, d). n is at least 1.
 
-    `near` is nearest_others(own, own) if that is known already. One image alone has no others: all queries find them.
+    `near` is look_up(own, own).near if that is known already. One image alone has no others: all queries find them.
     """
-    ranks = ranks_of_own(mapped, own)
-    near = nearest_others(own, own) if near is None else near
-    theirs = nearest_others(mapped, own)
+    found = look_up(mapped, own)
+    ranks, theirs = found.ranks, found.near
+    near = look_up(own, own).near if near is None else near
     shared = (theirs[:, :, None] == near[:, None, :]).any(2)
     return {
         "recall_at_1": float((ranks <= 1).mean()),

@@ -7,7 +7,7 @@ from scipy.stats import ortho_group
 from torch.nn.functional import normalize
 
 from lib.evaluation.principal_directions import PrincipalDirections
-from lib.evaluation.retrieval import nearest_others, ranks_of_own, retrieval
+from lib.evaluation.retrieval import look_up, retrieval
 from lib.evaluation.within_class import within_class_r2
 
 draw = torch.Generator().manual_seed(0)
@@ -20,11 +20,11 @@ noisy = normalize(own + 0.3 * torch.randn(n, d, generator=draw), dim=1)
 def test_ranks_are_those_of_a_sort() -> None:
     cosine = noisy.double() @ own.double().T
     by_sorting = [1 + int((row > row[k]).sum()) for k, row in enumerate(cosine)]
-    assert ranks_of_own(noisy, own, block=64).tolist() == by_sorting
-    assert ranks_of_own(own, own).tolist() == [1] * n
-    assert ranks_of_own(torch.ones(4, 2), torch.ones(4, 2)).tolist() == [1] * 4  # equal vectors share the best rank
+    assert look_up(noisy, own, block=64).ranks.tolist() == by_sorting
+    assert look_up(own, own).ranks.tolist() == [1] * n
+    assert look_up(torch.ones(4, 2), torch.ones(4, 2)).ranks.tolist() == [1] * 4  # equal vectors share the best rank
     with pytest.raises(ValueError, match="same images"):
-        ranks_of_own(own, own[:5])
+        look_up(own, own[:5])
 
 
 def test_retrieval_of_strangers_is_chance() -> None:
@@ -48,7 +48,7 @@ def test_neighbours_are_those_of_the_targets_own_queries() -> None:
     shared = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(near["mapped"], near["own"], strict=True)])
     assert found["neighbours_at_1"] == pytest.approx(first)
     assert found["neighbours_at_10"] == pytest.approx(shared)
-    assert torch.equal(nearest_others(noisy, own, block=64), nearest_others(noisy, own))
+    assert torch.equal(look_up(noisy, own, block=64).near, look_up(noisy, own).near)
     assert retrieval(own[:1], own[:1])["neighbours_at_1"] == 1
 
 
