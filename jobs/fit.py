@@ -5,7 +5,6 @@ python -m jobs.fit lite --set fit.iterations=1000
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +26,6 @@ from lib.experiment.variants import CURVE_ROWS, MapKey, curve_variants, full_var
 from lib.features.tables import FeatureTables
 from lib.maps.curves import read_curve
 from lib.networks.classifier_records import classifier_digest
-from lib.networks.imports import uncollected
 from lib.storage.files import delete
 from lib.storage.manifests import Artifact, begin_all
 
@@ -173,7 +171,6 @@ def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Arti
     teams = min(len(artifacts), Capacity.now().fits(settings, bool(streamed)))  # more would hold memory and wait
     board = start_board()
     work = Work(settings, run.experiment.seed, run.files, tables, artifacts, board, streamed, teams)
-    threading.Thread(target=import_ahead, daemon=True).start()
     with map_progress(run.files, artifacts, board):
         train_maps(work)
     missing = len(artifacts) - len(finished_maps(run.files, artifacts))
@@ -187,17 +184,11 @@ def fit_by_adam(run: Run, tables: FeatureTables, artifacts: Mapping[MapKey, Arti
         say("fit", f"and {len(artifacts) - SAID} more maps")
 
 
-def import_ahead() -> None:
-    """Import what closed forms need, torch, while Ray or Ray Train starts its processes one after the other."""
-    with uncollected():
-        import jobs.fitting.closed_forms  # noqa: F401
-
-
 def fit_in_closed_form(run: Run, work: ClosedFormWork) -> None:
     """Fit each source's maps in tasks of its own."""
     if not work.maps and not work.curves:
         return
-    from jobs.fitting.closed_forms import start_closed_forms  # with torch, which fits by Adam do not wait for
+    from jobs.fitting.closed_forms import start_closed_forms  # with torch, which fits by Adam need not wait for
 
     with map_progress(run.files, work.maps):
         ray.get(start_closed_forms(run.experiment.fit, work))
@@ -222,4 +213,4 @@ def words_of(curves: Curves) -> str:
 
 
 if __name__ == "__main__":
-    main(fit, __doc__, import_first=import_ahead)
+    main(fit, __doc__)

@@ -6,7 +6,6 @@ python -m jobs.pipeline lite --set images.train=photos/train.csv --set images.va
 
 from __future__ import annotations
 
-import threading
 import time
 from datetime import UTC, datetime
 
@@ -16,7 +15,7 @@ from jobs.cluster.runs import Run, Stage, say
 from jobs.planning.dry_run import dry_run
 from jobs.planning.finished import inputs, is_finished, write_seal
 from lib.evaluation.results import StageTiming
-from lib.networks.imports import uncollected
+from lib.networks.imports import meanwhile, uncollected
 from lib.report.findings import read_results
 from lib.storage.files import is_file, read_json, write_json
 
@@ -35,8 +34,8 @@ def pipeline(run: Run) -> int:
     made = timed("prepare", prepare, run)
     from jobs.extract import extract
 
-    threading.Thread(target=import_ahead, daemon=True).start()
-    made += timed("extract", extract, run)
+    with meanwhile(import_ahead):
+        made += timed("extract", extract, run)
     from jobs.probe import probe
 
     made += timed("probe", probe, run)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import threading
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import NoReturn
 
@@ -25,6 +25,7 @@ from lib.errors import BadURI, ExperimentError, StorageError, UserError
 from lib.experiment.network_settings import NetworkSettings
 from lib.experiment.settings import Images
 from lib.images.timm_files import file_named
+from lib.networks.imports import meanwhile
 from lib.storage.leases import hold
 from lib.storage.patterns import folder_of, is_pattern
 from lib.storage.probes import check_readable, check_writable
@@ -69,9 +70,8 @@ def main(
                 return
             if reads_images:
                 run = replace(run, begun=begin_describing(run.written.networks, options.address))
-            if import_first is not None:
-                threading.Thread(target=import_first, daemon=True).start()
-            start_ray(options.address, options.verbose)
+            with nullcontext() if import_first is None else meanwhile(import_first):
+                start_ray(options.address, options.verbose)
             if not stage(run):
                 say_finished(run)
 

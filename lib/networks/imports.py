@@ -1,9 +1,10 @@
-"""Import large libraries without Python's garbage collector. This module imports none of them."""
+"""Import large libraries without Python's garbage collector, or beside other work. This module imports none of them."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -21,3 +22,18 @@ def uncollected() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def meanwhile(import_some: Callable[[], None]) -> Iterator[None]:
+    """Import libraries in a thread while the body works, and wait for them at its end.
+
+    The body must not need torch, and the thread must not import it: other libraries look for torch.Tensor where they
+    find "torch" among the modules, which breaks them while torch is half imported. So did scipy.stats.
+    """
+    thread = threading.Thread(target=import_some, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
