@@ -29,7 +29,7 @@ from lib.maps.class_sums import ClassSums
 from lib.maps.classifier_maps import from_classifiers
 from lib.maps.closed_forms import ClosedForms, label_rows
 from lib.maps.few_rows import FewRows
-from lib.maps.moments import SourceMoments, float64_rows
+from lib.maps.moments import SourceMoments, absorb_parts, float64_rows
 from lib.maps.row_space import row_space
 from lib.networks.classifiers import load_classifier, needed_classifier
 from lib.networks.devices import best_device
@@ -156,11 +156,7 @@ def sum_rows(tables: FeatureTables, source: str, targets: list[str], device: tor
         if source in spaces:
             few.append((part, X, *others))
             continue
-        for place, found in enumerate(sums_of_parts(part, X, vectors, device)):
-            if place == len(total):
-                total.append(found)
-            else:
-                total[place] = total[place].absorb(found)  # one part at a time, since its sums are as large
+        absorb_parts(total, sums_of_parts(part, X, vectors, device))
     if few:
         part, X, *others = (torch.cat(pieces) for pieces in zip(*few, strict=True))
         rows = FewRows.of(X, dict(zip(targets, others, strict=True)), part, len(spaces[source]))

@@ -20,7 +20,7 @@ from lib.experiment.variants import FEW_ROWS, PARTS, assign_parts, part_edges
 from lib.features.chunks import SUMMED_ROWS, read_chunk, split_into_chunks
 from lib.features.reading import Features, read_features
 from lib.features.tables import FeatureTables
-from lib.maps.moments import SourceMoments, float64_rows
+from lib.maps.moments import SourceMoments, absorb_parts, float64_rows
 from lib.maps.probes import label_moments, logistic_probe, ridge_probe
 from lib.maps.row_space import row_space
 from lib.networks.devices import best_device, compute_on_cpu
@@ -90,11 +90,7 @@ def sum_labelled(
     for chunk in split_into_chunks(tables, [network], SUMMED_ROWS):
         rows = read_chunk(chunk)
         rows = rows.filter(pc.is_valid(rows["label"]))
-        for place, found in enumerate(sums_of_parts(rows, network, classes, spaces, edges, device)):
-            if place == len(total):
-                total.append(found)
-            else:
-                total[place] = total[place].absorb(found)
+        absorb_parts(total, sums_of_parts(rows, network, classes, spaces, edges, device))
     if not sum(part.n for part in total):
         raise RunError("images.train: no image has a label, to which a probe could be fitted")
     return total

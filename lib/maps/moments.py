@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,6 +156,18 @@ class SourceMoments:
         """Return one pair's sums without copying; the spaces are what the rows were compressed to."""
         sums = self.targets[target]
         return Moments(self.n, sums.length, sums.with_length, self.x, sums.y, self.XX, sums.XY, space, target_space)
+
+
+def absorb_parts(total: list[SourceMoments], found: Iterable[SourceMoments]) -> None:
+    """Add the sums of each part of some rows to the `total` of that part, in its memory; `total` is empty at first.
+
+    The parts are taken one at a time, since the sums of one are as large as its total.
+    """
+    for place, part in enumerate(found):
+        if place == len(total):
+            total.append(part)
+        else:
+            total[place] = total[place].absorb(part)
 
 
 def float64_rows(F: Features, device: torch.device | str = "cpu") -> torch.Tensor:

@@ -38,15 +38,15 @@ def fuse_batch_norms(network: Network) -> int:
     before = network.features(images)
     for handle in handles:
         handle.remove()
-    pairs = watch.once()
-    undo = [Undo.before(network.model, pair) for pair in pairs]
-    for pair in pairs:
-        fuse(network.model, *pair)
+    places = places_of_norms(network.model)
+    fusions = [Fusion(*pair, pair[0].weight, pair[0].bias, places[pair[1]]) for pair in watch.once()]
+    for fusion in fusions:
+        fusion.fuse()
     after = network.features(images)
     if torch.allclose(after, before, rtol=ROUNDING, atol=ROUNDING * float(before.abs().max())):
-        return len(pairs)
-    for fused in undo:
-        fused.put_back()
+        return len(fusions)
+    for fusion in fusions:
+        fusion.put_back()
     return 0
 
 
@@ -84,42 +84,44 @@ class Watch:
         ]
 
 
-def fuse(model: nn.Module, convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Take one batch norm into a convolution. What timm's norms do besides, an activation, stays in its place."""
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert variance is not None
-    convolution.weight, convolution.bias = fuse_conv_bn_weights(
-        convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
-    )
-    rest = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
-    for parent, name in places(model, norm):
-        setattr(parent, name, rest)
+Places = list[tuple[nn.Module, str]]  # a module's parents, and its name in each
 
 
-def places(model: nn.Module, child: nn.Module) -> list[tuple[nn.Module, str]]:
-    """Return where a module stands in a model: its parents, and its name in each."""
-    return [(parent, name) for parent in model.modules() for name, found in parent.named_children() if found is child]
+def places_of_norms(model: nn.Module) -> dict[nn.Module, Places]:
+    """Return where each batch norm stands in a model."""
+    found: dict[nn.Module, Places] = {}
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            if type(child) in NORMS:
+                found.setdefault(child, []).append((parent, name))
+    return found
 
 
 @dataclass(frozen=True)
-class Undo:
-    """A convolution and a batch norm as they were."""
+class Fusion:
+    """A convolution with its own weight and bias, and the batch norm behind it with its places in the model."""
 
     convolution: nn.Conv2d
+    norm: nn.BatchNorm2d
     weight: torch.Tensor
     bias: torch.Tensor | None
-    norm: nn.BatchNorm2d
-    places: list[tuple[nn.Module, str]]
+    places: Places
 
-    @classmethod
-    def before(cls, model: nn.Module, pair: Pair) -> Undo:
-        """Return a pair of a model as it is now."""
-        convolution, norm = pair
-        return cls(convolution, convolution.weight, convolution.bias, norm, places(model, norm))
+    def fuse(self) -> None:
+        """Take the norm into the convolution. What timm's norms do besides, an activation, stays in its place."""
+        norm, mean, variance = self.norm, self.norm.running_mean, self.norm.running_var
+        assert mean is not None
+        assert variance is not None
+        self.convolution.weight, self.convolution.bias = fuse_conv_bn_weights(
+            self.weight, self.bias, mean, variance, norm.eps, norm.weight, norm.bias
+        )
+        self._put(nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity())
 
     def put_back(self) -> None:
-        """Make the pair what it was."""
+        """Make both what they were."""
         self.convolution.weight, self.convolution.bias = self.weight, self.bias
+        self._put(self.norm)
+
+    def _put(self, module: nn.Module) -> None:
         for parent, name in self.places:
-            setattr(parent, name, self.norm)
+            setattr(parent, name, module)
