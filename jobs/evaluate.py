@@ -36,7 +36,7 @@ from lib.experiment.layout import manifest_in
 from lib.experiment.settings import Experiment
 from lib.experiment.variants import full_of_curves, main_variant, pairs_with_points
 from lib.features.tables import FeatureTables
-from lib.networks.classifiers import needed_classifier
+from lib.networks.classifier_records import count_classes
 from lib.report.findings import read_results
 from lib.storage.manifests import Artifact, begin_all, digest, read_manifests, read_records, versions
 from lib.storage.parquet import write_table
@@ -213,7 +213,7 @@ def describe_networks(run: Run, sizes: Mapping[str, int]) -> dict[str, dict[str,
         if network.chosen_features:
             found[name]["features"] = network.chosen_features
         if network.classifies:
-            found[name]["classes"] = needed_classifier(run.files, name).classes
+            found[name]["classes"] = count_classes(run.files, name)
     return found
 
 

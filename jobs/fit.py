@@ -16,6 +16,7 @@ from jobs.cluster.commands import main
 from jobs.cluster.damage import search
 from jobs.cluster.runs import Run, say
 from jobs.evaluation.shared_images import count_shared, refuse_shared
+from jobs.fitting.closed_form_tasks import start_closed_forms
 from jobs.fitting.progress import finished_maps, map_progress
 from jobs.fitting.streaming import streamed_pairs
 from jobs.fitting.works import ClosedFormWork, Curves, Pair, Work
@@ -188,8 +189,6 @@ def fit_in_closed_form(run: Run, work: ClosedFormWork) -> None:
     """Fit each source's maps in tasks of its own."""
     if not work.maps and not work.curves:
         return
-    from jobs.fitting.closed_forms import start_closed_forms  # with torch, which fits by Adam need not wait for
-
     with map_progress(run.files, work.maps):
         ray.get(start_closed_forms(run.experiment.fit, work))
     names: dict[Pair, list[str]] = {}

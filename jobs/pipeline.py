@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from jobs.cluster.capacity import Capacity, check_capacity
 from jobs.cluster.commands import main
+from jobs.cluster.ending import end_ray_meanwhile
 from jobs.cluster.runs import Run, Stage, say
 from jobs.planning.dry_run import dry_run
 from jobs.planning.finished import inputs, is_finished, write_seal
@@ -53,6 +54,8 @@ def pipeline(run: Run) -> int:
     made += track(run)
     from jobs.report import report
 
+    if run.own_ray and not run.repair:
+        end_ray_meanwhile()  # which drawing does not need, but a search for damage does
     made += report(run)  # not timed, so that the answer is the last thing on the screen
     write_seal(run, before)
     return made

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
-import pyarrow as pa
 import ray
 
 from jobs.cluster.capacity import Capacity
@@ -21,29 +20,18 @@ from jobs.cluster.damage import search
 from jobs.cluster.memory import FILL, memory_of_a_task
 from jobs.cluster.progress import wait_for
 from jobs.cluster.runs import Run, say
+from jobs.evaluation.compositions import Composition, MapRecords, Written
 from jobs.evaluation.set_labels import answers_among
 from lib.errors import ManifestMismatch
 from lib.evaluation.belonging import check_weights
-from lib.evaluation.predictions import (
-    FILE_ROWS,
-    PREDICTIONS,
-    SLICE,
-    PredictMapped,
-    PredictOwn,
-    mapped_schema,
-    slices,
-)
-from lib.experiment.layout import Layout, manifest_in, map_name, part_in
+from lib.evaluation.prediction_tables import FILE_ROWS, SLICE
+from lib.experiment.layout import Layout, manifest_in, map_name
 from lib.experiment.variants import MapKey, Variant, full_variants, tiles, variants
-from lib.features.chunks import Chunk, read_chunk, split_into_chunks
+from lib.features.chunks import Chunk, split_into_chunks
 from lib.features.tables import FeatureTables
-from lib.maps.affine import AffineMap
 from lib.networks.classifier_records import classifier_digest
-from lib.networks.classifiers import load_classifier
-from lib.networks.devices import best_device
 from lib.storage.files import delete_files, folders_in, for_all
 from lib.storage.manifests import Artifact, begin_all, digest, read_manifests
-from lib.storage.parquet import write_table
 from lib.storage.records import FileRecord, records_in
 
 SIDE = 8  # networks that give features, and networks that take them, in one task: their features are read once
@@ -51,23 +39,6 @@ COPIES = 3  # of a task's features in memory
 
 Manifest = dict[str, Any]
 Value = TypeVar("Value")
-MapRecords = dict[str, tuple[str, FileRecord | None]]  # by column: a map's file, and what is recorded of it
-
-
-@dataclass(frozen=True)
-class Composition:
-    """C_target on the features of source: its own, or mapped by each of some kinds of map."""
-
-    source: str
-    target: str
-    variants: tuple[Variant, ...] = ()  # none for a network's own features
-    split: str = "val"
-
-    def schema(self) -> pa.Schema:
-        """Return the schema of the prediction table."""
-        if self.source == self.target:
-            return PREDICTIONS
-        return mapped_schema(variant.column for variant in self.variants)
 
 
 def predict(run: Run) -> int:
@@ -247,23 +218,11 @@ def start_tasks(
 @ray.remote
 def judge(
     files: Layout, compositions: dict[Composition, MapRecords], number: int, chunk: Chunk, among: list[int] | None
-) -> tuple[dict[Composition, int], dict[Composition, dict[str, FileRecord]]]:
-    """Write one chunk's part of these prediction tables. Return how many rows each part has, and its file's record.
+) -> Written:
+    """Write one chunk's part of these prediction tables."""
+    from jobs.evaluation import prediction_parts  # with torch, which the tasks alone need
 
-    A repeated task writes the same files.
-    """
-    rows, device = read_chunk(chunk), best_device()
-    written = {}
-    for item in sorted(compositions, key=lambda item: item.target):
-        classifier = load_classifier(files, item.target)
-        predict_: PredictOwn | PredictMapped = PredictOwn(item.target, classifier, device, among)
-        if item.variants:
-            maps = {column: AffineMap.load(*recorded) for column, recorded in compositions[item].items()}
-            predict_ = PredictMapped(item.source, item.target, classifier, maps, device, among)
-        predicted = pa.concat_tables([item.schema().empty_table(), *map(predict_, slices(rows))])
-        uri = part_in(files.predictions(item.source, item.target, item.split), number)
-        written[item] = {uri: FileRecord.of(write_table(uri, predicted))}
-    return dict.fromkeys(compositions, len(rows)), written
+    return prediction_parts.write_parts(files, compositions, number, chunk, among)
 
 
 def say_leftovers(run: Run) -> None:

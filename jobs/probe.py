@@ -6,6 +6,7 @@ python -m jobs.probe probes
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow.compute as pc
 import ray
@@ -16,12 +17,14 @@ from jobs.cluster.damage import search
 from jobs.cluster.memory import FILL, memory_of_a_task
 from jobs.cluster.runs import Run, say
 from lib.errors import RunError
-from lib.experiment.layout import SPLITS
+from lib.experiment.layout import SPLITS, Layout
 from lib.experiment.settings import ProbeSettings
 from lib.features.chunks import SUMMED_ROWS, read_chunk, split_into_chunks
 from lib.features.tables import FeatureTables
 from lib.images.labels import class_names
+from lib.networks import classifier_records
 from lib.storage.manifests import Artifact, begin_all
+from lib.storage.records import FileRecord
 
 COPIES = 6  # of the rows of a logistic regression in memory: in float64, standardised, and a fold without others
 
@@ -55,8 +58,6 @@ def probe(run: Run) -> int:
 
 def fit_probes(run: Run, tables: FeatureTables, classes: int, missing: Mapping[str, Artifact]) -> int:
     """Fit the classifiers of these networks, a task for each, and return how many they are."""
-    from jobs.fitting.probes import fit_probe  # with torch, which a run without probes need not wait for
-
     settings = run.experiment.probe
     capacity, cpus = Capacity.now(), run.experiment.fit.cpus
     resources = {"num_cpus": cpus, "num_gpus": 1 if capacity.gpus else 0}
@@ -79,9 +80,7 @@ def count_classes(run: Run) -> int:
     """Return how many classes a probe has: as other networks' classifiers, else as class names, else as labels say."""
     for name, network in run.experiment.networks.items():
         if network.classifier not in ("none", "probe"):
-            from lib.networks.classifiers import needed_classifier  # with torch
-
-            return needed_classifier(run.files, name).classes
+            return classifier_records.count_classes(run.files, name)
     names = class_names(run.experiment.images)
     if names:
         return len(names)
@@ -91,6 +90,16 @@ def count_classes(run: Run) -> int:
     if largest < 0:
         raise RunError("images: no image has a label, to which a probe could be fitted")
     return int(largest) + 1
+
+
+@ray.remote
+def fit_probe(
+    cpus: int, files: Layout, tables: FeatureTables, network: str, classes: int, settings: ProbeSettings
+) -> tuple[dict[str, Any], FileRecord]:
+    """Fit one network's classifier, write it, and return what its manifest says of it, and the file's record."""
+    from jobs.fitting import probes  # with torch, which the tasks alone need
+
+    return probes.fit_probe(cpus, files, tables, network, classes, settings)
 
 
 @ray.remote(num_cpus=1)

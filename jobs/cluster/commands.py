@@ -53,6 +53,7 @@ def main(
 
     def work() -> None:
         run, options = parse(description, arguments, dry_run is not None)
+        run = replace(run, own_ray=here)
         if dry_run is not None and options.dry_run:
             refuse_unreadable(run.written.images, run.written.networks)
             dry_run(run)

@@ -22,6 +22,7 @@ class Run:
     root: str
     overwrite: bool = False
     repair: bool = False  # whether finished work is looked through for damage, and what is damaged made anew
+    own_ray: bool = False  # whether Ray ends with this command
     begun: Describing | None = None  # describes the networks while Ray starts; None if nothing does
     listed: dict[str, ListingTable] = field(default_factory=dict, compare=False)  # by split, once they are known
 

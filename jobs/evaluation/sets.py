@@ -22,7 +22,7 @@ from lib.evaluation.belonging import check_predictions
 from lib.evaluation.joining import Judged, Reference, judge_pair
 from lib.evaluation.judging import Mapped, correct_maps, counted, evaluate_map
 from lib.evaluation.labelling import Labelling
-from lib.evaluation.predictions import PREDICTIONS, mapped_schema, read_predicted
+from lib.evaluation.prediction_tables import PREDICTIONS, mapped_schema, read_predicted
 from lib.evaluation.result_tables import MAPS
 from lib.evaluation.results import Counted, SetMappingResults, SetResults
 from lib.evaluation.results_file import write_results

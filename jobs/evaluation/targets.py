@@ -23,7 +23,7 @@ from lib.evaluation.judging import (
     main_feature_mapping,
     main_mapping,
 )
-from lib.evaluation.predictions import PREDICTIONS, mapped_schema, read_predicted
+from lib.evaluation.prediction_tables import PREDICTIONS, mapped_schema, read_predicted
 from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS
 from lib.evaluation.results import Counted, Example, FeatureMappingResults, MappingResults
 from lib.experiment.layout import Layout, pair_name

@@ -12,7 +12,8 @@ from torch.nn.functional import normalize
 
 from jobs.fitting.works import Curves
 from lib.evaluation.coordinates import Coordinates
-from lib.evaluation.predictions import FILE_ROWS, SLICE, PredictMapped, mapped_schema, slices
+from lib.evaluation.prediction_tables import FILE_ROWS, SLICE, mapped_schema, slices
+from lib.evaluation.predictions import PredictMapped
 from lib.evaluation.retrieval import look_up, retrieval
 from lib.experiment.layout import Layout, map_name, part_in
 from lib.experiment.variants import Variant

@@ -11,7 +11,8 @@ import torch
 from jobs.fitting.works import Curves
 from lib.evaluation.coordinates import Coordinates
 from lib.evaluation.points import CountPoints, LabelOnlyRows
-from lib.evaluation.predictions import FILE_ROWS, SLICE, PredictMapped, slices
+from lib.evaluation.prediction_tables import FILE_ROWS, SLICE, slices
+from lib.evaluation.predictions import PredictMapped
 from lib.experiment.layout import Layout
 from lib.experiment.variants import LABEL_ONLY, SELF, Subset, Variant
 from lib.features.chunks import read_chunk, split_into_chunks

@@ -1,7 +1,4 @@
-"""Classifiers fitted to labels on a cluster: a task for each network.
-
-The driver imports this only if a network has such a classifier, since torch takes a second.
-"""
+"""What a task of jobs.probe does: it fits one network's classifier to labels."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 import torch
 
 from lib.errors import RunError
@@ -29,7 +25,6 @@ from lib.storage.files import write_bytes
 from lib.storage.records import FileRecord
 
 
-@ray.remote
 def fit_probe(
     cpus: int, files: Layout, tables: FeatureTables, network: str, classes: int, settings: ProbeSettings
 ) -> tuple[dict[str, Any], FileRecord]:

@@ -14,7 +14,7 @@ from lib.evaluation.cka import Directions
 from lib.evaluation.joining import Reference, judge_pair
 from lib.evaluation.judging import Mapped, evaluate_map
 from lib.evaluation.neighbours import nearest_neighbours
-from lib.evaluation.predictions import PREDICTIONS, mapped_schema
+from lib.evaluation.prediction_tables import PREDICTIONS, mapped_schema
 from lib.experiment.settings import FitSettings
 from lib.experiment.variants import Variant, curve_variants
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from lib.errors import TableError
 from lib.evaluation.labelling import Labelling
-from lib.evaluation.predictions import maps_in
+from lib.evaluation.prediction_tables import maps_in
 
 NO_ANSWER = -2  # in place of a class, where a network has no classifier: no label, and no background
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,35 +10,15 @@ import pyarrow.compute as pc
 import torch
 
 from lib.evaluation.labelling import Labelling
-from lib.experiment.layout import manifest_in
+from lib.evaluation.prediction_tables import IMAGES, PREDICTIONS, mapped_schema
 from lib.images.batches import rejected
 from lib.images.right_labels import RightLabels
 from lib.maps.affine import AffineMap
 from lib.maps.error import unit_distance
 from lib.networks.classifiers import Classifier
 from lib.storage.columns import column_vectors
-from lib.storage.files import for_all
-from lib.storage.manifests import read_records
-from lib.storage.parquet import read_rows, read_table
 
 Device = torch.device | str
-FILE_ROWS = 65_536  # of a file with predictions, about
-SLICE = 4096  # rows that are judged at once
-IMAGES = pa.schema([("image_id", pa.string()), ("label", pa.int32())])
-PREDICTIONS = IMAGES.append(pa.field("predicted", pa.int32()))
-# Mapped features also have E of each image (squared distance of unit vectors) and the length ratio |M F_S| / |F_T|.
-MAPPED = (("predicted", pa.int32()), ("error", pa.float32()), ("length_ratio", pa.float32()))
-
-
-def mapped_schema(columns: Iterable[str]) -> pa.Schema:
-    """Return the schema of a pair's prediction table: predicted_x, error_x and length_ratio_x for each map x of it."""
-    fields = [pa.field(f"{what}_{column}", type_) for column in columns for what, type_ in MAPPED]
-    return pa.schema([*IMAGES, *fields])
-
-
-def maps_in(schema: pa.Schema) -> list[str]:
-    """Return the maps of a pair's prediction table, as its columns name them."""
-    return [name.removeprefix("predicted_") for name in schema.names if name.startswith("predicted_")]
 
 
 class PredictOwn:
@@ -93,12 +73,6 @@ class PredictMapped:
             columns.append(pa.array(unit_distance(F_B, mapped).cpu().numpy().astype(np.float32)))
             columns.append(pa.array((mapped.norm(dim=1) / lengths).cpu().numpy().astype(np.float32)))
         return pa.table(columns, schema=self.schema)
-
-
-def slices(rows: pa.Table) -> Iterator[pa.Table]:
-    """Yield the rows in slices that are judged at once."""
-    for first in range(0, len(rows), SLICE):
-        yield rows.slice(first, SLICE)
 
 
 def float64(classifier: Classifier | None, device: Device = "cpu") -> Classifier | None:
@@ -183,16 +157,3 @@ class TopK:
 def float64_vectors(rows: pa.Table, network: str, device: Device = "cpu") -> torch.Tensor:
     """Return a feature column as (n, d) float64, on a device."""
     return torch.tensor(column_vectors(rows, network)).to(device, torch.float64)
-
-
-def read_predicted(folder: str, schema: pa.Schema) -> pa.Table:
-    """Return these columns of the prediction table in `folder`, checked against its manifest.
-
-    Raises DamagedFile if a file is missing or is not what was written.
-    """
-    records = read_records(manifest_in(folder))
-    if not records:  # an earlier version wrote it
-        return read_rows(folder, schema)
-    files = {uri: record for uri, record in sorted(records.items()) if uri.rpartition("/")[0] == folder}
-    tables = for_all(lambda uri: read_table(uri, schema, files[uri]), files)
-    return pa.concat_tables([schema.empty_table(), *tables])

@@ -14,6 +14,16 @@ def has_classifier(files: Layout, network: str) -> bool:
     return not is_file(manifest) or bool(read_manifests({"": manifest})[""]["rows"])
 
 
+def count_classes(files: Layout, network: str) -> int:
+    """Return how many classes labels can name to a network's classifier. Raises StorageError if it has none."""
+    manifest = files.classifier_manifest(network)
+    if is_file(manifest) and has_classifier(files, network):
+        return int(read_manifests({"": manifest})[""]["rows"])
+    from lib.networks.classifiers import needed_classifier  # with torch; an earlier version wrote no manifest
+
+    return needed_classifier(files, network).classes
+
+
 def classifier_digest(files: Layout, network: str) -> str | None:
     """Return the digest of a network's classifier's file, None if it has none.
 

@@ -23,7 +23,7 @@ from jobs.extraction.listed import ImagesInMemory
 from jobs.extraction.stream import stream_features
 from jobs.planning.dry_run import Plan
 from lib.errors import ExperimentError, ManifestMismatch, RunError
-from lib.evaluation.predictions import maps_in
+from lib.evaluation.prediction_tables import maps_in
 from lib.evaluation.result_tables import CLASSES, EXAMPLES, MAPS, RETRIEVAL
 from lib.experiment.loading import load_experiment
 from lib.features.extraction import ExtractFeatures

@@ -14,7 +14,7 @@ from PIL import Image
 from project import PROJECT
 from runs import command
 
-from lib.evaluation.predictions import PREDICTIONS
+from lib.evaluation.prediction_tables import PREDICTIONS
 from lib.evaluation.result_tables import MAPS
 from lib.networks.weight_files import package_file
 from lib.networks.weights import in_order

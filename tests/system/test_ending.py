@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from processes import descendants, wait_for_the_end
+from processes import descendants, processes, wait_for_the_end
 from project import PROJECT
 
 PROGRAM = """
@@ -21,16 +21,17 @@ class Ray:
 
 ending.ray, ending.PATIENCE = Ray, 2.0
 threading.Thread(target=time.sleep, args=(600,)).start()
+{early}
 print("the last line")
 end({code})
 """
 
 
 @pytest.mark.parametrize("shutdown", ["None", "time.sleep(600)"])
-@pytest.mark.parametrize("code", [0, 1, 2])
-def test_neither_threads_nor_a_ray_that_hangs_hold_it(shutdown: str, code: int) -> None:
+@pytest.mark.parametrize(("code", "early"), [(0, ""), (1, ""), (2, ""), (1, "ending.end_ray_meanwhile()")])
+def test_neither_threads_nor_a_ray_that_hangs_hold_it(shutdown: str, code: int, early: str) -> None:
     begin = time.monotonic()
-    program = PROGRAM.format(shutdown=shutdown, code=code)
+    program = PROGRAM.format(shutdown=shutdown, code=code, early=early)
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, timeout=120)
     assert done.returncode == code, done.stderr
     assert done.stdout == "the last line\n"
@@ -38,11 +39,37 @@ def test_neither_threads_nor_a_ray_that_hangs_hold_it(shutdown: str, code: int) 
 
 
 def test_a_last_line_that_cannot_be_written_is_a_failure() -> None:
-    program = PROGRAM.format(shutdown="None", code=0)
+    program = PROGRAM.format(shutdown="None", code=0, early="")
     with open("/dev/full", "w") as full:
         buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, stdout=full, timeout=120, env=buffered)
     assert done.returncode == 1
+
+
+EARLY = """
+import ray, time
+from jobs.cluster import ending
+from jobs.cluster.starting import start_ray
+start_ray(None)
+print("started", flush=True)
+input()
+ending.end_ray_meanwhile()
+print("drawn", flush=True)
+ending.end(0)
+"""
+
+
+def test_ray_ends_while_a_command_goes_on() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", EARLY], cwd=PROJECT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        started = descendants(process.pid)
+        assert started
+        printed, _ = process.communicate("\n", timeout=60)
+        assert (process.returncode, printed) == (0, "drawn\n")
+    assert not started & {pid for _, pid in processes()}
 
 
 LEFT = """

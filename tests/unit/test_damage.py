@@ -13,7 +13,7 @@ from test_tables import product
 
 from lib.errors import DamagedFile, ManifestMismatch, TableError, UserError
 from lib.evaluation.belonging import check_predictions, check_weights
-from lib.evaluation.predictions import PREDICTIONS, read_predicted
+from lib.evaluation.prediction_tables import PREDICTIONS, read_predicted
 from lib.experiment.layout import Layout
 from lib.features.chunks import read_chunk, split_into_chunks
 from lib.features.reading import read_features

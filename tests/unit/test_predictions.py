@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from lib.evaluation.predictions import PREDICTIONS, PredictMapped, PredictOwn, mapped_schema, maps_in
+from lib.evaluation.prediction_tables import PREDICTIONS, mapped_schema, maps_in
+from lib.evaluation.predictions import PredictMapped, PredictOwn
 from lib.maps.affine import AffineMap
 from lib.maps.error import unit_distance
 from lib.networks.classifiers import Classifier

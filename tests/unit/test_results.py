@@ -22,7 +22,7 @@ from lib.evaluation.judging import (
     main_mapping,
     network_results,
 )
-from lib.evaluation.predictions import PREDICTIONS, mapped_schema
+from lib.evaluation.prediction_tables import PREDICTIONS, mapped_schema
 from lib.evaluation.result_tables import MAPS
 from lib.evaluation.results_file import write_results
 from lib.experiment.variants import Variant
