@@ -12,7 +12,6 @@ import torch
 from torch.nn import functional
 
 from jobs.evaluation.blocks import Pair
-from jobs.evaluation.mapped_features import MappedFeatures
 from lib.errors import TableError
 from lib.evaluation.principal_directions import PrincipalDirections
 from lib.evaluation.result_tables import DIRECTIONS
@@ -31,8 +30,8 @@ from lib.storage.manifests import read_records
 
 def measure_block(
     files: Layout, tables: FeatureTables, pairs: list[Pair], variants: Sequence[Variant], rows: int
-) -> MappedFeatures:
-    """Return what is measured of these pairs' maps."""
+) -> tuple[dict[Pair, FeatureFit], dict[Pair, pa.Table], dict[Pair, dict[str, Retrieval]]]:
+    """Return what is measured of these pairs' maps, as jobs.evaluation.mapped_features.MappedFeatures names it."""
     device = best_device()
     samples = {network: read_sample(tables, network, rows) for network in dict.fromkeys(chain.from_iterable(pairs))}
     fits: dict[Pair, FeatureFit] = {}
@@ -60,7 +59,7 @@ def measure_block(
                 }
                 rows_of_pair = [{"source": source, "target": target, **vars(band)} for band in principal.bands(mapped)]
                 bands[source, target] = pa.Table.from_pylist(rows_of_pair, schema=DIRECTIONS)
-    return MappedFeatures(fits, bands, found)
+    return fits, bands, found
 
 
 def on_device(sample: Features, network: str, device: torch.device) -> torch.Tensor:

@@ -59,7 +59,7 @@ def measure_block(
     """Return what is measured of these pairs' maps."""
     from jobs.evaluation import mapped_blocks  # with torch, which the tasks alone need
 
-    return mapped_blocks.measure_block(files, tables, pairs, variants, rows)
+    return MappedFeatures(*mapped_blocks.measure_block(files, tables, pairs, variants, rows))
 
 
 def retrieval_rows(

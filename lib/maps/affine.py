@@ -13,7 +13,8 @@ import torch
 
 from lib.storage.files import read_bytes, write_bytes
 from lib.storage.records import FileRecord
-from lib.storage.tensors import load_tensors, metadata_of, parse_tensors
+from lib.storage.tensor_headers import metadata_of
+from lib.storage.tensors import load_tensors, parse_tensors
 
 FACTORS = ("left", "right")  # of a map of low rank, as its file names them
 

@@ -6,6 +6,7 @@ from lib.experiment.layout import Layout
 from lib.storage.files import is_file
 from lib.storage.manifests import read_manifests, read_records
 from lib.storage.records import FileRecord, read_recorded
+from lib.storage.tensor_headers import metadata_of, shape_of
 
 
 def has_classifier(files: Layout, network: str) -> bool:
@@ -15,13 +16,13 @@ def has_classifier(files: Layout, network: str) -> bool:
 
 
 def count_classes(files: Layout, network: str) -> int:
-    """Return how many classes labels can name to a network's classifier. Raises StorageError if it has none."""
-    manifest = files.classifier_manifest(network)
-    if is_file(manifest) and has_classifier(files, network):
-        return int(read_manifests({"": manifest})[""]["rows"])
-    from lib.networks.classifiers import needed_classifier  # with torch; an earlier version wrote no manifest
+    """Return how many classes labels can name to a network's classifier: those of its scores, without a background.
 
-    return needed_classifier(files, network).classes
+    Raises StorageError if it has no classifier, and DamagedFile if the file is not what was written.
+    """
+    uri = files.classifier(network)
+    data = read_recorded(uri, classifier_record(files, network))
+    return shape_of(uri, data, "bias")[0] - int(metadata_of(data).get("offset", 0))
 
 
 def classifier_digest(files: Layout, network: str) -> str | None:

@@ -11,7 +11,8 @@ from lib.errors import StorageError
 from lib.experiment.layout import Layout
 from lib.networks.classifier_records import classifier_record, has_classifier
 from lib.storage.records import FileRecord, read_recorded
-from lib.storage.tensors import metadata_of, parse_tensors
+from lib.storage.tensor_headers import metadata_of
+from lib.storage.tensors import parse_tensors
 
 
 @dataclass(frozen=True)

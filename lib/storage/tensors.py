@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import safetensors
 import safetensors.torch
 import torch
 
 from lib.errors import DamagedFile
 from lib.storage.records import FileRecord, read_recorded
-
-LENGTH = 8  # bytes before the header: its length
 
 
 def load_tensors(uri: str, record: FileRecord | None = None) -> dict[str, torch.Tensor]:
@@ -28,10 +24,3 @@ def parse_tensors(uri: str, data: bytes) -> dict[str, torch.Tensor]:
         return dict(safetensors.torch.load(data))
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise DamagedFile(uri, f"it cannot be parsed ({error})") from error
-
-
-def metadata_of(data: bytes) -> dict[str, str]:
-    """Return the metadata in the header of a file's contents, which must be what was written."""
-    length = int.from_bytes(data[:LENGTH], "little")
-    found: dict[str, str] = json.loads(data[LENGTH : LENGTH + length]).get("__metadata__", {})
-    return found

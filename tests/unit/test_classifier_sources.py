@@ -13,19 +13,33 @@ from pydantic import ValidationError
 from torch import nn
 
 from jobs.import_head import main as import_head
-from lib.errors import NetworkError
+from lib.errors import DamagedFile, NetworkError
+from lib.experiment.layout import Layout
 from lib.experiment.network_settings import NetworkSettings
+from lib.networks.classifier_records import count_classes
 from lib.networks.classifiers import Classifier
 from lib.networks.network import Network
 from lib.networks.pooling import pooled_features
 from lib.networks.timm_networks import is_projection, own_head
 from lib.networks.zero_shot import read_embeddings, zero_shot_head
+from lib.storage.files import write_bytes
 
 CLIP = "vit_xsmall_patch16_clip_224.tinyclip_yfcc15m"  # the smallest of timm's: 256 features, 512 shared numbers
 
 
 def random(model: str = "test_vit", **more: object) -> NetworkSettings:
     return NetworkSettings.model_validate({"model": model, "weights": "random", **more})
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_classes_are_counted_without_torch_and_without_the_background(tmp_path: Path, offset: int) -> None:
+    files, classifier = Layout(str(tmp_path)), Classifier(torch.zeros(5, 3), torch.zeros(5), offset)
+    uri = files.classifier("a")
+    write_bytes(uri, classifier.to_bytes())
+    assert count_classes(files, "a") == classifier.classes == 5 - offset
+    write_bytes(uri, classifier.to_bytes()[:40])
+    with pytest.raises(DamagedFile, match="cannot be parsed"):
+        count_classes(files, "a")
 
 
 def test_without_a_classifier_a_network_gives_the_same_features() -> None:

@@ -30,11 +30,3 @@ def test_no_thread_imports_torch(name: str) -> None:
     """scipy, for one, looks for torch.Tensor as soon as "torch" is among the modules."""
     program = f"import sys, jobs.pipeline; jobs.pipeline.{name}(); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)
-
-
-def test_the_driver_of_a_whole_run_never_imports_torch() -> None:
-    """It takes 1.5 s, and every stage's tasks import it for themselves."""
-    stages = ("prepare", "extract", "probe", "fit", "predict", "evaluate", "track", "report")
-    names = ", ".join(f"jobs.{stage}" for stage in ("pipeline", *stages))
-    program = f"import sys, {names}; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)

@@ -87,8 +87,8 @@ def test_lib_has_an_init_and_tests_have_no_lib() -> None:
 def test_processes_that_compute_nothing_do_not_begin_with_torch() -> None:
     """The driver, the tally, and all that decode and write: torch and timm would cost each four seconds of a core."""
     light = (
-        "jobs.pipeline, jobs.extract, jobs.prepare, jobs.probe, jobs.fit, jobs.fitting.launching, jobs.report, "
-        "jobs.extraction.tally, jobs.extraction.sink, lib.images.batches"
+        "jobs.pipeline, jobs.extract, jobs.prepare, jobs.probe, jobs.fit, jobs.fitting.launching, jobs.predict, "
+        "jobs.evaluate, jobs.track, jobs.report, jobs.extraction.tally, jobs.extraction.sink, lib.images.batches"
     )
     program = f"import sys, {light}; sys.exit(bool({{'torch', 'timm', 'matplotlib'}} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)
