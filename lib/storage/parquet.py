@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -12,6 +13,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from lib.errors import DamagedFile, TableError
+from lib.storage.columns import is_vectors, without_nulls
 from lib.storage.files import files_below, write_bytes
 from lib.storage.records import FileRecord, read_recorded
 from lib.storage.uris import resolve
@@ -24,20 +26,11 @@ CHECKED = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 def write_table(uri: str, table: pa.Table, row_group: int | None = None) -> pa.Buffer:
     """Write one Parquet file so that no reader ever sees half of it, and return its bytes.
 
-    A row group has `row_group` rows at most; None takes pyarrow's own number. The file is compressed by zstd without a
-    dictionary, with which features compress worse; vectors of float32 as their bytes' planes. Its pages have checksums,
-    and its footer a digest of them all.
+    A row group has `row_group` rows at most; None takes pyarrow's own number. Vectors are marked as never null where
+    none is (lib.storage.columns). The file's pages have checksums, and its footer a digest of them all.
     """
-    file = io.BytesIO()
-    with pq.ParquetWriter(
-        file,
-        table.schema,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=False,
-        column_encoding=byte_planes(table.schema),
-        write_page_checksum=True,
-    ) as writer:
+    file, table = io.BytesIO(), without_nulls(table)
+    with pq.ParquetWriter(file, table.schema, **how_written(table.schema)) as writer:
         writer.write_table(table, row_group)
         writer.add_key_value_metadata({PAGES_DIGEST.decode(): hashlib.sha256(file.getbuffer()).hexdigest()})
     written = pa.py_buffer(file.getvalue())
@@ -45,14 +38,29 @@ def write_table(uri: str, table: pa.Table, row_group: int | None = None) -> pa.B
     return written
 
 
+def how_written(schema: pa.Schema) -> dict[str, Any]:
+    """Return the arguments of pyarrow's writer for a table.
+
+    It is compressed by zstd without a dictionary, with which features compress worse; vectors of float32 as their
+    bytes' planes. Nobody looks for vectors by the least and the largest of all their numbers.
+    """
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": False,
+        "column_encoding": byte_planes(schema),
+        "write_statistics": [field.name for field in schema if not is_vectors(field.type)],
+        "write_page_checksum": True,
+    }
+
+
 def byte_planes(schema: pa.Schema) -> dict[str, str]:
     """Return Parquet's encoding of the columns whose bytes stand plane by plane: vectors of float32.
 
     They are 2 to 9 % smaller so (lib/benchmarks/README.md). DuckDB cannot read vectors of float16 of this encoding.
     """
-    planes = [field.name for field in schema if pa.types.is_fixed_size_list(field.type)]
-    planes = [name for name in planes if schema.field(name).type.value_type == pa.float32()]
-    return {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in planes}
+    planes = [field for field in schema if is_vectors(field.type) and field.type.value_type == pa.float32()]
+    return {f"{field.name}.list.element": "BYTE_STREAM_SPLIT" for field in planes}
 
 
 def parquet_files(folder: str) -> tuple[pafs.FileSystem, list[str]]:

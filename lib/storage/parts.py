@@ -17,6 +17,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from lib.errors import DamagedFile
+from lib.storage.columns import with_nulls
 from lib.storage.files import for_all
 from lib.storage.parquet import MAGIC, PAGES_DIGEST, parquet_files
 from lib.storage.records import digest_of_bytes
@@ -114,7 +115,7 @@ def open_part(folder: str, path: str, footer: pq.FileMetaData) -> Iterator[pq.Pa
 def read_part(folder: str, part: Part, columns: Sequence[str]) -> pa.Table:
     """Return some columns of one file of the table in `folder`. Raises DamagedFile."""
     with open_part(folder, part.path, read_footer(folder, part)) as file:
-        return file.read(list(columns))
+        return with_nulls(file.read(list(columns)))
 
 
 def find_damage(folder: str, parts: Sequence[Part]) -> dict[Part, DamagedFile]:

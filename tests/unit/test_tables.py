@@ -10,9 +10,10 @@ import pytest
 
 from lib.errors import ManifestMismatch, StorageError, TableError
 from lib.experiment.layout import pass_name
+from lib.features.chunks import read_chunk, split_into_chunks
 from lib.features.reading import read_features
 from lib.features.tables import FeatureTables
-from lib.storage.columns import vector_column
+from lib.storage.columns import column_vectors, vector_column, with_nulls
 from lib.storage.files import delete, write_json
 from lib.storage.manifests import Artifact
 from lib.storage.parquet import parquet_files, read_schema, write_table
@@ -62,7 +63,31 @@ def test_an_unfinished_table_is_not_read(tmp_path: Path) -> None:
 
 def test_columns_are_plain_arrow_types(tmp_path: Path) -> None:
     write_pass(str(tmp_path / "a"), {"a": np.ones((2, 4), np.float16)}, ["x", "y"])
-    assert read_schema(str(tmp_path / "a")).field("a").type == pa.list_(pa.float16(), 4)
+    numbers = pa.list_(pa.field("element", pa.float16(), nullable=False), 4)
+    assert read_schema(str(tmp_path / "a")).field("a") == pa.field("a", numbers, nullable=False)
+
+
+def test_files_of_an_earlier_version_stand_beside_those_without_nulls(tmp_path: Path) -> None:
+    """Theirs said of each number that it might be missing."""
+    vectors, folder = np.arange(8, dtype=np.float32).reshape(4, 2), tmp_path / "a"
+    write_pass(str(folder), {"a": vectors}, ["w", "x", "y", "z"], parts=2)
+    old = with_nulls(pq.read_table(folder / "part-1.parquet"))
+    assert old.schema.field("a") == pa.field("a", pa.list_(pa.float32(), 2))
+    pq.write_table(old, folder / "part-1.parquet")
+    tables = FeatureTables.open(str(tmp_path))
+    np.testing.assert_array_equal(read_features(tables, ["a"]).vectors["a"], vectors)
+    (chunk,) = split_into_chunks(tables, ["a"], 4)
+    rows = read_chunk(chunk).sort_by("image_id")
+    np.testing.assert_array_equal(column_vectors(rows, "a"), vectors)
+
+
+def test_vectors_of_which_one_is_null_are_written_as_they_are(tmp_path: Path) -> None:
+    vectors = np.arange(6, dtype=np.float32).reshape(3, 2)
+    some = pa.table({"a": vector_column(vectors, np.array([False, True, False])), "b": vector_column(vectors)})
+    write_table(str(tmp_path / "some.parquet"), some)
+    found = pq.read_table(tmp_path / "some.parquet")
+    assert [found.schema.field(name).nullable for name in ("a", "b")] == [True, False]
+    assert found.to_pydict() == some.to_pydict()
 
 
 def product(folder: Path, **made_from: object) -> Artifact:
