@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from lib.maps.decompositions import eigh
+
 
 @dataclass(frozen=True)
 class Band:
@@ -25,7 +27,7 @@ class PrincipalDirections:
 
     def __init__(self, own: torch.Tensor) -> None:
         centred = own.double() - own.double().mean(0)
-        values, vectors = torch.linalg.eigh(centred.T @ centred)
+        values, vectors = eigh(centred.T @ centred)
         values, vectors = values.flip(0), vectors.flip(1)
         reached = int((values > len(values) * torch.finfo(torch.float64).eps * values[:1].sum()).sum())
         self.own, self.variances, self.vectors = own, values[:reached], vectors[:, :reached]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from lib.maps.affine import AffineMap
+from lib.maps.decompositions import svd
 from lib.maps.moments import Moments
 from lib.maps.spectrum import EPSILON, Frame, rounding
 
@@ -25,7 +26,7 @@ def orthogonal(moments: Moments) -> AffineMap:
     frame = Frame.of(moments)
     # sum |v - s W u|^2 = sum |v|^2 - 2 s tr(W S_uv) + s^2 sum |W u|^2, and sum |W u|^2 = sum |u|^2 where W^T W = 1.
     # W = P Q^T of the SVD S_vu = P diag(sigma) Q^T maximises the trace, to sum sigma; then s is a parabola's minimum.
-    P, sigma, Qt = torch.linalg.svd(moments.XY_about(frame.mean_x, frame.mean_y).T, full_matrices=False)
+    P, sigma, Qt = svd(moments.XY_about(frame.mean_x, frame.mean_y).T)
     reached = sigma > max(moments.n, *moments.XY.shape) * EPSILON * torch.linalg.norm(moments.XY)
     W = P[:, reached] @ Qt[reached]
     spread = float(torch.sum((W @ moments.XX_about(frame.mean_x)) * W))

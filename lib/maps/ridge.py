@@ -10,6 +10,7 @@ from operator import add
 import torch
 
 from lib.maps.affine import AffineMap
+from lib.maps.decompositions import eigh
 from lib.maps.moments import Features, Moments, float64_rows
 from lib.maps.spectrum import CLEAR, EPSILON, Basis, Frame, Spectrum, rounding
 
@@ -114,8 +115,8 @@ def top_right_vectors(R: torch.Tensor) -> torch.Tensor:
     """Return the right singular vectors of R (r, d), the largest first, (d, rank)."""
     r, d = R.shape
     if r >= d:
-        return torch.linalg.eigh(R.T @ R)[1].flip(1)
-    values, Q = torch.linalg.eigh(R @ R.T)
+        return eigh(R.T @ R)[1].flip(1)
+    values, Q = eigh(R @ R.T)
     reached = values > max(r, d) * EPSILON * values[-1:].clamp_min(0).sum()
     values, Q = values[reached].flip(0), Q[:, reached].flip(1)
     return R.T @ (Q / torch.sqrt(values))

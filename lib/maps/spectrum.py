@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from lib.maps.affine import AffineMap
+from lib.maps.decompositions import eigh
 from lib.maps.moments import Moments
 
 EPSILON = torch.finfo(torch.float64).eps
@@ -79,7 +80,7 @@ class Basis:
     def of(cls, moments: Moments) -> Basis:
         """Decompose the source's sums. Raises ValueError if there are no rows."""
         mean_x = Frame.of(moments).mean_x
-        values, V = torch.linalg.eigh(moments.XX_about(mean_x))
+        values, V = eigh(moments.XX_about(mean_x))
         reached = values > rounding(moments)
         values, V = values[reached], V[:, reached]
         return cls(mean_x, float(values.sum()) / moments.d_A, values, V)
