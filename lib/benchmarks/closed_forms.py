@@ -20,9 +20,10 @@ CLASSES = 100
 
 
 def time_closed_forms(repeats: int, size: int = 2048, rows: int = 20_000) -> list[Timing]:
-    """Return the row of all maps from one network to another, on one core as in a task: some minutes with one repeat.
+    """Return two rows of all maps from one network to another, on one core as in a task: some minutes with one repeat.
 
-    Several threads would wait for each other in each of many small steps. scipy's are set by OPENBLAS_NUM_THREADS.
+    The second reference has the largest matrix products besides, which follow the decompositions. Several threads would
+    wait for each other in each of many small steps. scipy's are set by OPENBLAS_NUM_THREADS.
     """
     compute_on_cpu(1)
     parts, C = made_up_sums(rows, size), made_up_classifier(size)
@@ -33,12 +34,22 @@ def time_closed_forms(repeats: int, size: int = 2048, rows: int = 20_000) -> lis
             pass
 
     decompose, count = decompositions(parts, wanted)
-    rates = by_turns(project, decompose, len(wanted), repeats)
+    multiply, multiplied = products(size, wanted)
+
+    def both() -> None:
+        decompose()
+        multiply()
+
+    note = (
+        f"{len(wanted)} maps of {size} x {size} numbers from {rows:,} rows, with cross-validated ridges; "
+        f"{count} decompositions, {multiplied} products"
+    )
     return [
-        Timing(
-            "closed forms", "maps/s a core", "scipy's eigh and svd of the same matrices", *rates, goal=1 / 1.2,
-            note=f"{len(wanted)} maps of {size} x {size} numbers from {rows:,} rows, with cross-validated ridges; "
-            f"{count} decompositions",
+        Timing("closed forms", "maps/s a core", reference, *by_turns(project, work, len(wanted), repeats),
+               goal=1 / 1.2, note=note)
+        for reference, work in (
+            ("scipy's eigh and svd of the same matrices", decompose),
+            ("these, and numpy's products as many times", both),
         )
     ]  # fmt: skip
 
@@ -68,7 +79,7 @@ def decompositions(parts: list[SourceMoments], wanted: list[Variant]) -> tuple[C
     together need those of one more matrix; a rotation needs a singular value decomposition.
     """
     forms = ClosedForms("a", parts)
-    shares = {found.parts for found in wanted if found.family == "least_squares" and found.rank is None}
+    shares = shares_of(wanted)
     chosen = {tuple(range(count)) for count in shares}
     for count in shares:
         chosen |= {tuple(sorted(set(range(count)) - set(fold))) for fold in folds_of(count)}
@@ -87,3 +98,24 @@ def decompositions(parts: list[SourceMoments], wanted: list[Variant]) -> tuple[C
             linalg.svd(matrix, full_matrices=False)
 
     return work, len(symmetric) + len(rotations)
+
+
+def products(size: int, wanted: list[Variant]) -> tuple[Callable[[], None], int]:
+    """Return a function that multiplies two matrices by numpy as often as these maps need d^3, and how often that is.
+
+    Held-out sums are turned into each fit's eigenvectors, V^T S V; each map takes V^T S_xy, and that times V.
+    """
+    shares = shares_of(wanted)
+    number = 2 * sum(len(folds_of(count)) for count in shares) + 2 * len(shares)
+    A = np.random.default_rng(0).standard_normal((size, size))
+
+    def work() -> None:
+        for _ in range(number):
+            A @ A
+
+    return work, number
+
+
+def shares_of(wanted: list[Variant]) -> set[int]:
+    """Return from how many parts of the rows these maps are fitted by least squares."""
+    return {found.parts for found in wanted if found.family == "least_squares" and found.rank is None}

@@ -3,18 +3,21 @@
 import numpy as np
 import pytest
 
-from lib.benchmarks.closed_forms import decompositions, made_up_sums, time_closed_forms
+from lib.benchmarks.closed_forms import decompositions, made_up_sums, products, time_closed_forms
 from lib.benchmarks.measures import beside_numpy, beside_scikit_learn
 from lib.evaluation.neighbours import largest
 from lib.experiment.variants import Variant
 
 
 def test_closed_forms_are_timed_beside_their_decompositions() -> None:
-    (row,) = time_closed_forms(1, size=24, rows=800)
-    assert row.ratio > 0
+    rows = time_closed_forms(1, size=24, rows=800)
+    assert len({row.reference_is for row in rows}) == 2
+    assert all(row.ratio > 0 for row in rows)
     parts = made_up_sums(800, 24)
     assert decompositions(parts, [Variant("orthogonal")])[1] == 1
     assert decompositions(parts, [Variant("least_squares")])[1] == 1 + 4, "all rows, and four folds left out"
+    assert products(24, [Variant("least_squares")])[1] == 2 * (1 + 4)
+    assert products(24, [Variant("orthogonal")])[1] == 0
 
 
 def test_evaluation_is_timed_on_equal_losses() -> None:
