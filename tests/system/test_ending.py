@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from processes import descendants, processes, wait_for_the_end
+from processes import descendants, wait_for_the_end
 from project import PROJECT
 
 PROGRAM = """
@@ -46,56 +46,43 @@ def test_a_last_line_that_cannot_be_written_is_a_failure() -> None:
     assert done.returncode == 1
 
 
-EARLY = """
+RAY = """
 import ray, time
 from jobs.cluster import ending
 from jobs.cluster.starting import start_ray
 start_ray(None)
 print("started", flush=True)
 input()
+"""
+
+EARLY = """
 ending.end_ray_meanwhile()
 print("drawn", flush=True)
 ending.end(0)
 """
 
-
-def test_ray_ends_while_a_command_goes_on() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", EARLY], cwd=PROJECT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "started\n"
-        started = descendants(process.pid)
-        assert started
-        printed, _ = process.communicate("\n", timeout=60)
-        assert (process.returncode, printed) == (0, "drawn\n")
-    assert not started & {pid for _, pid in processes()}
-
-
 LEFT = """
-import ray, time
-from jobs.cluster import ending
-from jobs.cluster.starting import start_ray
-start_ray(None)
-print("started", flush=True)
 ending.PATIENCE = 1.0
-shutdown, ray.shutdown = ray.shutdown, lambda: time.sleep(600)
-input()
+ray.shutdown = lambda: time.sleep(600)
 ending.end(1)
 """
 
 
-@pytest.mark.slow
-def test_rays_processes_end_with_it() -> None:
+@pytest.mark.parametrize(
+    ("rest", "code", "printed"),
+    [pytest.param(EARLY, 0, "drawn\n", id="early"), pytest.param(LEFT, 1, "", id="left", marks=pytest.mark.slow)],
+)
+def test_rays_processes_end_with_it(rest: str, code: int, printed: str) -> None:
+    """Also if Ray begins to end while the command goes on, and if it never does."""
     with subprocess.Popen(
-        [sys.executable, "-c", LEFT], cwd=PROJECT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", RAY + rest], cwd=PROJECT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
         started = descendants(process.pid)
         assert started
         begin = time.monotonic()
-        process.communicate("\n", timeout=60)
-        assert process.returncode == 1
+        output, _ = process.communicate("\n", timeout=60)
+        assert (process.returncode, output) == (code, printed)
     wait_for_the_end(started)
     assert time.monotonic() - begin < 120
