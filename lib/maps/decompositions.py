@@ -1,8 +1,7 @@
 """Decompositions of matrices: by SciPy where one thread of a CPU computes, else by PyTorch.
 
-Of 2,048 x 2,048 numbers SciPy's OpenBLAS takes two thirds of the time of PyTorch's MKL on an AMD EPYC, and as long on
-an Intel Xeon, in one thread. Its number of threads is fixed when it is loaded, so it does nothing where PyTorch has
-several.
+Of 2,048 x 2,048 numbers SciPy's OpenBLAS takes two thirds of the time of PyTorch's MKL on an AMD EPYC, in one thread.
+Its number of threads is fixed when it is loaded, so it does nothing where PyTorch has several.
 """
 
 from __future__ import annotations
