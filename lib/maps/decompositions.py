@@ -12,7 +12,7 @@ from scipy import linalg
 
 def eigh(S: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the eigenvalues (d,) of a symmetric matrix (d, d), the smallest first, and its eigenvectors (d, d)."""
-    if not _in_one_thread(S):
+    if not _suits_scipy(S):
         values, vectors = torch.linalg.eigh(S)
         return values, vectors
     w, V = linalg.eigh(S.numpy(), driver="evd")
@@ -21,12 +21,13 @@ def eigh(S: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def svd(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return P (n, k), sigma (k,), the largest first, and Q^T (k, d) of A (n, d) = P diag(sigma) Q^T, k = min(n, d)."""
-    if not _in_one_thread(A):
+    if not _suits_scipy(A):
         P, sigma, Qt = torch.linalg.svd(A, full_matrices=False)
         return P, sigma, Qt
     U, s, Vt = linalg.svd(A.numpy(), full_matrices=False)
     return torch.from_numpy(U), torch.from_numpy(s), torch.from_numpy(Vt)
 
 
-def _in_one_thread(matrix: torch.Tensor) -> bool:
-    return matrix.device.type == "cpu" and torch.get_num_threads() == 1
+def _suits_scipy(matrix: torch.Tensor) -> bool:
+    """Return whether SciPy decomposes it: not if it is empty, which SciPy 1.11 refuses."""
+    return matrix.device.type == "cpu" and torch.get_num_threads() == 1 and matrix.numel() > 0

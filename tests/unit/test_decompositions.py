@@ -27,7 +27,7 @@ def test_eigenvectors_are_those_of_the_matrix_in_rising_order() -> None:
 
 
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("shape", [(20, 7), (7, 20), (9, 9)])
+@pytest.mark.parametrize("shape", [(20, 7), (7, 20), (9, 9), (0, 3), (3, 0)])
 def test_a_product_of_singular_vectors_is_the_matrix(shape: tuple[int, int]) -> None:
     A = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     P, sigma, Qt = svd(A)
