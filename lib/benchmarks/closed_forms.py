@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy import linalg
 
-from lib.benchmarks.timing import Timing, by_turns
+from lib.benchmarks.timing import Timing, by_turns, one_after_another
 from lib.experiment.settings import FitSettings
 from lib.experiment.variants import PARTS, Variant, curve_variants
 from lib.maps.closed_forms import ClosedForms, folds_of
@@ -35,11 +35,6 @@ def time_closed_forms(repeats: int, size: int = 2048, rows: int = 20_000) -> lis
 
     decompose, count = decompositions(parts, wanted)
     multiply, multiplied = products(size, wanted)
-
-    def both() -> None:
-        decompose()
-        multiply()
-
     note = (
         f"{len(wanted)} maps of {size} x {size} numbers from {rows:,} rows, with cross-validated ridges; "
         f"{count} decompositions, {multiplied} products"
@@ -49,7 +44,7 @@ def time_closed_forms(repeats: int, size: int = 2048, rows: int = 20_000) -> lis
                goal=1 / 1.2, note=note)
         for reference, work in (
             ("scipy's eigh and svd of the same matrices", decompose),
-            ("these, and numpy's products as many times", both),
+            ("these, and numpy's products as many times", one_after_another(decompose, multiply)),
         )
     ]  # fmt: skip
 

@@ -5,7 +5,6 @@ and zstd alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib.benchmarks.timing import Timing, by_turns
+from lib.benchmarks.timing import Timing, by_turns, one_after_another
 from lib.features.reading import Features, read_features
 from lib.features.schemas import feature_schema
 from lib.features.tables import FeatureTables
@@ -113,18 +112,13 @@ def time_codec(vectors: np.ndarray, repeats: int) -> list[Timing]:
         "write": (lambda: table_bytes(table), lambda: codec.compress(raw), lambda: table_bytes(table, **PLAIN)),
         "read": (lambda: read_bytes(written), lambda: codec.decompress(packed, raw.size), lambda: read_bytes(plain)),
     }
-    found = []
+    found = list[Timing]()
     for what, (project, zstd, parquet) in ways.items():
-        named = f"{what} a table's bytes, {vectors.dtype}", "GB/s a core"
-
-        def both(zstd: Callable[[], Any] = zstd, parquet: Callable[[], Any] = parquet) -> None:
-            zstd()
-            parquet()
-
-        found += [
-            Timing(*named, "zstd alone", *by_turns(project, zstd, gigabytes, repeats), goal=0.9),
-            Timing(*named, "zstd, then Parquet without it", *by_turns(project, both, gigabytes, repeats), goal=0.9),
-        ]
+        references = {"zstd alone": zstd, "zstd, then Parquet without it": one_after_another(zstd, parquet)}
+        for reference_is, reference in references.items():
+            rates = by_turns(project, reference, gigabytes, repeats)
+            named = f"{what} a table's bytes, {vectors.dtype}", "GB/s a core", reference_is
+            found.append(Timing(*named, *rates, goal=0.9))
     return found
 
 

@@ -46,6 +46,16 @@ def by_turns(
     return tuple(rates[0]), tuple(rates[1])
 
 
+def one_after_another(*works: Callable[[], object]) -> Callable[[], None]:
+    """Return a function that does all these works."""
+
+    def work() -> None:
+        for each in works:
+            each()
+
+    return work
+
+
 def timings_table(rows: list[Timing]) -> str:
     """Return the rows as a Markdown table: medians, and the ratio beside the one to reach."""
     lines = [
